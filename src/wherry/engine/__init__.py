@@ -1,0 +1,31 @@
+"""The engine: the nouns of wherry and their life.
+
+Containers, images, volumes and events, kept in SQLite and on disk so that a kill at any moment
+loses nothing. It speaks to containers only through the shim, as containerd does.
+"""
+
+from wherry.engine.engine import Engine
+from wherry.engine.errors import (
+    Conflict,
+    EngineError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    NotModified,
+    StartFailed,
+    StateInUse,
+)
+from wherry.engine.filters import Filters
+
+__all__ = [
+    "Conflict",
+    "Engine",
+    "EngineError",
+    "Filters",
+    "Forbidden",
+    "InvalidRequest",
+    "NotFound",
+    "NotModified",
+    "StartFailed",
+    "StateInUse",
+]

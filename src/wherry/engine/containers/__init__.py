@@ -1,0 +1,9 @@
+"""Containers: what they are, their life, their output and their files."""
+
+from wherry.engine.containers.archive import PathStat
+from wherry.engine.containers.collection import Containers
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.output import Attachment, Output
+from wherry.engine.containers.stats import Stats
+
+__all__ = ["Attachment", "Container", "Containers", "Output", "PathStat", "Stats"]
