@@ -5,10 +5,17 @@ from pathlib import Path
 from wherry.engine.containers import Containers
 from wherry.engine.events import Events
 from wherry.engine.volumes import Volumes
+from wherry.images import ImageStore
 
 
 class Engine:
-    """An open engine. There is one for each data root."""
+    """An open engine. There is one for each data root.
+
+    `Images(engine)`, `Builds(engine)` and `System(engine)` are made by `open`, before containers
+    are picked up, and become `images`, `builds` and `system`; `store` is theirs and ours.
+    """
+
+    store: ImageStore
 
     containers: Containers
     volumes: Volumes

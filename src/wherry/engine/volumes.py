@@ -18,10 +18,6 @@ class Volumes:
         """Make a volume, or return the one of that name; without a name, one of 64 hex digits."""
         raise NotImplementedError
 
-    def list(self, filters: Filters | None = None) -> list[Volume]:
-        """By name. Filters: dangling, driver, label, name."""
-        raise NotImplementedError
-
     def get(self, name: str) -> Volume:
         """Raises NotFound."""
         raise NotImplementedError
@@ -36,4 +32,8 @@ class Volumes:
 
     async def usage(self) -> "list[Volume]":
         """All volumes with `usage_data` counted (for `system df`)."""
+        raise NotImplementedError
+
+    def list(self, filters: Filters | None = None) -> list[Volume]:
+        """By name. Filters: dangling, driver, label, name."""
         raise NotImplementedError

@@ -27,17 +27,6 @@ class Containers:
         """The container of that name, id, or unambiguous beginning of an id. Raises NotFound."""
         raise NotImplementedError
 
-    def list(
-        self,
-        *,
-        all: bool = False,
-        filters: Filters | None = None,
-        limit: int = 0,
-        size: bool = False,
-    ) -> list[ContainerSummary]:
-        """Newest first; only running ones unless `all`, `limit` or a filter on status is given."""
-        raise NotImplementedError
-
     async def create(
         self,
         config: ContainerConfig,
@@ -54,13 +43,13 @@ class Containers:
         raise NotImplementedError
 
     async def stop(
-        self, container: Container, *, timeout: int | None = None, signal: str | None = None
+        self, container: Container, *, grace: int | None = None, signal: str | None = None
     ) -> None:
-        """Stop signal, then SIGKILL after `timeout` seconds. Raises NotModified (is not running)."""
+        """Stop signal, then SIGKILL after `grace` seconds. Raises NotModified."""
         raise NotImplementedError
 
     async def restart(
-        self, container: Container, *, timeout: int | None = None, signal: str | None = None
+        self, container: Container, *, grace: int | None = None, signal: str | None = None
     ) -> None:
         """Stop if running, then start."""
         raise NotImplementedError
@@ -173,6 +162,17 @@ class Containers:
         """Remove all that do not run. Filters: until, label, label!."""
         raise NotImplementedError
 
-    def inspect(self, container: Container, *, size: bool = False) -> ContainerInspect:
+    async def inspect(self, container: Container, *, size: bool = False) -> ContainerInspect:
         """All that is known of it."""
+        raise NotImplementedError
+
+    async def list(
+        self,
+        *,
+        all: bool = False,
+        filters: Filters | None = None,
+        limit: int = 0,
+        size: bool = False,
+    ) -> list[ContainerSummary]:
+        """Newest first; only running ones unless `all`, `limit` or a filter on status is given."""
         raise NotImplementedError
