@@ -56,6 +56,7 @@ class _Source(io.RawIOBase):
         self._left = memoryview(b"")
         self._waiting: Future[bytes] | None = None
         self._cut = False
+        self._mutex = threading.Lock()
 
     def readable(self) -> bool:
         return True
@@ -63,9 +64,10 @@ class _Source(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         target = memoryview(cast("bytearray", buffer)).cast("B")
         if not self._left:
-            if self._cut:
-                raise ConnectionResetError("the sender has gone")
-            self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            with self._mutex:
+                if self._cut:
+                    raise ConnectionResetError("the sender has gone")
+                self._waiting = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
             self._left = memoryview(self._waiting.result())
         size = min(len(target), len(self._left))
         target[:size] = self._left[:size]
@@ -80,9 +82,10 @@ class _Source(io.RawIOBase):
 
     def cut(self) -> None:
         """Let the thread see a broken connection instead of waiting for ever."""
-        self._cut = True
-        if self._waiting:
-            self._waiting.cancel()
+        with self._mutex:
+            self._cut = True
+            if self._waiting:
+                self._waiting.cancel()
 
 
 async def read_in_thread(
