@@ -1,0 +1,210 @@
+"""Variables, quotes and escapes in the words of a Dockerfile.
+
+The rules are those of the Dockerfile reference, "Environment replacement": `$name`, `${name}` and
+the modifiers `:-` `-` `:+` `+` `:?` `?` `#` `##` `%` `%%` `/` `//`; single quotes keep everything,
+double quotes keep spaces, the escape character keeps the next character. Pure functions.
+"""
+
+import re
+from collections.abc import Mapping
+
+_NAME = re.compile(r"[0-9]+|[@*#?$!-]|\w+")
+_MAX_DEPTH = 50
+
+
+class ExpansionError(ValueError):
+    """The word cannot be expanded. The message is one line."""
+
+
+def expand(
+    word: str, variables: Mapping[str, str], escape: str = "\\", *, keep_quotes: bool = False
+) -> str:
+    """Replace variables in `word` and remove its quotes and escapes.
+
+    With `keep_quotes`, quotes are ordinary characters, as within a here-document.
+    Raises ExpansionError.
+    """
+    parts = _Expander(word, variables, escape, keep_quotes).parts()
+    return "".join(text for text, _ in parts)
+
+
+def expand_words(word: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
+    """Like `expand`, then split at the blanks that stood outside quotes. Raises ExpansionError."""
+    words: list[str] = []
+    open_word = False
+    for text, literal in _Expander(word, variables, escape, False).parts():
+        pieces = [text] if literal else re.split(r"\s+", text)
+        for number, piece in enumerate(pieces):
+            if number:
+                open_word = False
+            if not piece and not literal:
+                continue
+            if open_word:
+                words[-1] += piece
+            else:
+                words.append(piece)
+            open_word = True
+    return words
+
+
+class _Expander:
+    """One pass over one word. A part is a text and whether it is literal, never to be split."""
+
+    def __init__(
+        self, text: str, variables: Mapping[str, str], escape: str, keep_quotes: bool
+    ) -> None:
+        self._text = text
+        self._variables = variables
+        self._escape = escape
+        self._keep_quotes = keep_quotes
+        self._at = 0
+        self._depth = 0
+
+    def parts(self, stop: str = "", *, keep_escapes: bool = False) -> list[tuple[str, bool]]:
+        found: list[tuple[str, bool]] = []
+        while self._at < len(self._text):
+            character = self._text[self._at]
+            if character == stop:
+                self._at += 1
+                return found
+            if character == "'" and not self._keep_quotes:
+                found.append((self._single_quoted(), True))
+            elif character == '"' and not self._keep_quotes:
+                found.append((self._double_quoted(), True))
+            elif character == "$":
+                found.append((self._dollar(), False))
+            elif character == self._escape:
+                start = self._at if keep_escapes else self._at + 1
+                found.append((self._text[start : self._at + 2], True))
+                self._at += 2
+            else:
+                found.append((character, False))
+                self._at += 1
+        if stop:
+            raise ExpansionError(f"{self._text!r}: a {stop!r} is missing at the end")
+        return found
+
+    def _single_quoted(self) -> str:
+        end = self._text.find("'", self._at + 1)
+        if end < 0:
+            raise ExpansionError(f"{self._text!r}: the single quote is never closed")
+        start, self._at = self._at + 1, end + 1
+        return self._text[start:end]
+
+    def _double_quoted(self) -> str:
+        self._at += 1
+        found = ""
+        while self._at < len(self._text):
+            character = self._text[self._at]
+            following = self._text[self._at + 1 : self._at + 2]
+            if character == '"':
+                self._at += 1
+                return found
+            if character == "$":
+                found += self._dollar()
+            elif character == self._escape and following in ('"', "$", self._escape):
+                found += following
+                self._at += 2
+            else:
+                found += character
+                self._at += 1
+        raise ExpansionError(f"{self._text!r}: the double quote is never closed")
+
+    def _dollar(self) -> str:
+        self._at += 1
+        if self._text[self._at : self._at + 1] != "{":
+            name = self._name()
+            return self._variables.get(name, "") if name else "$"
+        self._at += 1
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise ExpansionError(f"{self._text[:40]!r}…: variables nested too deeply")
+        value = self._braced()
+        self._depth -= 1
+        return value
+
+    def _name(self) -> str:
+        match = _NAME.match(self._text, self._at)
+        if match is None:
+            return ""
+        self._at = match.end()
+        return match.group()
+
+    def _braced(self) -> str:
+        name = self._name()
+        if not name:
+            raise ExpansionError(f"{self._text!r}: '${{' without the name of a variable")
+        value = self._variables.get(name)
+        operator = self._next()
+        if operator == "}":
+            return value or ""
+        if operator in ("#", "%"):
+            longest = self._text[self._at : self._at + 1] == operator
+            self._at += longest
+            return _trim(value or "", self._pattern("}"), operator, longest)
+        if operator == "/":
+            everywhere = self._text[self._at : self._at + 1] == "/"
+            self._at += everywhere
+            pattern, replacement = self._pattern("/"), self._operand("}")
+            return _replace(value or "", pattern, replacement, everywhere)
+        given = value is not None
+        if operator == ":":
+            given = bool(value)
+            operator = self._next()
+        if operator not in ("-", "+", "?"):
+            raise ExpansionError(f"{self._text!r}: ${{{name}… has an unknown modifier")
+        word = self._operand("}")
+        if operator == "+":
+            return word if given else ""
+        if given:
+            return value or ""
+        if operator == "?":
+            raise ExpansionError(f"{name}: {word or 'is not allowed to be unset or empty'}")
+        return word
+
+    def _next(self) -> str:
+        character = self._text[self._at : self._at + 1]
+        if not character:
+            raise ExpansionError(f"{self._text!r}: a '}}' is missing at the end")
+        self._at += 1
+        return character
+
+    def _operand(self, stop: str) -> str:
+        return "".join(text for text, _ in self.parts(stop))
+
+    def _pattern(self, stop: str) -> str:
+        """A shell pattern of `*`, `?` and escapes, as a regular expression."""
+        expression = ""
+        characters = iter("".join(text for text, _ in self.parts(stop, keep_escapes=True)))
+        for character in characters:
+            if character == "*":
+                expression += ".*"
+            elif character == "?":
+                expression += "."
+            elif character == self._escape:
+                expression += re.escape(next(characters, self._escape))
+            else:
+                expression += re.escape(character)
+        return expression
+
+
+def _trim(value: str, pattern: str, side: str, longest: bool) -> str:
+    """Remove what `pattern` matches at the start ("#") or the end ("%") of `value`."""
+    expression = re.compile(pattern, re.DOTALL)
+    cuts = range(len(value) + 1)
+    if side == "#":
+        for cut in reversed(cuts) if longest else cuts:
+            if expression.fullmatch(value, 0, cut):
+                return value[cut:]
+    else:
+        for cut in cuts if longest else reversed(cuts):
+            if expression.fullmatch(value, cut):
+                return value[:cut]
+    return value
+
+
+def _replace(value: str, pattern: str, replacement: str, everywhere: bool) -> str:
+    if not pattern:
+        return value
+    count = 0 if everywhere else 1
+    return re.sub(pattern, lambda _: replacement, value, count=count, flags=re.DOTALL)
