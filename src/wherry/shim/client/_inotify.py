@@ -1,0 +1,87 @@
+"""One inotify instance for all watched files of an event loop (a user may have only 128)."""
+
+import asyncio
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+_IN_MODIFY = 0x2
+_EVENT = struct.Struct("iIII")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_instances: WeakKeyDictionary[asyncio.AbstractEventLoop, "_Instance"] = WeakKeyDictionary()
+
+
+@contextmanager
+def watch(path: str) -> Iterator[asyncio.Event]:
+    """An event that is set whenever `path` is written or truncated. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    instance = _instances.get(loop)
+    if instance is None:
+        instance = _instances[loop] = _Instance(loop)
+    changes = asyncio.Event()
+    wd = instance.add(path, changes)
+    try:
+        yield changes
+    finally:
+        instance.remove(wd, changes)
+        if not instance.watched:
+            instance.close()
+            _instances.pop(loop, None)
+
+
+class _Instance:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._fd = _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self._loop = loop
+        self.watched: dict[int, set[asyncio.Event]] = {}
+        loop.add_reader(self._fd, self._read)
+
+    def add(self, path: str, changes: asyncio.Event) -> int:
+        name = os.fsencode(path)
+        wd = _check(_libc.inotify_add_watch(self._fd, name, _IN_MODIFY), "inotify_add_watch")
+        self.watched.setdefault(wd, set()).add(changes)
+        return wd
+
+    def remove(self, wd: int, changes: asyncio.Event) -> None:
+        watchers = self.watched[wd]
+        watchers.discard(changes)
+        if not watchers:
+            del self.watched[wd]
+            # Fails when the kernel has dropped the watch with the file: nothing is left to do.
+            _libc.inotify_rm_watch(self._fd, wd)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, 64 << 10)
+        except BlockingIOError:
+            return
+        offset = 0
+        while offset < len(data):
+            wd, mask, _, length = _EVENT.unpack_from(data, offset)
+            offset += _EVENT.size + length
+            if wd == -1:
+                # The queue overflowed: anything may have changed.
+                for events in self.watched.values():
+                    _set(events)
+            elif mask & _IN_MODIFY:
+                _set(self.watched.get(wd, set()))
+
+
+def _set(events: set[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
+
+
+def _check(result: int, call: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{call}: {os.strerror(number)}")
+    return result
