@@ -1,0 +1,252 @@
+"""wasmtime inside the container's own process: the default engine.
+
+One `Engine` is made in the zygote and shared by every fork. Nothing here is called before the fork
+that would start a thread of Tokio's: that begins with the first WASI call of the guest.
+"""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_int, c_void_p
+from dataclasses import dataclass, field
+
+from wherry.runtime.engines import capi, settings
+from wherry.runtime.engines.memory import BoundedMemories
+from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+
+_TABLE_ENTRY = 16
+"""Bytes a table entry may take in the host, for the limit on tables."""
+
+
+class GuestError(Exception):
+    """wasmtime's error or trap; the message holds the backtrace."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        """The exit status, if it was the guest's own exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a guest is started with."""
+
+    args: Sequence[str]
+    env: Sequence[str]
+    network: bool = False
+    preopens: Sequence[tuple[str, str]] = field(default=(("/", "/"),))
+    """Pairs of host directory and the name the guest knows it by."""
+
+
+class Engine:
+    """A wasmtime engine with wherry's settings, which are part of every cached code's key."""
+
+    def __init__(self, memories: BoundedMemories | None = None) -> None:
+        os.environ.update(settings.ENVIRONMENT)
+        config = capi.config_new()
+        capi.config_async_stack(config, 2 * settings.MAX_WASM_STACK)
+        capi.config_max_stack(config, settings.MAX_WASM_STACK)
+        if memories is not None:
+            capi.config_memory_creator(config, byref(memories.creator))
+        self.handle: int = capi.engine_new(config)
+        self._linkers: dict[bool, int] = {}
+        if not self.handle:
+            raise LaunchError("wasmtime could not make an engine on this machine")
+
+    def compile(self, content: bytes, component: bool) -> bytes:
+        """Compile a binary module or component to code. Raises GuestError if it is not valid."""
+        new, serialize = (
+            (capi.component_new, capi.component_serialize)
+            if component
+            else (capi.module_new, capi.module_serialize)
+        )
+        program, code = c_void_p(), capi.ByteVec()
+        _raise_error(new(self.handle, content, len(content), byref(program)))
+        _raise_error(serialize(program, byref(code)))
+        return code.take()
+
+    def load(self, code_path: str, component: bool) -> "Loaded":
+        """Map code that `compile` made. Trusts the file; raises LaunchError if it does not fit."""
+        deserialize = capi.component_deserialize_file if component else capi.module_deserialize_file
+        program = c_void_p()
+        try:
+            _raise_error(deserialize(self.handle, code_path.encode(), byref(program)))
+        except GuestError as error:
+            raise LaunchError(f"compiled code does not load: {error.message}") from None
+        return Loaded(self, program, component)
+
+    def linker(self, component: bool) -> int:
+        """The linker for modules or for components, with WASI defined; made once.
+
+        Making it starts no thread, so the zygote does it before it forks.
+        """
+        if component not in self._linkers:
+            if component:
+                linker = capi.component_linker_new(self.handle)
+                _raise_error(capi.component_linker_add_wasip2(linker))
+            else:
+                linker = capi.linker_new(self.handle)
+                _raise_error(capi.linker_define_wasi(linker))
+            self._linkers[component] = linker
+        return self._linkers[component]
+
+
+class Loaded:
+    """Code in memory, ready to be instantiated once."""
+
+    def __init__(self, engine: Engine, program: c_void_p, component: bool) -> None:
+        self._engine = engine
+        self._program = program
+        self._component = component
+
+    def prepare(self, program: Program, memory_limit: int | None) -> "Instance":
+        """Set up WASI and the limits; runs nothing of the guest.
+
+        Raises LaunchError (126) if `program` asks for what WASI cannot give.
+        """
+        store = capi.store_new(self._engine.handle, None, None)
+        context = capi.store_context(store)
+        if memory_limit is not None:
+            capi.store_limiter(store, -1, memory_limit // _TABLE_ENTRY, -1, -1, -1)
+        _raise_error(capi.context_set_wasi(context, _wasi(program)))
+        kind = _ComponentInstance if self._component else _ModuleInstance
+        return kind(context, self._engine.linker(self._component), self._program)
+
+
+class Instance:
+    """A guest about to run."""
+
+    def __init__(self, context: int, linker: int, program: c_void_p) -> None:
+        self._context = context
+        self._linker = linker
+        self._program = program
+
+    def run(self) -> int:
+        """Run the guest's command to its end; returns its exit code.
+
+        Raises GuestError for a trap and LaunchError (126) when it cannot be linked or has nothing
+        to run.
+        """
+        try:
+            return self._run()
+        except GuestError as error:
+            if error.status is None:
+                raise
+            return error.status
+
+    def _run(self) -> int:
+        raise AssertionError("an instance is a module's or a component's")
+
+
+class _ModuleInstance(Instance):
+    def _run(self) -> int:
+        trap = c_void_p()
+        instance = capi.Instance()
+        error = capi.linker_instantiate(
+            self._linker, self._context, self._program, byref(instance), byref(trap)
+        )
+        _raise_link_error(error)
+        _raise_trap(trap)
+        start = capi.Func()
+        if not _export_function(self._context, instance, b"_start", start):
+            raise LaunchError("the module exports no function _start to run", NOT_RUNNABLE)
+        _raise_error(capi.func_call(self._context, byref(start), None, 0, None, 0, byref(trap)))
+        _raise_trap(trap)
+        return 0
+
+
+class _ComponentInstance(Instance):
+    def _run(self) -> int:
+        instance = capi.ComponentInstance()
+        _raise_link_error(
+            capi.component_linker_instantiate(
+                self._linker, self._context, self._program, byref(instance)
+            )
+        )
+        run = capi.ComponentFunc()
+        index = None
+        for name in (b"wasi:cli/run@0.2.0", b"run"):
+            index = capi.component_instance_get_export_index(
+                byref(instance), self._context, index, name, len(name)
+            )
+            if not index:
+                raise LaunchError("the component exports no wasi:cli/run to run", NOT_RUNNABLE)
+        if not capi.component_instance_get_func(byref(instance), self._context, index, byref(run)):
+            raise LaunchError("the component exports no wasi:cli/run to run", NOT_RUNNABLE)
+        result = capi.ComponentResult()
+        _raise_error(capi.component_func_call(byref(run), self._context, None, 0, byref(result), 1))
+        return 0 if result.is_ok & 0xFF else 1
+
+
+def to_binary(text: bytes) -> bytes:
+    """Translate `.wat` text to a binary module. Raises GuestError with line and column."""
+    binary = capi.ByteVec()
+    _raise_error(capi.wat2wasm(text, len(text), byref(binary)))
+    return binary.take()
+
+
+def _export_function(context: int, instance: capi.Instance, name: bytes, result: capi.Func) -> bool:
+    item = capi.Extern()
+    found = capi.instance_export_get(context, byref(instance), name, len(name), byref(item))
+    if not found or item.kind != capi.EXTERN_FUNC:
+        return False
+    ctypes.memmove(byref(result), byref(item, capi.Extern.of.offset), ctypes.sizeof(result))
+    return True
+
+
+def _wasi(program: Program) -> int:
+    config: int = capi.wasi_config_new()
+    pairs = [entry.partition("=") for entry in program.env if "=" in entry]
+    names = [name for name, _, _ in pairs]
+    values = [value for _, _, value in pairs]
+    if not (
+        capi.wasi_config_set_argv(config, len(program.args), _strings(program.args))
+        and capi.wasi_config_set_env(config, len(names), _strings(names), _strings(values))
+    ):
+        raise LaunchError("arguments and environment must be UTF-8 text without NUL", NOT_RUNNABLE)
+    capi.wasi_config_inherit_stdin(config)
+    capi.wasi_config_inherit_stdout(config)
+    capi.wasi_config_inherit_stderr(config)
+    if program.network:
+        capi.wasi_config_inherit_network(config)
+        capi.wasi_config_allow_ip_name_lookup(config, True)
+    for host, guest in program.preopens:
+        if not capi.wasi_config_preopen_dir(config, host.encode(), guest.encode(), True):
+            raise LaunchError(f"the guest's directory {guest} cannot be opened", NOT_RUNNABLE)
+    return config
+
+
+def _strings(items: Sequence[str]) -> "ctypes.Array[c_char_p]":
+    return (c_char_p * len(items))(*(item.encode("utf-8", "surrogateescape") for item in items))
+
+
+def _raise_error(error: int | None) -> None:
+    if not error:
+        return
+    status = c_int()
+    exited = capi.error_exit_status(error, byref(status))
+    message = capi.ByteVec()
+    capi.error_message(error, byref(message))
+    capi.error_delete(error)
+    text = message.take().decode(errors="replace")
+    raise GuestError(text, status.value if exited else None)
+
+
+def _raise_link_error(error: int | None) -> None:
+    """An error of instantiation that is neither a trap nor an exit: an import is missing."""
+    try:
+        _raise_error(error)
+    except GuestError as failure:
+        if failure.status is None and "wasm backtrace" not in failure.message:
+            first = failure.message.strip().splitlines()[0]
+            raise LaunchError(f"the module cannot be linked: {first}", NOT_RUNNABLE) from None
+        raise
+
+
+def _raise_trap(trap: c_void_p) -> None:
+    if not trap:
+        return
+    message = capi.ByteVec()
+    capi.trap_message(trap, byref(message))
+    raise GuestError(message.take().decode(errors="replace").rstrip("\0"))

@@ -1,0 +1,17 @@
+"""Exit codes, as Docker has them, and the errors that carry them."""
+
+ENGINE_FAILED = 125
+NOT_RUNNABLE = 126
+NOT_FOUND = 127
+TRAPPED = 134
+SIGNALLED = 128
+"""Added to the number of the signal that ended a container."""
+
+
+class LaunchError(Exception):
+    """A container could not be made ready to run. `exit_code` is 125, 126 or 127."""
+
+    def __init__(self, message: str, exit_code: int = ENGINE_FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code

@@ -1,0 +1,292 @@
+"""The warm zygote, seen from the shim's event loop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from wherry.oci import runtime as spec
+from wherry.runtime import messages
+from wherry.runtime.code import CodeCache, CompiledCode
+from wherry.runtime.config import read_config
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.interpreter import command
+from wherry.runtime.sandbox.cgroups import Cgroup
+
+_CLONE_FLAGS = {"pid": 0x20000000, "ipc": 0x08000000, "uts": 0x04000000}
+"""Namespaces made by the fork itself (CLONE_NEW…); the mount namespace always is."""
+
+_ENGINE_TASKS = 32
+"""Threads that wasmtime may start for host calls, on top of a container's own limit of tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A container to be made. The descriptors stay the caller's, to close after `create`."""
+
+    id: str
+    bundle: str
+    rootfs: tuple[spec.Mount, ...]
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+class Process:
+    """A container's process: a child of this process, created and not yet started."""
+
+    def __init__(self, pid: int, pidfd: int, cgroup: Cgroup, control: socket.socket) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.cgroup = cgroup
+        self._control = control
+
+    def start(self, on_signal: Callable[[int], None]) -> None:
+        """Let the guest run. `on_signal` is called with the number of each signal that reaches the
+        process directly; the guest goes on, so whoever listens ends it.
+        """
+        with contextlib.suppress(OSError):
+            self._control.send(messages.START)
+        asyncio.get_running_loop().add_reader(self._control, self._heard, on_signal)
+
+    def _heard(self, on_signal: Callable[[int], None]) -> None:
+        try:
+            packet = self._control.recv(16)
+        except OSError:
+            packet = b""
+        if not packet:
+            self._close_control()
+            return
+        for number in packet:
+            on_signal(number)
+
+    def _close_control(self) -> None:
+        if self._control.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+
+    def close(self) -> None:
+        """After the process was reaped: closes its descriptors and removes its cgroup."""
+        self._close_control()
+        os.close(self.pidfd)
+        self.cgroup.delete()
+
+
+class Launcher:
+    """Makes containers out of a zygote."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = CodeCache(cache)
+        self._turn = asyncio.Lock()
+        self._zygote: socket.socket | None = None
+        self._pid = 0
+
+    @classmethod
+    async def spawn(cls, cache: Path) -> "Launcher":
+        """Start a zygote; it warms up while the caller goes on."""
+        launcher = cls(cache)
+        launcher._spawn()
+        return launcher
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        argv = command("wherry.runtime.zygote", str(self._cache.root))
+        with theirs:
+            self._pid = os.posix_spawn(
+                argv[0],
+                argv,
+                {"PATH": os.defpath},
+                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)],
+                setsigdef=[signal.SIGPIPE],
+            )
+        ours.setblocking(False)
+        self._zygote = ours
+
+    async def create(self, request: CreateRequest) -> Process:
+        """Fork a container, build its sandbox and load its module; the guest does not run yet.
+
+        Raises LaunchError; nothing is left behind then.
+        """
+        config = read_config(request.bundle)
+        linux = config.linux or spec.Linux()
+        try:
+            cgroup = Cgroup.create(
+                linux.cgroups_path or f"/wherry/{request.id}", _with_engine_tasks(linux.resources)
+            )
+        except OSError as error:
+            raise LaunchError(f"its cgroup cannot be made: {error}") from None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        process = None
+        try:
+            message = messages.Fork(
+                bundle=request.bundle,
+                rootfs=list(request.rootfs),
+                procs_files=cgroup.procs_files,
+                namespaces=_clone_flags(linux),
+            )
+            with theirs:
+                descriptors = [request.stdin, request.stdout, request.stderr, theirs.fileno()]
+                pid, pidfd = await self._fork(message, descriptors)
+            process = Process(pid, pidfd, cgroup, ours)
+            await self._await_ready(process, ours)
+        except BaseException:
+            ours.close()
+            if process is None:
+                cgroup.delete()
+            else:
+                await _end(process)
+            raise
+        return process
+
+    async def _fork(self, message: messages.Fork, descriptors: list[int]) -> tuple[int, int]:
+        async with self._turn:
+            try:
+                return await self._ask_zygote(message, descriptors)
+            except ConnectionError:
+                # The zygote was killed: containers live on without it, and a new one takes over.
+                self.close()
+                self._spawn()
+            try:
+                return await self._ask_zygote(message, descriptors)
+            except ConnectionError:
+                raise LaunchError("the zygote ends as soon as it is started") from None
+
+    async def _ask_zygote(self, message: messages.Fork, descriptors: list[int]) -> tuple[int, int]:
+        if self._zygote is None:
+            raise ConnectionResetError
+        try:
+            messages.send(self._zygote, message, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            raise ConnectionResetError from None
+        except OSError as error:
+            raise LaunchError(f"the container cannot be described to the zygote: {error}") from None
+        packet, received = await _receive(self._zygote)
+        if not packet:
+            raise ConnectionResetError
+        answer = messages.decode(packet, messages.Forked)
+        if answer.error:
+            raise LaunchError(f"no process can be made: {answer.error}")
+        return answer.pid, received[0]
+
+    async def _await_ready(self, process: Process, control: socket.socket) -> None:
+        while True:
+            packet, descriptors = await _receive(control)
+            if not packet:
+                raise LaunchError(_why_it_died(process))
+            try:
+                message = messages.decode_any(packet)
+            except msgspec.DecodeError:
+                raise LaunchError("the container's process sent nonsense") from None
+            match message:
+                case messages.Ready():
+                    return
+                case messages.Failed(message=text, exit_code=exit_code):
+                    raise LaunchError(text, exit_code)
+                case messages.NeedCode(name=name) if len(descriptors) == 1:
+                    await self._give_code(control, descriptors[0], name)
+
+    async def _give_code(self, control: socket.socket, module: int, name: str) -> None:
+        try:
+            code = self._cache.peek(module)
+            if code is None:
+                code = await asyncio.to_thread(self._cache.get, module, name)
+        except (LaunchError, OSError) as error:
+            exit_code = error.exit_code if isinstance(error, LaunchError) else 125
+            _try_send(control, messages.Failed(str(error), exit_code), [])
+            return
+        finally:
+            os.close(module)
+        _give(control, code)
+
+    def close(self) -> None:
+        """End the zygote. Containers live on."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+            os.waitpid(self._pid, 0)
+
+
+def _give(control: socket.socket, code: CompiledCode) -> None:
+    try:
+        _try_send(control, messages.Code(code.component, code.sockets), [code.descriptor])
+    finally:
+        os.close(code.descriptor)
+
+
+def _try_send(control: socket.socket, message: messages.Message, descriptors: list[int]) -> None:
+    with contextlib.suppress(OSError):  # it died meanwhile: the next receive says so
+        messages.send(control, message, descriptors)
+
+
+async def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Receive one packet; empty when the peer is gone."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            return messages.receive(channel)
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            return b"", []
+        readable = loop.create_future()
+        loop.add_reader(channel, _wake, readable)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(channel)
+
+
+def _wake(readable: "asyncio.Future[None]") -> None:
+    if not readable.done():
+        readable.set_result(None)
+
+
+async def _end(process: Process) -> None:
+    """Kill and reap a container that is not to be, and remove what was made for it."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+    loop = asyncio.get_running_loop()
+    gone = loop.create_future()
+    loop.add_reader(process.pidfd, _wake, gone)
+    try:
+        await asyncio.shield(gone)
+    finally:
+        loop.remove_reader(process.pidfd)
+        _reap(process.pidfd)
+        process.close()
+
+
+def _reap(pidfd: int) -> None:
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+
+
+def _why_it_died(process: Process) -> str:
+    killed = process.cgroup.stats().oom_kills
+    if killed:
+        return "its memory limit is too small to start in"
+    return "its process ended before it was ready"
+
+
+def _clone_flags(linux: spec.Linux) -> int:
+    flags = 0
+    for namespace in linux.namespaces or ():
+        if namespace.type == "user":
+            raise LaunchError("user namespaces of single containers are not supported")
+        if not namespace.path or namespace.type == "pid":
+            flags |= _CLONE_FLAGS.get(namespace.type, 0)
+    return flags
+
+
+def _with_engine_tasks(resources: spec.Resources | None) -> spec.Resources | None:
+    if resources is None or resources.pids is None or resources.pids.limit <= 0:
+        return resources
+    return msgspec.structs.replace(
+        resources, pids=spec.Pids(limit=resources.pids.limit + _ENGINE_TASKS)
+    )

@@ -1,0 +1,166 @@
+"""A container's mounts, made in its own mount namespace and gone with it.
+
+Destinations are resolved by the kernel inside the new root (openat2, RESOLVE_IN_ROOT), so that no
+symlink of an image leads a mount out of it.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from wherry.oci.runtime import Mount
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.sandbox import syscalls as sys
+
+_FLAGS = {
+    "ro": sys.MS_RDONLY,
+    "nosuid": sys.MS_NOSUID,
+    "nodev": sys.MS_NODEV,
+    "noexec": sys.MS_NOEXEC,
+    "sync": sys.MS_SYNCHRONOUS,
+    "dirsync": sys.MS_DIRSYNC,
+    "noatime": sys.MS_NOATIME,
+    "nodiratime": sys.MS_NODIRATIME,
+    "relatime": sys.MS_RELATIME,
+    "strictatime": sys.MS_STRICTATIME,
+    "bind": sys.MS_BIND,
+    "rbind": sys.MS_BIND | sys.MS_REC,
+}
+_IGNORED = frozenset(
+    {"rw", "suid", "dev", "exec", "async", "atime", "defaults", "copy", "nocopy", "z", "Z"}
+    | {kind + word for kind in ("", "r") for word in ("private", "slave", "shared", "unbindable")}
+)
+"""Options that change nothing here: propagation ends at the container, whose mounts are private."""
+
+KERNEL_FILESYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"})
+"""Not mounted for Wasm guests: they have no use for them, and each is attack surface and time."""
+
+_MAX_DATA = 4095
+"""Bytes of mount(2)'s data argument: one page with its final NUL."""
+
+
+def mount_root(layers: Sequence[Mount], target: str) -> None:
+    """Mount the root filesystem at `target`: `layers` in order, as containerd gives them.
+
+    Without any, the directory `target` itself becomes the root. Raises LaunchError.
+    """
+    if not layers:
+        if not os.path.isdir(target):
+            raise LaunchError(f"the bundle's root filesystem {target} is no directory")
+        sys.mount(target, target, "", sys.MS_BIND | sys.MS_REC)
+        return
+    os.makedirs(target, mode=0o755, exist_ok=True)
+    for layer in layers:
+        flags, data = _split_options(layer.options or ())
+        kind = "" if flags & sys.MS_BIND else layer.type
+        if kind == "overlay":
+            _mount_overlay(target, flags, data)
+        else:
+            _mount(layer.source or kind, target, kind, flags, ",".join(data))
+
+
+def mount_into(root: int, mount: Mount) -> None:
+    """Mount what `config.json` asks for at its destination beneath `root` (an O_PATH descriptor).
+
+    Raises LaunchError naming the mount.
+    """
+    flags, data = _split_options(mount.options or ())
+    binds = bool(flags & sys.MS_BIND) or mount.type == "bind"
+    try:
+        if binds and not os.path.isabs(mount.source):
+            raise LaunchError(f"mount of {mount.destination}: {mount.source!r} is not absolute")
+        directory = not binds or stat.S_ISDIR(os.stat(mount.source).st_mode)
+        target = make_beneath(root, mount.destination, directory=directory)
+        try:
+            path = f"/proc/self/fd/{target}"
+            if binds:
+                _mount(mount.source, path, "", flags | sys.MS_BIND, "")
+            else:
+                _mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
+        finally:
+            os.close(target)
+    except OSError as error:
+        raise LaunchError(
+            f"cannot mount {mount.source or mount.type} on {mount.destination}: {error.strerror}"
+        ) from None
+
+
+def make_beneath(root: int, path: str, *, directory: bool) -> int:
+    """Open `path` inside `root` with O_PATH, making it and its parents where they are missing.
+
+    Raises OSError.
+    """
+    try:
+        return _open_beneath(root, path)
+    except FileNotFoundError:
+        pass
+    names = [name for name in path.split("/") if name and name != "."]
+    if ".." in names:
+        raise OSError(errno.EINVAL, "a path with '..' is not created", path)
+    walked = ""
+    parent = os.dup(root)
+    try:
+        for index, name in enumerate(names):
+            walked = f"{walked}/{name}"
+            try:
+                found = _open_beneath(root, walked)
+            except FileNotFoundError:
+                if directory or index < len(names) - 1:
+                    os.mkdir(name, 0o755, dir_fd=parent)
+                else:
+                    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                    os.close(os.open(name, flags, 0o644, dir_fd=parent))
+                found = sys.openat2(parent, name, os.O_PATH, sys.RESOLVE_NO_SYMLINKS)
+            os.close(parent)
+            parent = found
+    except BaseException:
+        os.close(parent)
+        raise
+    return parent
+
+
+def _open_beneath(root: int, path: str) -> int:
+    return sys.openat2(root, path, os.O_PATH, sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_MAGICLINKS)
+
+
+def _split_options(options: Sequence[str]) -> tuple[int, list[str]]:
+    flags, data = 0, []
+    for option in options:
+        if option in _FLAGS:
+            flags |= _FLAGS[option]
+        elif option not in _IGNORED:
+            data.append(option)
+    return flags, data
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
+    if not flags & sys.MS_BIND:
+        sys.mount(source, target, kind, flags, data)
+        return
+    # A bind mount takes its flags from its source; what is asked for comes in a second step.
+    sys.mount(source, target, "", flags & (sys.MS_BIND | sys.MS_REC))
+    if flags & sys.MS_RDONLY:
+        sys.mount_setattr(target, sys.MOUNT_ATTR_RDONLY, recursive=bool(flags & sys.MS_REC))
+
+
+def _mount_overlay(target: str, flags: int, data: list[str]) -> None:
+    options = ",".join(data)
+    if len(options) <= _MAX_DATA:
+        sys.mount("overlay", target, "overlay", flags, options)
+        return
+    # Images of many layers: name them relative to the directory they share, as containerd does.
+    lower = next(item for item in data if item.startswith("lowerdir="))
+    paths = lower.removeprefix("lowerdir=").split(":")
+    shared = os.path.commonpath(paths)
+    relative = "lowerdir=" + ":".join(os.path.relpath(path, shared) for path in paths)
+    options = ",".join(relative if item is lower else item for item in data)
+    if len(options) > _MAX_DATA:
+        raise LaunchError(f"the image has too many layers to mount: {len(paths)}")
+    before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(shared)
+        sys.mount("overlay", target, "overlay", flags, options)
+    finally:
+        os.fchdir(before)
+        os.close(before)

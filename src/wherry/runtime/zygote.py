@@ -1,0 +1,55 @@
+"""The zygote: a warm, quiet, single-threaded process that forks a container for each request.
+
+It never sees a container's data, compiles nothing and makes no WASI call. Its heap is frozen, so
+that the pages of interpreter and engine stay shared by all containers.
+"""
+
+import gc
+import os
+import socket
+
+from wherry.runtime import container, messages
+from wherry.runtime.sandbox import syscalls as sys
+
+_SHIM = 3
+
+
+def main(arguments: list[str]) -> None:
+    """Serve the socket at descriptor 3 until its peer is gone; `arguments`: a state directory."""
+    (state,) = arguments
+    shim = socket.socket(fileno=_SHIM)
+    # Mounts of the host appear here, but none made here appears there.
+    sys.unshare(sys.CLONE_NEWNS)
+    sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
+    surroundings = container.Surroundings(state)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    while True:
+        packet, descriptors = messages.receive(shim)
+        if not packet:
+            return
+        _fork(surroundings, shim, messages.decode(packet, messages.Fork), descriptors)
+
+
+def _fork(
+    surroundings: container.Surroundings,
+    shim: socket.socket,
+    request: messages.Fork,
+    descriptors: list[int],
+) -> None:
+    try:
+        # A child of the shim, which alone supervises containers.
+        pid, pidfd = sys.clone3(sys.CLONE_PARENT | sys.CLONE_NEWNS | request.namespaces)
+    except OSError as error:
+        messages.send(shim, messages.Forked(error=str(error)))
+        pidfd = -1
+    else:
+        if pid == 0:
+            container.run(surroundings, request, descriptors)
+        messages.send(shim, messages.Forked(pid=pid), [pidfd])
+    finally:
+        for fd in descriptors:
+            os.close(fd)
+    if pidfd >= 0:
+        os.close(pidfd)
