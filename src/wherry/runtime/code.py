@@ -29,14 +29,23 @@ MAX_MODULE = 1 << 30
 """Bytes; a larger module is refused."""
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What the compiler found out about a module that decides how it is run."""
+
+    component: bool
+    sockets: bool
+    """Whether it imports sockets."""
+    reads_pwd: bool
+    """Whether its language takes the working directory from PWD."""
+
+
 class _Entry(msgspec.Struct):
     """What is written down about a cached code file."""
 
     inode: int
     size: int
     sha256: str
-    component: bool
-    sockets: bool
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,7 @@ class CompiledCode:
     """Code in the cache, open for reading. The holder closes `descriptor`."""
 
     descriptor: int
-    component: bool
-    sockets: bool
-    """Whether the module imports sockets."""
+    facts: Facts
 
 
 class CodeCache:
@@ -119,7 +126,7 @@ class CodeCache:
         if not trusted:
             os.close(descriptor)
             return None
-        return CompiledCode(descriptor, entry.component, entry.sockets)
+        return CompiledCode(descriptor, entry.facts)
 
     def _compile(self, module: int, digest: str, name: str) -> None:
         import subprocess
@@ -147,7 +154,7 @@ class CodeCache:
                 stored = os.fstat(output.fileno())
                 with open(output.name, "rb") as content:
                     sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-                facts = dict(word.split("=") for word in said[-1].split())
+                facts = msgspec.json.decode(said[-1], type=Facts)
                 os.rename(output.name, self._code / digest)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
@@ -157,8 +164,7 @@ class CodeCache:
             inode=stored.st_ino,
             size=stored.st_size,
             sha256=sha256,
-            component=facts["kind"] == "component",
-            sockets=facts["sockets"] == "yes",
+            facts=facts,
         )
         _write(self._code / f"{digest}.json", msgspec.json.encode(entry))
 

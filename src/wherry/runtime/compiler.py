@@ -9,8 +9,12 @@ import os
 import resource
 import sys
 
+import msgspec
+
 from wherry import wasm
+from wherry.runtime.code import Facts
 from wherry.runtime.engines import embedded
+from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.sandbox import capabilities, seccomp
 
 _MAX_CPU = 900
@@ -37,16 +41,21 @@ def main(_arguments: list[str]) -> None:
         if kind == "text":
             content = embedded.to_binary(content)
             kind = wasm.sniff(content[:8])
-        facts = wasm.inspect(content)
+        found = wasm.inspect(content)
         code = engine.compile(content, kind == "component")
-    except (wasm.InvalidWasm, embedded.GuestError) as error:
+    except (wasm.InvalidWasm, GuestError) as error:
         reason = " ".join(str(error).split())
         _say(f"not a valid WebAssembly program: {reason}"[:500])
         os._exit(1)
     view = memoryview(code)
     while view:
         view = view[os.write(1, view) :]
-    _say(f"kind={kind} sockets={'yes' if facts.imports_sockets else 'no'}")
+    facts = Facts(
+        component=kind == "component",
+        sockets=found.imports_sockets,
+        reads_pwd="Go" in found.languages,
+    )
+    _say(msgspec.json.encode(facts).decode())
     os._exit(0)
 
 

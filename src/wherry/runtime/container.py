@@ -16,12 +16,15 @@ from typing import NoReturn
 from wherry import oci
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
+from wherry.runtime.code import CompiledCode
 from wherry.runtime.config import read_config
-from wherry.runtime.engines.embedded import Engine, GuestError, Instance, Program
+from wherry.runtime.engines.capi import GuestError
+from wherry.runtime.engines.embedded import Engine, Instance, Loaded, Program
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.exits import ENGINE_FAILED, NOT_FOUND, NOT_RUNNABLE, TRAPPED, LaunchError
 from wherry.runtime.sandbox import capabilities, devices, mounts, seccomp
 from wherry.runtime.sandbox import syscalls as sys
+from wherry.runtime.wasi import trampolines
 
 _CONTROL = 3
 _OVERHEAD = 8 << 20
@@ -52,6 +55,7 @@ class Surroundings:
         self.devices = f"{state}/dev"
         devices.prepare(self.devices)
         self.empty_network = _empty_network()
+        self.trampolines = trampolines.write(state)
 
 
 def _empty_network() -> int:
@@ -111,8 +115,7 @@ def _prepare(
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _mount_all(surroundings, config, root)
     module, name = find_module(root, process)
-    code, sockets, component = _ask_for_code(control, module, name)
-    os.close(module)
+    code = _ask_for_code(control, module, name)
 
     memories = None
     engine = surroundings.engine
@@ -120,9 +123,14 @@ def _prepare(
     if limit is not None:
         memories = BoundedMemories(limit)
         engine = Engine(memories)
-    # wasmtime maps code by its path, which is out of reach once the root has changed.
-    loaded = engine.load(f"/proc/self/fd/{code}", component)
-    os.close(code)
+    loaded = _load(engine, code)
+    tramps = None
+    if process.cwd not in ("", "/") and not (code.facts.component or code.facts.reads_pwd):
+        front, back = (
+            _load(engine, _ask_for_code(control, os.open(path, os.O_RDONLY | os.O_CLOEXEC), path))
+            for path in surroundings.trampolines
+        )
+        tramps = (front, back)
 
     _make_workdir(root, process.cwd)
     _enter_root(root)
@@ -146,8 +154,14 @@ def _prepare(
     capabilities.set_no_new_privs()
     # The kernel forgets the parent-death signal when credentials change.
     sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
-    seccomp.install(surroundings.filters[sockets])
-    program = Program(args=process.args, env=_environment(process), network=sockets)
+    seccomp.install(surroundings.filters[code.facts.sockets])
+    program = Program(
+        args=process.args,
+        env=_environment(process),
+        network=code.facts.sockets,
+        workdir=process.cwd or "/",
+        trampolines=tramps,
+    )
     return loaded.prepare(program, limit), memories
 
 
@@ -178,8 +192,9 @@ def find_module(root: int, process: spec.Process) -> tuple[int, str]:
     raise LaunchError(f'exec: "{name}": no such file in the container', NOT_FOUND)
 
 
-def _ask_for_code(control: socket.socket, module: int, name: str) -> tuple[int, bool, bool]:
+def _ask_for_code(control: socket.socket, module: int, name: str) -> CompiledCode:
     messages.send(control, messages.NeedCode(name), [module])
+    os.close(module)
     packet, descriptors = messages.receive(control)
     if not packet:
         os._exit(ENGINE_FAILED)
@@ -188,7 +203,14 @@ def _ask_for_code(control: socket.socket, module: int, name: str) -> tuple[int, 
         raise LaunchError(answer.message, answer.exit_code)
     if not isinstance(answer, messages.Code) or len(descriptors) != 1:
         raise LaunchError("the shim answered with something else than code")
-    return descriptors[0], answer.sockets, answer.component
+    return CompiledCode(descriptors[0], answer.facts)
+
+
+def _load(engine: Engine, code: CompiledCode) -> Loaded:
+    # wasmtime maps code by its path, which is out of reach once the root has changed.
+    loaded = engine.load(f"/proc/self/fd/{code.descriptor}", code.facts.component)
+    os.close(code.descriptor)
+    return loaded
 
 
 def _run_guest(instance: Instance, memories: BoundedMemories | None) -> int:

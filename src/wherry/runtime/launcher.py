@@ -215,7 +215,7 @@ class Launcher:
 
 def _give(control: socket.socket, code: CompiledCode) -> None:
     try:
-        _try_send(control, messages.Code(code.component, code.sockets), [code.descriptor])
+        _try_send(control, messages.Code(code.facts), [code.descriptor])
     finally:
         os.close(code.descriptor)
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from wherry.oci.runtime import Mount
+from wherry.runtime.code import Facts
 
 MAX_PACKET = 200_000
 """Bytes, below the kernel's default limit for a packet."""
@@ -48,8 +49,7 @@ class NeedCode(msgspec.Struct, tag=True):
 class Code(msgspec.Struct, tag=True):
     """Compiled code comes along as a descriptor."""
 
-    component: bool
-    sockets: bool
+    facts: Facts
 
 
 class Ready(msgspec.Struct, tag=True):

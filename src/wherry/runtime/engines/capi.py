@@ -181,6 +181,41 @@ instance_export_get = _function(
     c_size_t,
     POINTER(Extern),
 )
+linker_clone = _function("wasmtime_linker_clone", c_void_p, c_void_p)
+linker_allow_shadowing = _function("wasmtime_linker_allow_shadowing", None, c_void_p, c_bool)
+linker_define_instance = _function(
+    "wasmtime_linker_define_instance",
+    c_void_p,
+    c_void_p,
+    c_void_p,
+    c_char_p,
+    c_size_t,
+    POINTER(Instance),
+)
+UncheckedCallback = ctypes.CFUNCTYPE(
+    c_size_t, c_void_p, c_void_p, POINTER(ctypes.c_int32), c_size_t
+)
+linker_define_func_unchecked = _function(
+    "wasmtime_linker_define_func_unchecked",
+    c_void_p,
+    c_void_p,
+    c_char_p,
+    c_size_t,
+    c_char_p,
+    c_size_t,
+    c_void_p,
+    UncheckedCallback,
+    c_void_p,
+    c_void_p,
+)
+memory_data = _function("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
+memory_data_size = _function("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
+_valtype_new = _function("wasm_valtype_new", c_void_p, c_uint8)
+_valtype_vec_new = _function(
+    "wasm_valtype_vec_new", None, POINTER(ByteVec), c_size_t, POINTER(c_void_p)
+)
+_functype_new = _function("wasm_functype_new", c_void_p, POINTER(ByteVec), POINTER(ByteVec))
+
 func_call = _function(
     "wasmtime_func_call",
     c_void_p,
@@ -230,3 +265,46 @@ component_func_call = _function(
     POINTER(ComponentResult),
     c_size_t,
 )
+
+
+class GuestError(Exception):
+    """wasmtime's error or trap; the message holds the backtrace."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        """The exit status, if it was the guest's own exit."""
+
+
+def raise_error(error: int | None) -> None:
+    """Turn a wasmtime_error_t, which it frees, into GuestError; none is no error."""
+    if not error:
+        return
+    status = c_int()
+    exited = error_exit_status(error, byref(status))
+    message = ByteVec()
+    error_message(error, byref(message))
+    error_delete(error)
+    text = message.take().decode(errors="replace")
+    raise GuestError(text, status.value if exited else None)
+
+
+def raise_trap(trap: c_void_p) -> None:
+    """Turn a wasm_trap_t into GuestError; none is no trap."""
+    if not trap:
+        return
+    message = ByteVec()
+    trap_message(trap, byref(message))
+    raise GuestError(message.take().decode(errors="replace").rstrip("\0"))
+
+
+def function_type(parameters: str, results: str) -> int:
+    """A wasm_functype_t from letters: `i` is i32, `I` is i64."""
+    vectors = []
+    for letters in (parameters, results):
+        kinds = (c_void_p * len(letters))(*(_valtype_new("iI".index(kind)) for kind in letters))
+        vector = ByteVec()
+        _valtype_vec_new(byref(vector), len(letters), kinds)
+        vectors.append(vector)
+    return int(_functype_new(byref(vectors[0]), byref(vectors[1])))

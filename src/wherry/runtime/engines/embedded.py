@@ -7,25 +7,17 @@ that would start a thread of Tokio's: that begins with the first WASI call of th
 import ctypes
 import os
 from collections.abc import Sequence
-from ctypes import byref, c_char_p, c_int, c_void_p
-from dataclasses import dataclass, field
+from ctypes import byref, c_char_p, c_void_p
+from dataclasses import dataclass
 
 from wherry.runtime.engines import capi, settings
+from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+from wherry.runtime.wasi.workdir import Workdir
 
 _TABLE_ENTRY = 16
 """Bytes a table entry may take in the host, for the limit on tables."""
-
-
-class GuestError(Exception):
-    """wasmtime's error or trap; the message holds the backtrace."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        """The exit status, if it was the guest's own exit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +27,9 @@ class Program:
     args: Sequence[str]
     env: Sequence[str]
     network: bool = False
-    preopens: Sequence[tuple[str, str]] = field(default=(("/", "/"),))
-    """Pairs of host directory and the name the guest knows it by."""
+    workdir: str = "/"
+    trampolines: tuple["Loaded", "Loaded"] | None = None
+    """Front and back that make a module of WASI 0.1 begin in `workdir` (see `runtime.wasi`)."""
 
 
 class Engine:
@@ -62,8 +55,8 @@ class Engine:
             else (capi.module_new, capi.module_serialize)
         )
         program, code = c_void_p(), capi.ByteVec()
-        _raise_error(new(self.handle, content, len(content), byref(program)))
-        _raise_error(serialize(program, byref(code)))
+        capi.raise_error(new(self.handle, content, len(content), byref(program)))
+        capi.raise_error(serialize(program, byref(code)))
         return code.take()
 
     def load(self, code_path: str, component: bool) -> "Loaded":
@@ -71,7 +64,7 @@ class Engine:
         deserialize = capi.component_deserialize_file if component else capi.module_deserialize_file
         program = c_void_p()
         try:
-            _raise_error(deserialize(self.handle, code_path.encode(), byref(program)))
+            capi.raise_error(deserialize(self.handle, code_path.encode(), byref(program)))
         except GuestError as error:
             raise LaunchError(f"compiled code does not load: {error.message}") from None
         return Loaded(self, program, component)
@@ -84,10 +77,10 @@ class Engine:
         if component not in self._linkers:
             if component:
                 linker = capi.component_linker_new(self.handle)
-                _raise_error(capi.component_linker_add_wasip2(linker))
+                capi.raise_error(capi.component_linker_add_wasip2(linker))
             else:
                 linker = capi.linker_new(self.handle)
-                _raise_error(capi.linker_define_wasi(linker))
+                capi.raise_error(capi.linker_define_wasi(linker))
             self._linkers[component] = linker
         return self._linkers[component]
 
@@ -109,9 +102,15 @@ class Loaded:
         context = capi.store_context(store)
         if memory_limit is not None:
             capi.store_limiter(store, -1, memory_limit // _TABLE_ENTRY, -1, -1, -1)
-        _raise_error(capi.context_set_wasi(context, _wasi(program)))
-        kind = _ComponentInstance if self._component else _ModuleInstance
-        return kind(context, self._engine.linker(self._component), self._program)
+        capi.raise_error(capi.context_set_wasi(context, _wasi(program)))
+        linker = self._engine.linker(self._component)
+        if self._component:
+            return _ComponentInstance(context, linker, self._program)
+        workdir = None
+        if program.trampolines is not None:
+            front, back = program.trampolines
+            workdir = Workdir(front._program, back._program)
+        return _ModuleInstance(context, linker, self._program, workdir)
 
 
 class Instance:
@@ -140,19 +139,30 @@ class Instance:
 
 
 class _ModuleInstance(Instance):
+    def __init__(
+        self, context: int, linker: int, program: c_void_p, workdir: Workdir | None
+    ) -> None:
+        super().__init__(context, linker, program)
+        self._workdir = workdir
+
     def _run(self) -> int:
         trap = c_void_p()
         instance = capi.Instance()
+        linker = self._linker
+        if self._workdir is not None:
+            linker = self._workdir.shadow(linker, self._context)
         error = capi.linker_instantiate(
-            self._linker, self._context, self._program, byref(instance), byref(trap)
+            linker, self._context, self._program, byref(instance), byref(trap)
         )
         _raise_link_error(error)
-        _raise_trap(trap)
+        capi.raise_trap(trap)
+        if self._workdir is not None:
+            self._workdir.attach(self._linker, instance)
         start = capi.Func()
         if not _export_function(self._context, instance, b"_start", start):
             raise LaunchError("the module exports no function _start to run", NOT_RUNNABLE)
-        _raise_error(capi.func_call(self._context, byref(start), None, 0, None, 0, byref(trap)))
-        _raise_trap(trap)
+        capi.raise_error(capi.func_call(self._context, byref(start), None, 0, None, 0, byref(trap)))
+        capi.raise_trap(trap)
         return 0
 
 
@@ -175,14 +185,16 @@ class _ComponentInstance(Instance):
         if not capi.component_instance_get_func(byref(instance), self._context, index, byref(run)):
             raise LaunchError("the component exports no wasi:cli/run to run", NOT_RUNNABLE)
         result = capi.ComponentResult()
-        _raise_error(capi.component_func_call(byref(run), self._context, None, 0, byref(result), 1))
+        capi.raise_error(
+            capi.component_func_call(byref(run), self._context, None, 0, byref(result), 1)
+        )
         return 0 if result.is_ok & 0xFF else 1
 
 
 def to_binary(text: bytes) -> bytes:
     """Translate `.wat` text to a binary module. Raises GuestError with line and column."""
     binary = capi.ByteVec()
-    _raise_error(capi.wat2wasm(text, len(text), byref(binary)))
+    capi.raise_error(capi.wat2wasm(text, len(text), byref(binary)))
     return binary.take()
 
 
@@ -211,9 +223,9 @@ def _wasi(program: Program) -> int:
     if program.network:
         capi.wasi_config_inherit_network(config)
         capi.wasi_config_allow_ip_name_lookup(config, True)
-    for host, guest in program.preopens:
-        if not capi.wasi_config_preopen_dir(config, host.encode(), guest.encode(), True):
-            raise LaunchError(f"the guest's directory {guest} cannot be opened", NOT_RUNNABLE)
+    for folder in ["/", program.workdir] if program.trampolines else ["/"]:
+        if not capi.wasi_config_preopen_dir(config, folder.encode(), folder.encode(), True):
+            raise LaunchError(f"the guest's directory {folder} cannot be opened", NOT_RUNNABLE)
     return config
 
 
@@ -221,32 +233,12 @@ def _strings(items: Sequence[str]) -> "ctypes.Array[c_char_p]":
     return (c_char_p * len(items))(*(item.encode("utf-8", "surrogateescape") for item in items))
 
 
-def _raise_error(error: int | None) -> None:
-    if not error:
-        return
-    status = c_int()
-    exited = capi.error_exit_status(error, byref(status))
-    message = capi.ByteVec()
-    capi.error_message(error, byref(message))
-    capi.error_delete(error)
-    text = message.take().decode(errors="replace")
-    raise GuestError(text, status.value if exited else None)
-
-
 def _raise_link_error(error: int | None) -> None:
     """An error of instantiation that is neither a trap nor an exit: an import is missing."""
     try:
-        _raise_error(error)
+        capi.raise_error(error)
     except GuestError as failure:
         if failure.status is None and "wasm backtrace" not in failure.message:
             first = failure.message.strip().splitlines()[0]
             raise LaunchError(f"the module cannot be linked: {first}", NOT_RUNNABLE) from None
         raise
-
-
-def _raise_trap(trap: c_void_p) -> None:
-    if not trap:
-        return
-    message = capi.ByteVec()
-    capi.trap_message(trap, byref(message))
-    raise GuestError(message.take().decode(errors="replace").rstrip("\0"))
