@@ -1,0 +1,321 @@
+"""Containers made by the launcher, seen from inside and from outside."""
+
+import os
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.guests.toolchain import Guests
+from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, reap, run
+
+from wherry.runtime import CreateRequest, Launcher, LaunchError, Process
+
+pytestmark = pytest.mark.root
+Make = Callable[..., Bundle]
+
+
+async def test_runs_a_module_in_text_form(launcher: Launcher, bundle: Make) -> None:
+    container = bundle("/hello.wat")
+    container.put("hello.wat", WASI_HELLO)
+    outcome = await run(launcher, container)
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (0, b"hello\n", b"")
+
+
+async def test_the_entrypoint_may_lack_its_leading_slash(launcher: Launcher, bundle: Make) -> None:
+    container = bundle("hello.wat")
+    container.put("hello.wat", WASI_HELLO)
+    assert (await run(launcher, container)).stdout == b"hello\n"
+
+
+async def test_the_entrypoint_is_found_along_path(launcher: Launcher, bundle: Make) -> None:
+    container = bundle("hello.wat")
+    container.config["process"]["env"] = ["PATH=/opt/bin"]
+    container.put("opt/bin/hello.wat", WASI_HELLO)
+    assert (await run(launcher, container)).stdout == b"hello\n"
+
+
+async def test_an_entrypoint_symlink_stays_in_the_container(
+    launcher: Launcher, bundle: Make, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.wat"
+    outside.write_text(WASI_HELLO)
+    container = bundle("/link")
+    (container.image / "link").symlink_to(f"../../../../../..{outside}")
+    with pytest.raises(LaunchError) as failure:
+        await run(launcher, container)
+    assert failure.value.exit_code == 127
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"\x7fELF\x02\x01\x01", "Linux program"),
+        (b"#!/bin/sh\n", "script"),
+        (b"nonsense", "neither"),
+        (b"\0asm\x01\0\0\0\x01\x05", "not a valid WebAssembly"),
+        (b"(module (func", "not a valid WebAssembly"),
+    ],
+)
+async def test_what_is_not_wasm_is_refused_with_126_and_a_reason(
+    launcher: Launcher, bundle: Make, content: bytes, says: str
+) -> None:
+    container = bundle()
+    container.put("main.wasm", content)
+    with pytest.raises(LaunchError, match=says) as failure:
+        await run(launcher, container)
+    assert failure.value.exit_code == 126
+    assert "\n" not in failure.value.message
+
+
+async def test_a_missing_program_is_127(launcher: Launcher, bundle: Make) -> None:
+    with pytest.raises(LaunchError, match="no such file") as failure:
+        await run(launcher, bundle("/nothing.wasm"))
+    assert failure.value.exit_code == 127
+
+
+async def test_an_unknown_import_is_named(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put("main.wasm", '(module (import "env" "magic" (func)) (func (export "_start")))')
+    outcome = await run(launcher, container)
+    assert outcome.status == 126
+    assert b"env" in outcome.stderr and b"magic" in outcome.stderr
+    assert outcome.stderr.count(b"\n") == 1
+
+
+async def test_a_trap_names_its_functions(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put(
+        "main.wasm", '(module (func $boom unreachable) (func (export "_start") call $boom))'
+    )
+    outcome = await run(launcher, container)
+    assert outcome.status == 134
+    assert b"unreachable" in outcome.stderr.splitlines()[0]
+    assert b"boom" in outcome.stderr
+
+
+async def test_refused_memory_is_told_to_who_dies_of_it(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}}
+    container.put(
+        "main.wasm",
+        '(module (memory (export "memory") 1) (func (export "_start")'
+        " (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable))))",
+    )
+    outcome = await run(launcher, container)
+    assert outcome.status == 134
+    assert b"was refused memory" in outcome.stderr
+    assert b"limit is 24.0 MiB" in outcome.stderr
+
+
+async def test_growth_within_the_limit_works(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}}
+    container.put(
+        "main.wasm",
+        '(module (memory (export "memory") 1) (func (export "_start")'
+        " (if (i32.ne (memory.grow (i32.const 100)) (i32.const 1)) (then unreachable))"
+        " (i32.store (i32.const 6000000) (i32.const 7))))",
+    )
+    assert (await run(launcher, container)).status == 0
+
+
+async def test_the_process_has_no_privileges(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    seen: dict[str, str] = {}
+    namespaces: dict[str, str] = {}
+
+    async def look(process: Process) -> None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        for line in status.splitlines():
+            name, _, value = line.partition(":\t")
+            seen[name] = value
+        for kind in ("pid", "mnt", "ipc", "uts", "net"):
+            namespaces[kind] = os.readlink(f"/proc/{process.pid}/ns/{kind}")
+
+    await run(launcher, container, while_running=look)
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(seen[kind], 16) == 0, kind
+    assert seen["NoNewPrivs"] == "1"
+    assert seen["Seccomp"] == "2"
+    assert seen["NSpid"].split()[-1] == "1"
+    for kind, link in namespaces.items():
+        assert link != os.readlink(f"/proc/self/ns/{kind}"), kind
+
+
+async def test_it_holds_no_descriptor_of_the_shim(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    leak = os.open("/etc/passwd", os.O_RDONLY)
+    links: list[str] = []
+
+    async def look(process: Process) -> None:
+        folder = f"/proc/{process.pid}/fd"
+        links.extend(os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder))
+
+    await run(launcher, container, while_running=look)
+    os.close(leak)
+    assert not [link for link in links if link.endswith(("passwd", ".sock"))]
+    assert sum(link.startswith("socket:") for link in links) == 1
+
+
+async def test_nothing_is_mounted_on_the_host(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    before = Path("/proc/self/mounts").read_text()
+
+    async def look(process: Process) -> None:
+        assert Path("/proc/self/mounts").read_text() == before
+        assert "overlay" in Path(f"/proc/{process.pid}/mounts").read_text()
+
+    await run(launcher, container, while_running=look)
+
+
+async def test_a_signal_to_the_process_reaches_the_shim(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put("main.wasm", '(module (func (export "_start") (loop $l br $l)))')
+    null = os.open("/dev/null", os.O_RDWR)
+    process = await launcher.create(container.request(null, null, null))
+    heard: list[int] = []
+
+    def end(number: int) -> None:
+        heard.append(number)
+        signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+
+    process.start(end)
+    while "t" not in _caught(process.pid):
+        os.sched_yield()
+    os.kill(process.pid, signal.SIGTERM)
+    assert await reap(process) == -signal.SIGKILL
+    assert heard == [signal.SIGTERM]
+    os.close(null)
+
+
+def _caught(pid: int) -> str:
+    """`t` once the process has installed its handler for SIGTERM."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return "t" if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1 else ""
+
+
+async def test_a_failed_create_leaves_nothing(launcher: Launcher, bundle: Make) -> None:
+    container = bundle("/nothing.wasm")
+    open_before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(LaunchError):
+            await launcher.create(_silent(container))
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{container.path.name}"))
+    with pytest.raises(ChildProcessError):
+        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            raise AssertionError("a process was left to reap")
+        raise ChildProcessError  # only the zygote is alive
+
+
+def _silent(container: Bundle) -> CreateRequest:
+    null = os.open("/dev/null", os.O_RDWR)
+    request = container.request(null, null, null)
+    os.close(null)
+    return request
+
+
+async def test_a_killed_zygote_is_replaced(launcher: Launcher, bundle: Make) -> None:
+    first = bundle("/hello.wat")
+    first.put("hello.wat", WASI_HELLO)
+    assert (await run(launcher, first)).status == 0
+    os.kill(launcher._pid, signal.SIGKILL)
+    second = bundle("/hello.wat")
+    second.put("hello.wat", WASI_HELLO)
+    assert (await run(launcher, second)).stdout == b"hello\n"
+
+
+async def test_a_volume_is_mounted_and_one_that_is_read_only_stays_so(
+    launcher: Launcher, bundle: Make, guests: Guests, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "greeting").write_text("from the host")
+    container = bundle("/toolbox.wasm", "cat", "/data/greeting")
+    container.put("toolbox.wasm", guests.toolbox().read_bytes())
+    container.config["mounts"] = [
+        {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind", "ro"]}
+    ]
+    outcome = await run(launcher, container)
+    assert outcome.stdout == b"from the host", outcome
+    container = bundle("/toolbox.wasm", "write", "/data/new", "x")
+    container.put("toolbox.wasm", guests.toolbox().read_bytes())
+    container.config["mounts"] = [
+        {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind", "ro"]}
+    ]
+    assert (await run(launcher, container)).status != 0
+    assert not (volume / "new").exists()
+
+
+async def test_a_mount_destination_symlink_does_not_lead_out(
+    launcher: Launcher, bundle: Make, tmp_path: Path
+) -> None:
+    volume, target = tmp_path / "volume", tmp_path / "target"
+    volume.mkdir()
+    target.mkdir()
+    container = bundle("/hello.wat")
+    container.put("hello.wat", WASI_HELLO)
+    (container.image / "data").symlink_to(f"../../../../../../..{target}")
+    container.config["mounts"] = [
+        {"destination": "/data/new", "type": "bind", "source": str(volume), "options": ["rbind"]}
+    ]
+    try:
+        await run(launcher, container)
+    except LaunchError as refused:
+        assert "/data/new" in refused.message
+    assert list(target.iterdir()) == []
+
+
+async def test_devices_are_there_and_read_only(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    modes: dict[str, int] = {}
+
+    async def look(process: Process) -> None:
+        root = f"/proc/{process.pid}/root/dev"
+        modes.update({name: os.stat(f"{root}/{name}").st_mode for name in os.listdir(root)})
+
+    await run(launcher, container, while_running=look)
+    assert set(modes) == {"null", "zero", "full", "random", "urandom"}
+    assert all(stat.S_ISCHR(mode) and mode & 0o777 == 0o666 for mode in modes.values())
+
+
+async def test_a_relative_path_begins_in_the_working_directory(
+    launcher: Launcher, bundle: Make, guests: Guests
+) -> None:
+    for path in ("rel.txt", "/etc/abs.txt"):
+        container = bundle("/toolbox.wasm", "cat", path)
+        container.config["process"]["cwd"] = "/work"
+        container.put("toolbox.wasm", guests.toolbox().read_bytes())
+        container.put("work/rel.txt", "found")
+        container.put("etc/abs.txt", "found")
+        assert (await run(launcher, container)).stdout == b"found", path
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"process": None}, "config.json"),
+        ({"process": {"args": []}}, "names no program"),
+        ({"ociVersion": 3}, "config.json"),
+        ({"linux": {"namespaces": [{"type": "user"}]}}, "user namespaces"),
+        ({"mounts": [{"destination": "/x", "type": "bind", "source": "rel"}]}, "/x"),
+        ({"mounts": [{"destination": "/x", "type": "bind", "source": "/no/such"}]}, "/no/such"),
+        ({"mounts": [{"destination": "/x", "type": "nofs", "source": "x"}]}, "/x"),
+    ],
+)
+async def test_a_bundle_with_nonsense_in_it_is_refused(
+    launcher: Launcher, bundle: Make, config: dict[str, object], says: str
+) -> None:
+    container = bundle("/hello.wat")
+    container.put("hello.wat", WASI_HELLO)
+    container.config.update(config)
+    with pytest.raises(LaunchError, match=says):
+        await run(launcher, container)
