@@ -1,0 +1,41 @@
+"""A build's events in the words of Docker's classic builder, which its clients print."""
+
+from typing import Any
+
+from wherry.engine.builds import (
+    Built,
+    Event,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Tagged,
+    TriggersFound,
+    Warned,
+)
+
+_SHORT = 12
+
+
+def shown(event: Event) -> list[dict[str, Any]]:
+    """The documents that tell of `event`."""
+    match event:
+        case StepStarted(number, total, text):
+            return _lines(f"Step {number}/{total} : {text}\n")
+        case TriggersFound(count):
+            return _lines(f"# Executing {count} build trigger{'s' if count > 1 else ''}\n")
+        case StepOutput(data):
+            return _lines(data.decode(errors="replace"))
+        case StepFinished(id, cached):
+            lines = [" ---> Using cache\n"] if cached else []
+            return _lines(*lines, f" ---> {id}\n")
+        case Warned(message):
+            return _lines(f"[Warning] {message}\n")
+        case Built(id):
+            short = id.removeprefix("sha256:")[:_SHORT]
+            return [{"aux": {"ID": id}}, *_lines(f"Successfully built {short}\n")]
+        case Tagged(name):
+            return _lines(f"Successfully tagged {name}\n")
+
+
+def _lines(*lines: str) -> list[dict[str, Any]]:
+    return [{"stream": line} for line in lines]

@@ -1,0 +1,62 @@
+"""Building images: the classic builder's endpoint, a context as a tar in, progress out."""
+
+from contextlib import aclosing
+
+from aiohttp import web
+
+from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
+from wherry.api._build_lines import shown
+from wherry.engine import EngineError, InvalidRequest
+from wherry.engine.builds import BuildRequest, Built
+
+
+async def build(call: Call) -> web.StreamResponse:
+    """`docker build`. Errors after the first step come in the stream, as Docker sends them."""
+    request, quiet = _request(call), call.flag("q")
+    answer = JsonStream(call)
+    try:
+        async with aclosing(call.engine.builds.build(request, call.chunks())) as events:
+            async for event in events:
+                if not quiet:
+                    for document in shown(event):
+                        await answer.send(document)
+                elif isinstance(event, Built):
+                    await answer.send({"stream": f"{event.id}\n"})
+    except EngineError as error:
+        if not answer.opened:
+            raise
+        await answer.send(
+            {"errorDetail": {"code": 1, "message": error.message}, "error": error.message}
+        )
+    return await answer.close()
+
+
+async def prune(call: Call) -> web.Response:
+    """`docker builder prune`."""
+    return json_answer(await call.engine.builds.prune(all=call.flag("all")))
+
+
+async def cancel(call: Call) -> web.Response:
+    """Builds end with the connection that asked for them; there is nothing else to cancel."""
+    return empty_answer()
+
+
+async def session(call: Call) -> web.Response:
+    """BuildKit's own protocol."""
+    raise Refused(501, "BuildKit's protocol is not spoken here: build with DOCKER_BUILDKIT=0")
+
+
+def _request(call: Call) -> BuildRequest:
+    if call.text("remote"):
+        raise InvalidRequest("building from a URL is not available: send the files")
+    if call.text("version", "1") not in ("1", ""):
+        raise InvalidRequest("BuildKit's protocol is not spoken here: build with DOCKER_BUILDKIT=0")
+    return BuildRequest(
+        tags=[tag for tag in call.texts("t") if tag],
+        dockerfile=call.text("dockerfile") or "Dockerfile",
+        arguments=call.document("buildargs", dict[str, str | None], {}),
+        labels=call.document("labels", dict[str, str], {}),
+        target=call.text("target"),
+        platform=call.text("platform"),
+        use_cache=not call.flag("nocache"),
+    )

@@ -1,0 +1,126 @@
+"""What flows for as long as a container lives: attach, logs, stats, and the wait for its end."""
+
+import asyncio
+from contextlib import aclosing
+
+from aiohttp import web
+
+from wherry.api._call import HEADERS, Call, JsonStream, empty_answer
+from wherry.api._detach import DetachKeys, InvalidKeys
+from wherry.api._frames import frame, media_type
+from wherry.api._hijack import Hijacked
+from wherry.api._stamps import LineStamps
+from wherry.api.containers import named
+from wherry.engine import InvalidRequest
+from wherry.engine.containers import Attachment
+
+
+async def wait(call: Call) -> web.StreamResponse:
+    """The exit code, once there is one.
+
+    Clients start the container only after the headers have come, so that its end is not missed.
+    """
+    ending = call.engine.containers.wait(named(call), call.text("condition") or "not-running")
+    answer = await JsonStream(call).open()
+    await answer.send(await ending)
+    return await answer.close()
+
+
+async def attach(call: Call) -> web.StreamResponse:
+    """The container's streams on this connection, both ways."""
+    container = named(call)
+    try:
+        keys = DetachKeys(call.text("detachKeys"))
+    except InvalidKeys as error:
+        raise InvalidRequest(str(error)) from None
+    attachment = call.engine.containers.attach(
+        container,
+        stdin=call.flag("stdin"),
+        stdout=call.flag("stdout"),
+        stderr=call.flag("stderr"),
+        stream=call.flag("stream"),
+        logs=call.flag("logs"),
+    )
+    try:
+        connection = Hijacked.take(call.http, media_type(tty=attachment.tty, version=call.version))
+        sending = asyncio.create_task(_send(attachment, connection))
+        receiving = asyncio.create_task(
+            _receive(connection, attachment, keys if attachment.tty else None)
+        )
+        try:
+            # Input that ends is not the end; keys that detach, and output that ends, are.
+            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done() and not receiving.result():
+                await sending
+            await connection.close()
+        finally:
+            sending.cancel()
+            receiving.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+    finally:
+        await attachment.close()
+    return empty_answer()
+
+
+async def _send(attachment: Attachment, connection: Hijacked) -> None:
+    async for stream, _, data in attachment:
+        await connection.write(data if attachment.tty else frame(stream, data))
+
+
+async def _receive(connection: Hijacked, attachment: Attachment, keys: DetachKeys | None) -> bool:
+    """Pass on what the client types; True when it asked to be detached."""
+    while data := await connection.read():
+        if keys:
+            data = keys.feed(data)
+        if data:
+            await attachment.write(data)
+        if keys and keys.pressed:
+            return True
+    await attachment.close_stdin()
+    return False
+
+
+async def logs(call: Call) -> web.StreamResponse:
+    """`docker logs`."""
+    container = named(call)
+    if not call.flag("stdout") and not call.flag("stderr"):
+        raise InvalidRequest("you must choose at least one stream")
+    output = call.engine.containers.logs(
+        container,
+        stdout=call.flag("stdout"),
+        stderr=call.flag("stderr"),
+        follow=call.flag("follow"),
+        tail=_tail(call),
+        since=call.seconds("since"),
+        until=call.seconds("until") or None,
+    )
+    tty = container.config.tty
+    stamp = LineStamps() if call.flag("timestamps") else None
+    response = web.StreamResponse(headers=HEADERS)
+    response.content_type = media_type(tty=tty, version=call.version)
+    await response.prepare(call.http)
+    async with aclosing(output):
+        async for stream, time, data in output:
+            text = stamp.feed(stream, time, data) if stamp else data
+            await response.write(text if tty else frame(stream, text))
+    await response.write_eof()
+    return response
+
+
+def _tail(call: Call) -> int | None:
+    tail = call.text("tail", "all")
+    # Docker shows everything for what is no number.
+    return int(tail) if tail.isdecimal() else None
+
+
+async def stats(call: Call) -> web.StreamResponse:
+    """`docker stats`."""
+    container = named(call)
+    figures = call.engine.containers.stats(
+        container, stream=call.flag("stream", True), one_shot=call.flag("one-shot")
+    )
+    answer = JsonStream(call)
+    async with aclosing(figures):
+        async for each in figures:
+            await answer.send(each)
+    return await answer.close()

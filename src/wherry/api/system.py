@@ -1,0 +1,42 @@
+"""The engine as a whole."""
+
+from contextlib import aclosing
+
+from aiohttp import web
+
+from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, Refused, json_answer
+
+_API = f"{CURRENT[0]}.{CURRENT[1]}"
+_MIN_API = f"{OLDEST[0]}.{OLDEST[1]}"
+
+
+async def version(call: Call) -> web.Response:
+    """`docker version`."""
+    return json_answer(call.engine.system.version(api=_API, oldest_api=_MIN_API))
+
+
+async def info(call: Call) -> web.Response:
+    """`docker info`."""
+    return json_answer(await call.engine.system.info())
+
+
+async def usage(call: Call) -> web.Response:
+    """`docker system df`."""
+    return json_answer(await call.engine.system.usage(call.texts("type")))
+
+
+async def events(call: Call) -> web.StreamResponse:
+    """`docker events`."""
+    subscription = call.engine.events.subscribe(
+        call.filters(), since=call.seconds("since"), until=call.seconds("until")
+    )
+    async with aclosing(subscription):
+        answer = await JsonStream(call).open()
+        async for event in subscription:
+            await answer.send(event)
+    return await answer.close()
+
+
+async def login(call: Call) -> web.Response:
+    """`docker login`."""
+    raise Refused(501, "wherry has no registry client yet, so there is nothing to log in to")

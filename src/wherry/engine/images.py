@@ -1,0 +1,254 @@
+"""Images: the image store seen from the loop, with Docker's views, errors and events.
+
+The store's code blocks, so what touches the disk for long runs in threads; finding an image by
+name does not, because the store keeps its index in memory.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound
+from wherry.engine.filters import Filters
+from wherry.engine.image_inspection import (
+    HistoryItem,
+    ImageDeletion,
+    ImageInspect,
+    ImagePruneReport,
+    ImageSummary,
+    inspection,
+    repo_digests,
+    seconds,
+    steps,
+    summary,
+)
+from wherry.engine.worker import read_in_thread, write_in_thread
+from wherry.images import (
+    AmbiguousImage,
+    Image,
+    ImageError,
+    ImageInUse,
+    ImageNotFound,
+    InvalidImage,
+    NoSuchPlatform,
+    Removal,
+)
+from wherry.oci import (
+    Digest,
+    InvalidPlatform,
+    InvalidReference,
+    Platform,
+    parse_platform,
+    parse_reference,
+)
+
+if TYPE_CHECKING:
+    from wherry.engine.engine import Engine
+
+_LIST_FILTERS = {"before", "dangling", "label", "label!", "reference", "since", "until"}
+_PRUNE_FILTERS = {"dangling", "label", "label!", "until"}
+
+
+class Images:
+    """All images of the engine. Errors are those of `wherry.engine.errors`."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._store = engine.store
+
+    def resolve(self, name: str, platform: str | None = None) -> Image:
+        """The image called `name`, or of that id. Raises NotFound, InvalidRequest."""
+        with image_errors():
+            return self._store.resolve(name, _platform(platform))
+
+    def list(
+        self, filters: Filters | None = None, *, all: bool = False, shared_size: bool = False
+    ) -> "list[ImageSummary]":
+        """Newest first; with `shared_size`, what each shares with others is counted, in bytes."""
+        filters = filters or Filters()
+        filters.check(_LIST_FILTERS)
+        with image_errors():
+            images = self._store.list()
+        shared = _shared_sizes(images) if shared_size else {}
+        chosen = self._chosen(images, filters)
+        chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
+        return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
+
+    def inspect(self, name: str, platform: str | None = None) -> ImageInspect:
+        """All that is known of the image. Raises NotFound."""
+        return inspection(self.resolve(name, platform))
+
+    def history(self, name: str) -> "list[HistoryItem]":
+        """How the image was made, newest step first. Raises NotFound."""
+        return steps(self.resolve(name))
+
+    async def tag(self, name: str, repository: str, tag: str) -> None:
+        """Give the image another name, taking it from whichever has it. Raises NotFound."""
+        image = self.resolve(name)
+        with image_errors():
+            reference = parse_reference(f"{repository}:{tag}" if tag else repository)
+            if reference.digest:
+                raise InvalidRequest("refusing to create a tag with a digest reference")
+            reference = reference.with_default_tag()
+            await asyncio.to_thread(self._store.tag, image.descriptor, reference)
+        self._tell("tag", image.id, reference.familiar)
+
+    async def remove(
+        self, name: str, *, force: bool = False, prune: bool = True
+    ) -> "list[ImageDeletion]":
+        """Take the name away, and with the last name the image. Raises NotFound, Conflict."""
+        image = self.resolve(name)
+        self._refuse_if_running(name, image)
+        with image_errors():
+            removal = await asyncio.to_thread(
+                self._store.remove, name, force=force, in_use=self.in_use()
+            )
+        return self._removed(removal, image.id)
+
+    async def load(self, source: AsyncIterator[bytes]) -> "list[str]":
+        """Take images from a tar; the names of those with a name, the ids of others."""
+        with image_errors():
+            names = await read_in_thread(source, self._store.load, "image load")
+        for name in names:
+            image = self.resolve(name)
+            self._tell("load", image.id, name)
+            self._engine.builds.prepare(image)
+        return names
+
+    def save(self, names: Collection[str]) -> AsyncGenerator[bytes, None]:
+        """A tar that `docker load` and OCI tools read. Raises NotFound at once."""
+        if not names:
+            raise InvalidRequest("no image was named")
+        for name in names:
+            self._tell("save", self.resolve(name).id, name)
+        return self._save(names)
+
+    async def _save(self, names: Collection[str]) -> AsyncGenerator[bytes, None]:
+        with image_errors():
+            async for chunk in write_in_thread(
+                lambda out: self._store.save(list(names), out), "image save"
+            ):
+                yield chunk
+
+    async def prune(self, filters: Filters | None = None) -> ImagePruneReport:
+        """Remove images without a name; with dangling=false all that no container uses."""
+        filters = filters or Filters()
+        filters.check(_PRUNE_FILTERS)
+        with image_errors():
+            removal = await asyncio.to_thread(
+                self._store.prune,
+                all=filters.flag("dangling") is False,
+                in_use=self.in_use(),
+                until=filters.until(),
+                keep=lambda image: not _has_labels(image, filters),
+            )
+        deletions = self._removed(removal, "")
+        self._engine.events.publish("image", "prune", "", {"reclaimed": str(removal.reclaimed)})
+        return ImagePruneReport(images_deleted=deletions or None, space_reclaimed=removal.reclaimed)
+
+    def in_use(self) -> "set[Digest]":
+        """The ids of images that containers were made from."""
+        return {Digest(each.image_id) for each in self._engine.containers.list(all=True)}
+
+    def told(self, action: str, image: Image) -> None:
+        """Tell that `action` was done to `image`, under each of its names."""
+        for name in image.names or [image.id]:
+            self._tell(action, image.id, name)
+
+    def _tell(self, action: str, id: str, name: str) -> None:
+        self._engine.events.publish("image", action, id, {"name": name})
+
+    def _removed(self, removal: Removal, id: str) -> "list[ImageDeletion]":
+        for name in removal.untagged:
+            self._tell("untag", id, name)
+        for digest in removal.deleted:
+            self._tell("delete", digest, digest)
+        return [
+            *(ImageDeletion(untagged=name) for name in removal.untagged),
+            *(ImageDeletion(deleted=digest) for digest in removal.deleted),
+        ]
+
+    def _refuse_if_running(self, name: str, image: Image) -> None:
+        if len(image.names) > 1 and not image.id.removeprefix("sha256:").startswith(name):
+            return
+        for each in self._engine.containers.list(all=True):
+            if each.image_id == image.id and each.state in ("running", "paused", "restarting"):
+                raise Conflict(
+                    f"conflict: unable to remove {name} (cannot be forced): "
+                    f"container {each.id[:12]} runs it; stop that first"
+                )
+
+    def _chosen(self, images: "list[Image]", filters: Filters) -> "list[Image]":
+        dangling, until = filters.flag("dangling"), filters.until()
+        newest = self._created(filters.one("before"))
+        oldest = self._created(filters.one("since"))
+        return [
+            image
+            for image in images
+            if (dangling is None or dangling is not bool(image.names))
+            and _has_labels(image, filters)
+            and _fits_reference(image, filters.get("reference"))
+            and (until is None or seconds(image.config.created) < until.timestamp())
+            and (newest is None or seconds(image.config.created) < newest)
+            and (oldest is None or seconds(image.config.created) > oldest)
+        ]
+
+    def _created(self, name: str | None) -> int | None:
+        return None if name is None else seconds(self.resolve(name).config.created)
+
+
+@contextmanager
+def image_errors() -> Iterator[None]:
+    """The errors of the rooms below as the engine's."""
+    try:
+        yield
+    except (ImageNotFound, NoSuchPlatform) as error:
+        raise NotFound(str(error)) from None
+    except ImageInUse as error:
+        raise Conflict(str(error)) from None
+    except (AmbiguousImage, InvalidImage, InvalidReference, InvalidPlatform) as error:
+        raise InvalidRequest(str(error)) from None
+    except ImageError as error:
+        raise EngineError(str(error)) from None
+
+
+def _platform(text: str | None) -> Platform | None:
+    return parse_platform(text) if text else None
+
+
+def _has_labels(image: Image, filters: Filters) -> bool:
+    labels = (image.config.config and image.config.config.labels) or {}
+    return filters.accepts_labels(labels) and not filters.rejects_labels(labels)
+
+
+def _fits_reference(image: Image, patterns: "list[str]") -> bool:
+    if not patterns:
+        return True
+    for name in [*image.names, *repo_digests(image)]:
+        reference = parse_reference(name)
+        candidates = (
+            reference.familiar, reference.familiar_name, str(reference), reference.name,
+        )  # fmt: skip
+        if any(fnmatchcase(each, pattern) for each in candidates for pattern in patterns):
+            return True
+    return False
+
+
+def _shared_sizes(images: "list[Image]") -> dict[str, int]:
+    """By image id, the bytes of layers that other images have too."""
+    users: Counter[str] = Counter()
+    for image in images:
+        users.update({layer.digest for layer in image.manifest.layers})
+    return {
+        image.id: sum(
+            {
+                layer.digest: layer.size
+                for layer in image.manifest.layers
+                if users[layer.digest] > 1
+            }.values()
+        )
+        for image in images
+    }

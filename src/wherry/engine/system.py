@@ -1,0 +1,234 @@
+"""The engine as a whole: what it is, what it runs on, how much room it takes."""
+
+import asyncio
+import hashlib
+import os
+import platform
+import socket
+from collections import Counter
+from collections.abc import Collection
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from wherry import __version__
+from wherry.engine.errors import InvalidRequest
+from wherry.engine.image_inspection import ImageSummary
+from wherry.engine.inspection import ContainerSummary, Volume
+from wherry.oci import HOST
+
+if TYPE_CHECKING:
+    from wherry.engine.engine import Engine
+
+_RUNTIME = "io.containerd.wherry.v1"
+_KINDS = ("container", "image", "volume", "build-cache")
+
+
+class Component(msgspec.Struct, kw_only=True, rename="pascal"):
+    """A part of the engine and its version."""
+
+    name: str
+    version: str
+    details: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Version(msgspec.Struct, kw_only=True, rename="pascal"):
+    """`GET /version`. Docker's field for Go's version tells Python's."""
+
+    platform: dict[str, str]
+    components: list[Component]
+    version: str
+    api_version: str
+    min_api_version: str = msgspec.field(name="MinAPIVersion")
+    git_commit: str
+    go_version: str
+    os: str
+    arch: str
+    kernel_version: str
+    build_time: str
+
+
+class CacheRecord(msgspec.Struct, kw_only=True, rename="pascal"):
+    """One step kept in the build cache. `size` is in bytes."""
+
+    id: str = msgspec.field(name="ID")
+    type: str = "regular"
+    description: str = ""
+    in_use: bool = False
+    shared: bool = False
+    size: int
+    created_at: str
+    last_used_at: str
+    usage_count: int
+
+
+class Usage(msgspec.Struct, kw_only=True, rename="pascal"):
+    """`GET /system/df`. `layers_size` is every byte that images have on disk."""
+
+    layers_size: int | UnsetType = UNSET
+    images: list[ImageSummary] | UnsetType = UNSET
+    containers: list[ContainerSummary] | UnsetType = UNSET
+    volumes: list[Volume] | UnsetType = UNSET
+    build_cache: list[CacheRecord] | UnsetType = UNSET
+    builder_size: int | UnsetType = UNSET
+
+
+class System:
+    """What can be told of the engine."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def version(self, *, api: str, oldest_api: str) -> Version:
+        """Versions of the engine and its parts; the API's are given by who speaks it."""
+        kernel = os.uname().release
+        python = f"python{platform.python_version()}"
+        details = {
+            "ApiVersion": api,
+            "Arch": HOST.architecture,
+            "BuildTime": "",
+            "Experimental": "false",
+            "GitCommit": "",
+            "GoVersion": python,
+            "KernelVersion": kernel,
+            "MinAPIVersion": oldest_api,
+            "Os": "linux",
+        }
+        return Version(
+            platform={"Name": "wherry"},
+            components=[
+                Component(name="Engine", version=__version__, details=details),
+                Component(name="wasmtime", version=_wasmtime_version()),
+            ],
+            version=__version__,
+            api_version=api,
+            min_api_version=oldest_api,
+            git_commit="",
+            go_version=python,
+            os="linux",
+            arch=HOST.architecture,
+            kernel_version=kernel,
+            build_time="",
+        )
+
+    async def info(self) -> dict[str, Any]:
+        """`GET /info`."""
+        containers = self._engine.containers.list(all=True)
+        states = Counter(each.state for each in containers)
+        rootless = ["name=rootless"] if _maps_ids() else []
+        return {
+            "ID": _identity(),
+            "Name": socket.gethostname(),
+            "ServerVersion": __version__,
+            "Containers": len(containers),
+            "ContainersRunning": states["running"],
+            "ContainersPaused": states["paused"],
+            "ContainersStopped": len(containers) - states["running"] - states["paused"],
+            "Images": len({image.id for image in self._engine.images.list()}),
+            "Driver": "overlay2",
+            "DriverStatus": [["Root", str(self._engine.root)]],
+            "DockerRootDir": str(self._engine.root),
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["host", "null"],
+                "Authorization": None,
+                "Log": ["json-file"],
+            },
+            "MemoryLimit": True,
+            "SwapLimit": False,
+            "CpuCfsPeriod": True,
+            "CpuCfsQuota": True,
+            "CPUShares": True,
+            "CPUSet": True,
+            "PidsLimit": True,
+            "OomKillDisable": False,
+            "IPv4Forwarding": False,
+            "BridgeNfIptables": False,
+            "BridgeNfIp6tables": False,
+            "Debug": False,
+            "ExperimentalBuild": False,
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": _cgroup_version(),
+            "KernelVersion": os.uname().release,
+            "OperatingSystem": _operating_system(),
+            "OSVersion": "",
+            "OSType": "linux",
+            "Architecture": os.uname().machine,
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "IndexServerAddress": "",
+            "RegistryConfig": None,
+            "Runtimes": {_RUNTIME: {"path": "containerd-shim-wherry-v1"}},
+            "DefaultRuntime": _RUNTIME,
+            "Swarm": {"NodeID": "", "LocalNodeState": "inactive", "ControlAvailable": False},
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": "",
+            "SecurityOptions": ["name=seccomp,profile=builtin", *rootless],
+            "Labels": [],
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Warnings": None,
+        }
+
+    async def usage(self, kinds: Collection[str] = ()) -> Usage:
+        """How much room the things of `kinds` (all by default) take. Raises InvalidRequest."""
+        for kind in kinds:
+            if kind not in _KINDS:
+                raise InvalidRequest(f"unknown object type: {kind}; known: {', '.join(_KINDS)}")
+        usage = Usage()
+        if not kinds or "container" in kinds:
+            usage.containers = self._engine.containers.list(all=True, size=True)
+        if not kinds or "image" in kinds:
+            usage.layers_size, usage.images = await self._images()
+        if not kinds or "volume" in kinds:
+            usage.volumes = await self._engine.volumes.usage()
+        if not kinds or "build-cache" in kinds:
+            usage.build_cache = await self._engine.builds.records()
+            usage.builder_size = sum(record.size for record in usage.build_cache)
+        return usage
+
+    async def _images(self) -> tuple[int, list[ImageSummary]]:
+        images = self._engine.images.list(shared_size=True)
+        users = Counter(each.image_id for each in self._engine.containers.list(all=True))
+        for image in images:
+            image.containers = users[image.id]
+        taken = await asyncio.to_thread(self._engine.store.usage)
+        return taken.blobs + taken.layers, images
+
+
+def _identity() -> str:
+    """Tells this machine from others, without giving away its machine-id(5)."""
+    try:
+        machine = Path("/etc/machine-id").read_bytes()
+    except OSError:
+        machine = socket.gethostname().encode()
+    digest = hashlib.sha256(b"wherry " + machine).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+
+
+def _maps_ids() -> bool:
+    """Whether this is a user namespace in which ids are not those of the machine."""
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
+
+
+def _cgroup_version() -> str:
+    return "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
+
+
+def _operating_system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return "Linux"
+
+
+@cache
+def _wasmtime_version() -> str:
+    return metadata.version("wasmtime")
