@@ -20,7 +20,8 @@ from wherry.runtime.interpreter import command
 from wherry.runtime.sandbox.cgroups import Cgroup
 
 _CLONE_FLAGS = {"pid": 0x20000000, "ipc": 0x08000000, "uts": 0x04000000}
-"""Namespaces made by the fork itself (CLONE_NEW…); the mount namespace always is."""
+_CLONE_NEWNS = 0x00020000
+"""Namespaces made by the fork itself; the mount namespace always is."""
 
 _ENGINE_TASKS = 32
 """Threads that wasmtime may start for host calls, on top of a container's own limit of tasks."""
@@ -275,7 +276,7 @@ def _why_it_died(process: Process) -> str:
 
 
 def _clone_flags(linux: spec.Linux) -> int:
-    flags = 0
+    flags = _CLONE_NEWNS
     for namespace in linux.namespaces or ():
         if namespace.type == "user":
             raise LaunchError("user namespaces of single containers are not supported")

@@ -18,10 +18,8 @@ def main(arguments: list[str]) -> None:
     """Serve the socket at descriptor 3 until its peer is gone; `arguments`: a state directory."""
     (state,) = arguments
     shim = socket.socket(fileno=_SHIM)
-    # Mounts of the host appear here, but none made here appears there.
-    sys.unshare(sys.CLONE_NEWNS)
-    sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
-    surroundings = container.Surroundings(state)
+    namespaced = _leave_mount_namespace()
+    surroundings = container.Surroundings(state, namespaced=namespaced)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -29,7 +27,21 @@ def main(arguments: list[str]) -> None:
         packet, descriptors = messages.receive(shim)
         if not packet:
             return
-        _fork(surroundings, shim, messages.decode(packet, messages.Fork), descriptors)
+        request = messages.decode(packet, messages.Fork)
+        if not namespaced:
+            request.namespaces = 0
+        _fork(surroundings, shim, request, descriptors)
+
+
+def _leave_mount_namespace() -> bool:
+    """Enter a mount namespace; False where the kernel gives us none."""
+    try:
+        sys.unshare(sys.CLONE_NEWNS)
+        # Mounts of the host appear here, but none made here appears there.
+        sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
+    except PermissionError:
+        return False
+    return True
 
 
 def _fork(
@@ -40,7 +52,7 @@ def _fork(
 ) -> None:
     try:
         # A child of the shim, which alone supervises containers.
-        pid, pidfd = sys.clone3(sys.CLONE_PARENT | sys.CLONE_NEWNS | request.namespaces)
+        pid, pidfd = sys.clone3(sys.CLONE_PARENT | request.namespaces)
     except OSError as error:
         messages.send(shim, messages.Forked(error=str(error)))
         pidfd = -1

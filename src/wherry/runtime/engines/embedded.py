@@ -20,13 +20,15 @@ _TABLE_ENTRY = 16
 """Bytes a table entry may take in the host, for the limit on tables."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Program:
     """What a guest is started with."""
 
     args: Sequence[str]
     env: Sequence[str]
-    network: bool = False
+    network: bool
+    preopens: Sequence[tuple[str, str]]
+    """Directories, and the guest's names for them; the first is its root."""
     workdir: str = "/"
     trampolines: tuple["Loaded", "Loaded"] | None = None
     """Front and back that make a module of WASI 0.1 begin in `workdir` (see `runtime.wasi`)."""
@@ -109,7 +111,7 @@ class Loaded:
         workdir = None
         if program.trampolines is not None:
             front, back = program.trampolines
-            workdir = Workdir(front._program, back._program)
+            workdir = Workdir(front._program, back._program, program.preopens[0][0])
         return _ModuleInstance(context, linker, self._program, workdir)
 
 
@@ -223,9 +225,12 @@ def _wasi(program: Program) -> int:
     if program.network:
         capi.wasi_config_inherit_network(config)
         capi.wasi_config_allow_ip_name_lookup(config, True)
-    for folder in ["/", program.workdir] if program.trampolines else ["/"]:
-        if not capi.wasi_config_preopen_dir(config, folder.encode(), folder.encode(), True):
-            raise LaunchError(f"the guest's directory {folder} cannot be opened", NOT_RUNNABLE)
+    root, *others = program.preopens
+    if program.trampolines is not None:
+        others.insert(0, (root[0] + program.workdir, program.workdir))
+    for host, guest in (root, *others):
+        if not capi.wasi_config_preopen_dir(config, host.encode(), guest.encode(), True):
+            raise LaunchError(f"the guest's directory {guest} cannot be opened", NOT_RUNNABLE)
     return config
 
 

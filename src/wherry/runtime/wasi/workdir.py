@@ -21,13 +21,13 @@ _P1 = b"wasi_snapshot_preview1"
 _MAX_PATH = 4096
 
 
-def pick(path: bytes) -> int:
-    """The descriptor that a path below "/" is meant to be resolved from."""
+def pick(path: bytes, root: bytes = b"") -> int:
+    """The descriptor that a path below "/", on the host `root`, is to be resolved from."""
     first = path.lstrip(b"/").partition(b"/")[0]
     if first in (b"", b".", b".."):
         return WORKDIR
     try:
-        os.stat(b"/" + first, follow_symlinks=False)
+        os.stat(root + b"/" + first, follow_symlinks=False)
     except (OSError, ValueError):
         return WORKDIR
     return ROOT
@@ -36,7 +36,8 @@ def pick(path: bytes) -> int:
 class Workdir:
     """Puts the trampolines between one guest and WASI."""
 
-    def __init__(self, front: c_void_p, back: c_void_p) -> None:
+    def __init__(self, front: c_void_p, back: c_void_p, root: str) -> None:
+        self._root = os.fsencode(root).rstrip(b"/")
         self._front = front
         self._back = back
         self._instance = capi.Instance()
@@ -96,5 +97,5 @@ class Workdir:
             values[0] = ROOT  # the original answers with the error that is due
         else:
             base = capi.memory_data(self._context, memory)
-            values[0] = pick(ctypes.string_at(base + pointer, length))
+            values[0] = pick(ctypes.string_at(base + pointer, length), self._root)
         return 0

@@ -1,0 +1,44 @@
+"""Finding the program a container is to run."""
+
+import os
+import stat
+
+from wherry.oci import runtime as spec
+from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
+from wherry.runtime.sandbox import syscalls as sys
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def open_program(root: int, process: spec.Process) -> tuple[int, str]:
+    """Open the program named by `process.args[0]` inside `root`; returns it and its path.
+
+    A bare name is looked for in the working directory, at the root and along PATH. Raises
+    LaunchError (127 if there is none, 126 if it is no file that can be read).
+    """
+    if not process.args:
+        raise LaunchError("the bundle names no program to run (process.args)", NOT_FOUND)
+    name = process.args[0]
+    for candidate in _candidates(name, process):
+        try:
+            # O_NONBLOCK: a FIFO in the image must not hold up the open.
+            program = sys.openat2(root, candidate, os.O_RDONLY | os.O_NONBLOCK, sys.RESOLVE_IN_ROOT)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise LaunchError(f'exec: "{name}": {error.strerror}', NOT_RUNNABLE) from None
+        if not stat.S_ISREG(os.fstat(program).st_mode):
+            raise LaunchError(f'exec: "{name}": is not a file', NOT_RUNNABLE)
+        return program, candidate
+    raise LaunchError(f'exec: "{name}": no such file in the container', NOT_FOUND)
+
+
+def _candidates(name: str, process: spec.Process) -> list[str]:
+    if name.startswith("/"):
+        return [name]
+    candidates = [os.path.join(process.cwd or "/", name), f"/{name}"]
+    if "/" not in name:
+        entries = (entry for entry in process.env or () if entry.startswith("PATH="))
+        path = next(entries, f"PATH={_DEFAULT_PATH}").removeprefix("PATH=")
+        candidates += [os.path.join(folder, name) for folder in path.split(":") if folder]
+    return candidates
