@@ -17,11 +17,20 @@ Services = Mapping[str, Mapping[str, Handler]]
 
 
 class Server:
-    """Serves `services` on a listening unix socket until closed."""
+    """Serves `services` on a listening unix socket until closed.
 
-    def __init__(self, services: Services, report: Callable[[str], None]) -> None:
+    `report` gets a line about each defect met; `changed` is called when a connection comes or goes.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        report: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._services = services
         self._report = report
+        self._changed = changed
         self._connections: set[_Connection] = set()
         self._listener: asyncio.Server | None = None
 
@@ -34,13 +43,23 @@ class Server:
         """Stop listening and drop all connections, after what has been written is sent."""
         if self._listener is not None:
             self._listener.close()
-        for connection in self._connections:
+        for connection in list(self._connections):
             connection.close()
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
     def _accept(self) -> "_Connection":
-        connection = _Connection(self._services, self._report, self._connections)
+        connection = _Connection(self._services, self._report, self._gone)
         self._connections.add(connection)
+        self._changed()
         return connection
+
+    def _gone(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+        self._changed()
 
 
 class _Connection(asyncio.Protocol):
@@ -48,11 +67,11 @@ class _Connection(asyncio.Protocol):
         self,
         services: Services,
         report: Callable[[str], None],
-        connections: "set[_Connection]",
+        gone: "Callable[[_Connection], None]",
     ) -> None:
         self._services = services
         self._report = report
-        self._connections = connections
+        self._gone = gone
         self._machine = ServerConnection()
         self._calls: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
@@ -61,8 +80,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
         self._transport = None
+        self._gone(self)
 
     def data_received(self, data: bytes) -> None:
         for event in self._machine.receive(data):

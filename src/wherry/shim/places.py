@@ -1,0 +1,45 @@
+"""Where the shim keeps its files, and how it tells one process from another of the same number.
+
+Cheap to import: `start` does so for each container.
+"""
+
+import os
+
+
+class CommandError(Exception):
+    """What the command could not do. The message is one line, which containerd shows."""
+
+
+TASK_NOTE = "wherry-task"
+"""In a bundle while its task exists: "PID START CGROUP", see `process_start`."""
+
+
+def run_folder() -> str:
+    """Where sockets and locks live: WHERRY_RUN, or the user's own place."""
+    if given := os.environ.get("WHERRY_RUN"):
+        return given
+    if os.geteuid() == 0:
+        return "/run/wherry"
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return f"{runtime}/wherry"
+    return f"/tmp/wherry-{os.geteuid()}"  # noqa: S108 (made 0700, owner checked)
+
+
+def data_folder() -> str:
+    """Where what outlives a reboot is kept: WHERRY_ROOT, or the user's own place."""
+    if given := os.environ.get("WHERRY_ROOT"):
+        return given
+    if os.geteuid() == 0:
+        return "/var/lib/wherry"
+    return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/wherry"
+
+
+def process_start(pid: int) -> str:
+    """When a process started, as the kernel counts; "" if there is none or only its zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name in parentheses may hold anything, so count from its end (proc(5)).
+            fields = file.read().rpartition(b") ")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

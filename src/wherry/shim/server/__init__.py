@@ -1,0 +1,5 @@
+"""The shim itself: a ttrpc server that makes, watches and forgets the tasks of one group.
+
+`serve` runs it. From the outside in: `service` (containerd's task service) over `tasks` (the nouns
+and their life) over `process` (one process: state, signals, deadline, exit) with its `stdio`.
+"""

@@ -1,0 +1,82 @@
+"""What the shim itself reads from a bundle, and the note it leaves there."""
+
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from wherry import oci
+from wherry.oci.runtime import ConsoleSize
+from wherry.shim.places import TASK_NOTE, process_start
+
+TIMEOUT = "io.wherry.timeout"
+"""Annotation: after how many seconds the container is stopped (`--timeout`)."""
+
+_MAX_CONFIG = 16 << 20
+
+
+class BundleError(Exception):
+    """The bundle is not fit to be run. The message is one line."""
+
+
+class _Process(msgspec.Struct, rename="camel"):
+    console_size: ConsoleSize | None = None
+
+
+class _Config(msgspec.Struct):
+    process: _Process | None = None
+    annotations: dict[str, str] | None = None
+
+
+class Wishes(NamedTuple):
+    """What a bundle asks of the shim: seconds it may run; columns and rows of its terminal."""
+
+    seconds: float | None
+    size: tuple[int, int]
+
+
+def read_wishes(bundle: str) -> Wishes:
+    """Read a bundle's config.json. Raises BundleError."""
+    path = f"{bundle}/config.json"
+    try:
+        with open(path, "rb") as file:
+            config = oci.decode(file.read(_MAX_CONFIG + 1), _Config, path, _MAX_CONFIG)
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from None
+    except oci.InvalidDocument as error:
+        raise BundleError(str(error)) from None
+    size = config.process.console_size if config.process is not None else None
+    return Wishes(
+        _parse_seconds((config.annotations or {}).get(TIMEOUT)),
+        (0, 0) if size is None else (max(0, size.width), max(0, size.height)),
+    )
+
+
+def leave_note(bundle: str, pid: int, cgroup: str) -> None:
+    """Note in the bundle what is to be cleaned up should this shim die before its task is deleted.
+
+    Raises OSError.
+    """
+    note = f"{pid} {process_start(pid)} {cgroup}\n"
+    with open(f"{bundle}/{TASK_NOTE}", "w") as file:
+        file.write(note)
+
+
+def remove_note(bundle: str) -> None:
+    """The task is deleted: nothing is left to be cleaned up."""
+    try:
+        os.unlink(f"{bundle}/{TASK_NOTE}")
+    except OSError:
+        return
+
+
+def _parse_seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise BundleError(f"annotation {TIMEOUT}: {text[:40]!r} is not a number of seconds")
+    return seconds

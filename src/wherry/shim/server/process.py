@@ -1,0 +1,134 @@
+"""One process of a task: its state, the signals it gets, its deadline and its end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from wherry.runtime import Process
+from wherry.shim.messages import CREATED, PAUSED, RUNNING, STOPPED
+from wherry.shim.server.stdio import Stdio
+
+TIMED_OUT = 124
+"""Exit status of a process that was ended at its deadline, as timeout(1) has it."""
+
+_SIGNALLED = 128
+_NOT_ENDING = frozenset(
+    (
+        signal.SIGCHLD,
+        signal.SIGCONT,
+        signal.SIGURG,
+        signal.SIGWINCH,
+        signal.SIGSTOP,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+    )
+)
+"""Signals whose default action does not end a process (signal(7))."""
+
+
+class TaskProcess:
+    """A process from its creation until it is deleted. Its exit status is kept.
+
+    `ended` is called once, when it has exited and all its output has been taken.
+    """
+
+    def __init__(
+        self, process: Process, stdio: Stdio, ended: Callable[["TaskProcess"], None]
+    ) -> None:
+        self.pid = process.pid
+        self.stdio = stdio
+        self.cgroup = process.cgroup
+        self.status = CREATED
+        self.exit_status = 0
+        self.exited_at = 0
+        self._process = process
+        self._ended = ended
+        self._exited = asyncio.Event()
+        self._reported: int | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        asyncio.get_running_loop().add_reader(process.pidfd, self._reap)
+
+    def start(self, seconds: float | None) -> None:
+        """Let it run, for at most `seconds`."""
+        self._process.start(self.kill)
+        self.status = RUNNING
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(seconds, self._time_is_up, seconds)
+
+    def kill(self, number: int) -> None:
+        """Send it a signal.
+
+        While Wasm runs no signal handler does, and process 1 of a pid namespace ignores what is
+        left at its default: a signal that should end it becomes SIGKILL, reported as itself.
+        """
+        if self.status == STOPPED:
+            return
+        if number and number not in _NOT_ENDING:
+            self._end(_SIGNALLED + number)
+        else:
+            self._send(number)
+
+    def freeze(self) -> None:
+        """Pause it. Raises CgroupError."""
+        self.cgroup.freeze()
+        self.status = PAUSED
+
+    def thaw(self) -> None:
+        """Let it go on. Raises CgroupError."""
+        self.cgroup.thaw()
+        self.status = RUNNING
+
+    async def wait(self) -> None:
+        """Until it has exited."""
+        await self._exited.wait()
+
+    def close(self) -> None:
+        """Once it has exited: release all that it held. Raises CgroupError."""
+        self.stdio.close()
+        self._process.close()
+
+    def _time_is_up(self, seconds: float) -> None:
+        if self.status != STOPPED:
+            self.stdio.say(f"wherry: stopped after {seconds:g} s, its time limit (--timeout)\n")
+            self._end(TIMED_OUT)
+
+    def _end(self, status: int) -> None:
+        if self._reported is None:
+            self._reported = status
+        self._send(signal.SIGKILL)
+        if self.status == PAUSED:
+            # In a frozen cgroup v1 even SIGKILL waits.
+            self.cgroup.thaw()
+
+    def _send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._process.pidfd, number)
+
+    def _reap(self) -> None:
+        result = os.waitid(os.P_PIDFD, self._process.pidfd, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return
+        self.exited_at = time.time_ns()
+        asyncio.get_running_loop().remove_reader(self._process.pidfd)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if result.si_code == os.CLD_EXITED:
+            self.exit_status = result.si_status
+        elif result.si_status == signal.SIGKILL and self._reported is not None:
+            self.exit_status = self._reported
+        else:
+            self.exit_status = _SIGNALLED + result.si_status
+        self.status = STOPPED
+        self.stdio.drain()
+        self._ended(self)
+        self._exited.set()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended it that this shim did not send: by the kernel, or by hand."""
+        return self.exit_status == _SIGNALLED + signal.SIGKILL and self._reported is None

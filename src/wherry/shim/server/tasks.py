@@ -1,0 +1,251 @@
+"""The tasks of one shim: made, started, stopped, watched and forgotten."""
+
+import signal
+from collections.abc import Callable
+
+from wherry.oci.runtime import Mount, Resources
+from wherry.runtime import CreateRequest, Launcher, LaunchError
+from wherry.runtime.sandbox.cgroups import CgroupError
+from wherry.shim import messages
+from wherry.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, CreateTaskRequest, TaskEvent
+from wherry.shim.server.bundle import (
+    BundleError,
+    Wishes,
+    leave_note,
+    read_wishes,
+    remove_note,
+)
+from wherry.shim.server.logs import Logs
+from wherry.shim.server.process import TaskProcess
+from wherry.shim.server.stdio import StdioError, open_stdio
+from wherry.shim.ttrpc import CallError, Code
+
+_LAUNCH_CODES = {126: Code.INVALID_ARGUMENT, 127: Code.NOT_FOUND}
+"""How a container that cannot be run is told from an engine that failed, by exit code."""
+
+
+class Task:
+    """A container that was created and is not deleted. `init` is its first process."""
+
+    def __init__(self, request: CreateTaskRequest, wishes: Wishes, init: TaskProcess) -> None:
+        self.id = request.id
+        self.bundle = request.bundle
+        self.init = init
+        self.execs: dict[str, TaskProcess] = {}
+        self.seconds = wishes.seconds
+        self.oom_kills = 0
+
+    def process(self, exec_id: str) -> TaskProcess:
+        """The first process, or the one that was added under `exec_id`."""
+        if not exec_id:
+            return self.init
+        process = self.execs.get(exec_id)
+        if process is None:
+            raise CallError(Code.NOT_FOUND, f"container {self.id} has no process {exec_id}")
+        return process
+
+
+class Tasks:
+    """All tasks of this shim. Its methods raise CallError."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        publish: Callable[[TaskEvent], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self._launcher = launcher
+        self._publish = publish
+        self._report = report
+        self._logs = Logs()
+        self._tasks: dict[str, Task | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def find(self, id: str) -> Task:
+        """The task of a container."""
+        task = self._tasks.get(id)
+        if task is None:
+            raise CallError(Code.NOT_FOUND, f"container {id} has no task")
+        return task
+
+    async def create(self, request: CreateTaskRequest) -> Task:
+        """Make a container, ready to start."""
+        if request.id in self._tasks:
+            raise CallError(Code.ALREADY_EXISTS, f"container {request.id} has a task already")
+        if request.checkpoint:
+            raise CallError(Code.UNIMPLEMENTED, "checkpoints cannot be restored")
+        self._tasks[request.id] = None
+        try:
+            task = await self._create(request)
+        except BaseException:
+            del self._tasks[request.id]
+            raise
+        self._tasks[request.id] = task
+        self._publish(
+            messages.TaskCreate(
+                container_id=request.id,
+                bundle=request.bundle,
+                rootfs=request.rootfs,
+                io=messages.TaskIO(
+                    stdin=request.stdin,
+                    stdout=request.stdout,
+                    stderr=request.stderr,
+                    terminal=request.terminal,
+                ),
+                pid=task.init.pid,
+            )
+        )
+        return task
+
+    async def _create(self, request: CreateTaskRequest) -> Task:
+        try:
+            wishes = read_wishes(request.bundle)
+            stdio = open_stdio(
+                self._logs,
+                stdin=request.stdin,
+                stdout=request.stdout,
+                stderr=request.stderr,
+                terminal=request.terminal,
+                size=wishes.size,
+            )
+        except (BundleError, StdioError) as error:
+            raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
+        stdin, stdout, stderr = stdio.given
+        try:
+            process = await self._launcher.create(
+                CreateRequest(
+                    id=request.id,
+                    bundle=request.bundle,
+                    rootfs=tuple(
+                        Mount(destination="", type=m.type, source=m.source, options=list(m.options))
+                        for m in request.rootfs
+                    ),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                )
+            )
+        except LaunchError as error:
+            stdio.close()
+            code = _LAUNCH_CODES.get(error.exit_code, Code.UNKNOWN)
+            raise CallError(code, error.message) from None
+        except BaseException:
+            stdio.close()
+            raise
+        stdio.handed_over()
+        init = TaskProcess(process, stdio, lambda ended: self._init_ended(task, ended))
+        task = Task(request, wishes, init)
+        try:
+            leave_note(request.bundle, process.pid, process.cgroup.path)
+        except OSError as error:
+            # Only a shim that dies by force misses it, and then only a cgroup stays behind.
+            self._report(f"{request.bundle}: {error.strerror}")
+        return task
+
+    def start(self, id: str, exec_id: str) -> TaskProcess:
+        """Let a process run."""
+        task = self.find(id)
+        process = task.process(exec_id)
+        if process.status != CREATED:
+            reason = f"container {id} cannot be started: it was started already"
+            raise CallError(Code.FAILED_PRECONDITION, reason)
+        process.start(task.seconds)
+        self._publish(messages.TaskStart(container_id=id, pid=process.pid))
+        return process
+
+    def kill(self, id: str, exec_id: str, number: int, everything: bool) -> None:
+        """Send a signal to a process, or to everything in the container."""
+        task = self.find(id)
+        process = task.process(exec_id)
+        if process.status == STOPPED:
+            raise CallError(Code.NOT_FOUND, f"container {id}: process already finished")
+        for one in (task.init, *task.execs.values()) if everything else (process,):
+            one.kill(number)
+
+    async def delete(self, id: str, exec_id: str) -> TaskProcess:
+        """Forget a process that has exited or was never started."""
+        task = self.find(id)
+        process = task.process(exec_id)
+        if process.status in (RUNNING, PAUSED):
+            reason = f"container {id} cannot be deleted: it is still running"
+            raise CallError(Code.FAILED_PRECONDITION, reason)
+        if process.status == CREATED:
+            process.kill(signal.SIGKILL)
+            await process.wait()
+            if self._tasks.get(id) is not task:
+                raise CallError(Code.NOT_FOUND, f"container {id} has no task")
+        if exec_id:
+            del task.execs[exec_id]
+        else:
+            del self._tasks[id]
+            remove_note(task.bundle)
+        try:
+            process.close()
+        except (CgroupError, OSError) as error:
+            self._report(f"container {id}: {error}")
+        if not exec_id:
+            self._publish(
+                messages.TaskDelete(
+                    container_id=id,
+                    pid=process.pid,
+                    exit_status=process.exit_status,
+                    exited_at=process.exited_at,
+                )
+            )
+        return process
+
+    def pids(self, id: str) -> list[int]:
+        """The processes in a container.
+
+        A stopped one is still answered with its first: a containerd that restarted takes a task
+        without processes for leaked, and would delete it with its exit status.
+        """
+        task = self.find(id)
+        return task.init.cgroup.pids() or [task.init.pid]
+
+    def pause(self, id: str) -> None:
+        """Freeze a container."""
+        self._running(id, RUNNING, "paused").freeze()
+        self._publish(messages.TaskPaused(container_id=id))
+
+    def resume(self, id: str) -> None:
+        """Thaw a container."""
+        self._running(id, PAUSED, "resumed").thaw()
+        self._publish(messages.TaskResumed(container_id=id))
+
+    def update(self, id: str, resources: Resources) -> None:
+        """Set other limits."""
+        try:
+            self.find(id).init.cgroup.update(resources)
+        except CgroupError as error:
+            raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
+
+    def _running(self, id: str, status: int, verb: str) -> TaskProcess:
+        process = self.find(id).init
+        if process.status != status:
+            word = ("unknown", "created", "running", "stopped", "paused")[process.status]
+            reason = f"container {id} cannot be {verb}: it is {word}"
+            raise CallError(Code.FAILED_PRECONDITION, reason)
+        return process
+
+    def _init_ended(self, task: Task, process: TaskProcess) -> None:
+        if process.was_killed:
+            kills = process.cgroup.stats().oom_kills
+            if kills > task.oom_kills:
+                task.oom_kills = kills
+                self._publish(messages.TaskOOM(container_id=task.id))
+        self._publish(
+            messages.TaskExit(
+                container_id=task.id,
+                id=task.id,
+                pid=process.pid,
+                exit_status=process.exit_status,
+                exited_at=process.exited_at,
+            )
+        )
+
+    def close(self) -> None:
+        """End the zygote."""
+        self._launcher.close()
