@@ -302,7 +302,7 @@ async def test_a_relative_path_begins_in_the_working_directory(
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"process": None}, "config.json"),
+        ({"process": None}, "names no program"),
         ({"process": {"args": []}}, "names no program"),
         ({"ociVersion": 3}, "config.json"),
         ({"linux": {"namespaces": [{"type": "user"}]}}, "user namespaces"),

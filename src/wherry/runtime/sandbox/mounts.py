@@ -53,11 +53,14 @@ def mount_root(layers: Sequence[Mount], target: str) -> None:
     os.makedirs(target, mode=0o755, exist_ok=True)
     for layer in layers:
         flags, data = _split_options(layer.options or ())
-        kind = "" if flags & sys.MS_BIND else layer.type
-        if kind == "overlay":
+        if layer.type == "overlay":
             _mount_overlay(target, flags, data)
+        elif flags & sys.MS_BIND or layer.type == "bind":
+            sys.mount(layer.source, target, "", sys.MS_BIND | flags & sys.MS_REC)
+            if flags & sys.MS_RDONLY:
+                sys.mount_setattr(target, sys.MOUNT_ATTR_RDONLY, recursive=True)
         else:
-            _mount(layer.source or kind, target, kind, flags, ",".join(data))
+            sys.mount(layer.source or layer.type, target, layer.type, flags, ",".join(data))
 
 
 def mount_into(root: int, mount: Mount) -> None:
@@ -75,15 +78,27 @@ def mount_into(root: int, mount: Mount) -> None:
         try:
             path = f"/proc/self/fd/{target}"
             if binds:
-                _mount(mount.source, path, "", flags | sys.MS_BIND, "")
+                sys.mount(mount.source, path, "", sys.MS_BIND | flags & sys.MS_REC)
             else:
-                _mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
+                sys.mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
         finally:
             os.close(target)
+        if binds and flags & sys.MS_RDONLY:
+            # A bind mount takes its flags from its source: they are set in a second step, on the
+            # mount itself, which the descriptor from before lies beneath.
+            _set_readonly(root, mount.destination, recursive=bool(flags & sys.MS_REC))
     except OSError as error:
         raise LaunchError(
             f"cannot mount {mount.source or mount.type} on {mount.destination}: {error.strerror}"
         ) from None
+
+
+def _set_readonly(root: int, path: str, *, recursive: bool) -> None:
+    mounted = _open_beneath(root, path)
+    try:
+        sys.mount_setattr(f"/proc/self/fd/{mounted}", sys.MOUNT_ATTR_RDONLY, recursive=recursive)
+    finally:
+        os.close(mounted)
 
 
 def make_beneath(root: int, path: str, *, directory: bool) -> int:
@@ -132,16 +147,6 @@ def _split_options(options: Sequence[str]) -> tuple[int, list[str]]:
         elif option not in _IGNORED:
             data.append(option)
     return flags, data
-
-
-def _mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
-    if not flags & sys.MS_BIND:
-        sys.mount(source, target, kind, flags, data)
-        return
-    # A bind mount takes its flags from its source; what is asked for comes in a second step.
-    sys.mount(source, target, "", flags & (sys.MS_BIND | sys.MS_REC))
-    if flags & sys.MS_RDONLY:
-        sys.mount_setattr(target, sys.MOUNT_ATTR_RDONLY, recursive=bool(flags & sys.MS_REC))
 
 
 def _mount_overlay(target: str, flags: int, data: list[str]) -> None:
