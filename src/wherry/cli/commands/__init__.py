@@ -1,0 +1,1 @@
+"""The commands, one file per group; `wherry.cli.index` names the file and the table of each."""

@@ -1,0 +1,88 @@
+"""`save` and `load`: images as tar archives."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.cli.command import UNLIMITED, Command
+from wherry.cli.errors import CommandError
+from wherry.cli.flags import switch, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wherry.cli.flags import Arguments
+    from wherry.cli.session import Session
+
+_PORTION = 1 << 18
+
+
+def _save(session: Session, arguments: Arguments) -> int:
+    output = arguments.text("output")
+    if not output and os.isatty(1):
+        raise CommandError("an archive is nothing for a terminal; use -o FILE or redirect stdout")
+    response = session.client.request("GET", "/images/get", {"names": arguments.words})
+    if not output:
+        from wherry.cli.terminal import write_all
+
+        for data in response:
+            write_all(1, data)
+        return 0
+    temporary = f"{output}.{os.getpid()}.part"
+    try:
+        with open(temporary, "xb") as file:
+            for data in response:
+                file.write(data)
+        os.replace(temporary, output)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+    return 0
+
+
+def _load(session: Session, arguments: Arguments) -> int:
+    path = arguments.text("input")
+    if not path and os.isatty(0):
+        raise CommandError("nothing to load; use -i FILE or redirect stdin")
+    descriptor = os.open(path, os.O_RDONLY) if path else 0
+    query = {"quiet": arguments.switch("quiet")}
+    headers = ("Content-Type: application/x-tar",)
+    response = session.client.request("POST", "/images/load", query, _portions(descriptor), headers)
+    for line in response.lines():
+        if "error" in line:
+            raise CommandError(str(line["error"]))
+        if "stream" in line:
+            session.write(line["stream"])
+            sys.stdout.flush()
+    return 0
+
+
+def _portions(descriptor: int) -> Iterator[bytes]:
+    while data := os.read(descriptor, _PORTION):
+        yield data
+
+
+SAVE = Command(
+    _save,
+    "Write images to a tar archive",
+    "IMAGE [IMAGE...]",
+    (text("output", "o", "Write to a file, not to stdout", metavar="FILE", complete="file"),),
+    least=1,
+    most=UNLIMITED,
+    complete=("image",),
+    detail="The archive is an OCI layout and what 'docker load' reads, both at once.",
+    examples=("wherry save -o hello.tar hello", "wherry save hello | docker load"),
+)
+LOAD = Command(
+    _load,
+    "Read images from a tar archive",
+    "",
+    (
+        text("input", "i", "Read a file, not stdin", metavar="FILE", complete="file"),
+        switch("quiet", "q", "Do not show progress"),
+    ),
+    examples=("wherry load -i hello.tar", "docker save hello | wherry load"),
+)

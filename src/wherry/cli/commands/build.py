@@ -1,0 +1,151 @@
+"""`build`: a Dockerfile and a folder become an image."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.cli.command import Command
+from wherry.cli.errors import CommandError
+from wherry.cli.flags import many, switch, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wherry.cli.flags import Arguments
+    from wherry.cli.session import Session
+
+_PORTION = 1 << 18
+
+
+def _build(session: Session, arguments: Arguments) -> int:
+    dockerfile, body = _context(arguments)
+    quiet = arguments.switch("quiet")
+    query = {
+        "t": arguments.many("tag"),
+        "dockerfile": dockerfile,
+        "buildargs": _build_arguments(arguments.many("build-arg")),
+        "labels": dict(_pair(label) for label in arguments.many("label")),
+        "target": arguments.text("target"),
+        "platform": arguments.text("platform"),
+        "nocache": arguments.switch("no-cache"),
+        "pull": arguments.switch("pull"),
+        "rm": True,
+    }
+    headers = ("Content-Type: application/x-tar",)
+    response = session.client.request("POST", "/build", query, body, headers)
+    from wherry.cli.progress import BuildView, PlainView
+
+    live = sys.stdout.isatty() and arguments.text("progress") == "auto"
+    view = BuildView(session.write) if live and not quiet else PlainView(session.write)
+    identity = ""
+    told: list[str] = []
+    for line in response.lines():
+        if "error" in line:
+            view.close()
+            if quiet:
+                sys.stderr.write("".join(told))
+            raise CommandError(str(line["error"]))
+        identity = (line.get("aux") or {}).get("ID") or identity
+        if quiet:
+            told.append(line.get("stream", ""))
+        elif line.get("stream"):
+            view.feed(line["stream"])
+            sys.stdout.flush()
+    view.close()
+    identity = identity or "".join(told).strip().rpartition("\n")[2]
+    if quiet:
+        session.write_line(identity)
+    if arguments.text("iidfile"):
+        with open(arguments.text("iidfile"), "w", encoding="ascii") as file:
+            file.write(identity)
+    return 0
+
+
+def _context(arguments: Arguments) -> tuple[str, bytes | Iterable[bytes]]:
+    """The Dockerfile's name in the context, and the context as a tar stream."""
+    from wherry.client.context import FolderContext
+
+    path = arguments.words[0]
+    file = arguments.text("file")
+    if path == "-":
+        if file == "-":
+            raise CommandError("stdin can be the context or the Dockerfile, not both")
+        return _context_from_stdin(file)
+    if "://" in path or path.startswith(("git@", "github.com/")):
+        raise CommandError(f"{path}: a context is a folder or '-'; fetch it first")
+    if file == "-":
+        context = FolderContext(path, sys.stdin.buffer.read())
+    else:
+        context = FolderContext(path, file)
+    return context.dockerfile, context
+
+
+def _context_from_stdin(file: str) -> tuple[str, bytes | Iterable[bytes]]:
+    """A tar archive, or a Dockerfile that needs no files."""
+    from wherry.client.context import is_archive, memory_context
+
+    if os.isatty(0):
+        raise CommandError("nothing to build from; redirect a tar archive or a Dockerfile to stdin")
+    start = sys.stdin.buffer.read(512)
+    if not start:
+        raise CommandError("stdin is empty: a tar archive or a Dockerfile is needed")
+    if is_archive(start):
+        return file or "Dockerfile", _rest(start)
+    if file:
+        raise CommandError(f"stdin is no tar archive, so it holds no {file}")
+    return "Dockerfile", memory_context({"Dockerfile": start + sys.stdin.buffer.read()})
+
+
+def _rest(start: bytes) -> Iterator[bytes]:
+    yield start
+    while data := sys.stdin.buffer.read(_PORTION):
+        yield data
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def _build_arguments(texts: list[str]) -> dict[str, str | None]:
+    """`NAME=VALUE`; a bare name takes this process's variable. SOURCE_DATE_EPOCH goes along."""
+    out: dict[str, str | None] = {}
+    if "SOURCE_DATE_EPOCH" in os.environ:
+        out["SOURCE_DATE_EPOCH"] = os.environ["SOURCE_DATE_EPOCH"]
+    for entry in texts:
+        name, equals, value = entry.partition("=")
+        out[name] = value if equals else os.environ.get(name)
+    return out
+
+
+BUILD = Command(
+    _build,
+    "Build an image from a Dockerfile",
+    "PATH|-",
+    (
+        many("build-arg", "", "Set a build-time variable", metavar="KEY[=VALUE]"),
+        text("file", "f", "The Dockerfile, '-' for stdin (default PATH/Dockerfile)",
+             metavar="FILE", complete="file"),
+        text("iidfile", "", "Write the image's ID to a file", metavar="FILE", complete="file"),
+        many("label", "", "Set a label of the image", metavar="KEY=VALUE"),
+        switch("no-cache", "", "Do every step anew"),
+        text("platform", "", "Platform of the image (default wasi/wasm)", complete=("wasi/wasm",)),
+        text("progress", "", "How to show progress: auto or plain", default="auto",
+             complete=("auto", "plain")),
+        switch("pull", "", "Look for newer base images"),
+        switch("quiet", "q", "Print only the image's ID"),
+        many("tag", "t", "Name of the image, may be given several times", metavar="NAME[:TAG]"),
+        text("target", "", "Build up to this stage", metavar="STAGE"),
+    ),
+    least=1,
+    most=1,
+    complete=("directory",),
+    detail="'-' reads a Dockerfile, or a whole context as a tar archive, from stdin.",
+    examples=(
+        "wherry build -t hello .",
+        "wherry build -t hello:debug --target debug -f docker/Dockerfile .",
+    ),
+)  # fmt: skip
+"""`build`."""

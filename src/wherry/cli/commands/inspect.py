@@ -1,0 +1,127 @@
+"""`inspect`: everything the engine knows about a container, image or volume."""
+
+from __future__ import annotations
+
+from wherry.cli.command import UNLIMITED, Command
+from wherry.cli.errors import CommandError, UsageError
+from wherry.cli.flags import switch, text
+from wherry.client import DaemonError, json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.flags import Arguments
+    from wherry.cli.session import Session
+
+_PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "volume": "/volumes/{}",
+}
+
+
+def _inspect(session: Session, arguments: Arguments) -> int:
+    kind = arguments.text("type")
+    if kind and kind not in _PATHS:
+        raise UsageError(f'"{kind}" is not a type; the types are container, image and volume')
+    return _show(session, arguments, (kind,) if kind else tuple(_PATHS))
+
+
+def _inspect_container(session: Session, arguments: Arguments) -> int:
+    return _show(session, arguments, ("container",))
+
+
+def _inspect_image(session: Session, arguments: Arguments) -> int:
+    return _show(session, arguments, ("image",))
+
+
+def _inspect_volume(session: Session, arguments: Arguments) -> int:
+    return _show(session, arguments, ("volume",))
+
+
+def _show(session: Session, arguments: Arguments, kinds: tuple[str, ...]) -> int:
+    """Prints what is found, then complains about what is not."""
+    layout = arguments.text("format")
+    size = arguments.has("size") and arguments.switch("size")
+    documents: list[str] = []
+    missing: list[str] = []
+    for name in arguments.words:
+        try:
+            documents.append(_fetch(session, name, kinds, size=size))
+        except DaemonError as error:
+            missing.append(str(error))
+    if layout in ("", "json"):
+        listed = f"[{','.join(documents)}]"
+        session.write_line(json.indent(listed) if not layout else listed)
+    else:
+        from wherry.cli.listing import unescape
+        from wherry.cli.template import Template
+
+        template = Template(unescape(layout))
+        for document in documents:
+            session.write_line(template.render(json.decode(document)))
+    for message in missing:
+        session.complain(message)
+    return 1 if missing else 0
+
+
+def _fetch(session: Session, name: str, kinds: tuple[str, ...], *, size: bool) -> str:
+    """The JSON text of the first kind of thing that has this name."""
+    if not name:
+        raise CommandError("the name is empty")
+    for kind in kinds:
+        query = {"size": size and kind == "container"}
+        try:
+            response = session.client.request("GET", _PATHS[kind].format(name), query)
+        except DaemonError as error:
+            if error.status != 404 or len(kinds) == 1:
+                raise
+        else:
+            return response.read().decode().strip()
+    raise DaemonError(404, f"no such container, image or volume: {name}")
+
+
+_FORMAT = text("format", "f", "Print by a Go template, or 'json' in one line")
+_SIZE = switch("size", "s", "Show the sizes of containers, too")
+
+
+INSPECT = Command(
+    _inspect,
+    "Show everything about containers, images or volumes",
+    "NAME|ID [NAME|ID...]",
+    (
+        _FORMAT,
+        _SIZE,
+        text("type", "", "Look only for this type", metavar="TYPE", complete=tuple(_PATHS)),
+    ),
+    least=1,
+    most=UNLIMITED,
+    complete=("object",),
+    examples=("wherry inspect -f '{{.State.Status}}' web",),
+)
+CONTAINER = Command(
+    _inspect_container,
+    "Show everything about containers",
+    "CONTAINER [CONTAINER...]",
+    (_FORMAT, _SIZE),
+    least=1,
+    most=UNLIMITED,
+    complete=("container",),
+)
+IMAGE = Command(
+    _inspect_image,
+    "Show everything about images",
+    "IMAGE [IMAGE...]",
+    (_FORMAT,),
+    least=1,
+    most=UNLIMITED,
+    complete=("image",),
+)
+VOLUME = Command(
+    _inspect_volume,
+    "Show everything about volumes",
+    "VOLUME [VOLUME...]",
+    (_FORMAT,),
+    least=1,
+    most=UNLIMITED,
+    complete=("volume",),
+)

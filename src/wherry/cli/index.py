@@ -1,0 +1,136 @@
+"""Where each command lives. Only the file of the command that was typed is imported."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.command import Command
+
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Build and run", ("build", "run", "ps", "logs", "stop", "rm")),
+    (
+        "Containers",
+        (
+            "create",
+            "start",
+            "restart",
+            "kill",
+            "wait",
+            "pause",
+            "unpause",
+            "attach",
+            "inspect",
+            "top",
+            "stats",
+            "cp",
+            "rename",
+            "container",
+        ),
+    ),
+    ("Images", ("images", "history", "tag", "rmi", "save", "load", "image")),
+    ("Volumes", ("volume",)),
+    ("Engine", ("info", "version", "events", "system", "completion")),
+)
+"""The commands as the help shows them."""
+
+FAMILIES = {
+    "container": "List, prune and otherwise manage containers",
+    "image": "List, prune and otherwise manage images",
+    "volume": "Keep data longer than a container lives",
+    "system": "See and free what the engine keeps on disk",
+}
+"""Groups of commands that are a word of their own."""
+
+_CONTAINER = {
+    "attach": "attach:ATTACH",
+    "cp": "cp:CP",
+    "create": "run:CREATE",
+    "inspect": "inspect:CONTAINER",
+    "kill": "lifecycle:KILL",
+    "logs": "logs:LOGS",
+    "pause": "lifecycle:PAUSE",
+    "rename": "lifecycle:RENAME",
+    "restart": "lifecycle:RESTART",
+    "rm": "lifecycle:RM",
+    "run": "run:RUN",
+    "start": "attach:START",
+    "stats": "stats:STATS",
+    "stop": "lifecycle:STOP",
+    "top": "top:TOP",
+    "unpause": "lifecycle:UNPAUSE",
+    "wait": "lifecycle:WAIT",
+}
+_IMAGE = {
+    "build": "build:BUILD",
+    "history": "images:HISTORY",
+    "load": "archives:LOAD",
+    "save": "archives:SAVE",
+    "tag": "images:TAG",
+}
+_SYSTEM = {"events": "events:EVENTS", "info": "system:INFO"}
+
+COMMANDS: dict[str, str] = {
+    **_CONTAINER,
+    **_IMAGE,
+    **_SYSTEM,
+    "images": "images:IMAGES",
+    "inspect": "inspect:INSPECT",
+    "ps": "ps:PS",
+    "rmi": "images:RMI",
+    "version": "system:VERSION",
+    "completion": "completion:COMPLETION",
+    "__complete": "completion:COMPLETE",
+    **{f"container {name}": place for name, place in _CONTAINER.items()},
+    "container list": "ps:PS",
+    "container ls": "ps:PS",
+    "container prune": "prune:CONTAINERS",
+    "container ps": "ps:PS",
+    "container remove": "lifecycle:RM",
+    **{f"image {name}": place for name, place in _IMAGE.items()},
+    "image inspect": "inspect:IMAGE",
+    "image list": "images:IMAGES",
+    "image ls": "images:IMAGES",
+    "image prune": "prune:IMAGES",
+    "image remove": "images:RMI",
+    "image rm": "images:RMI",
+    "builder build": "build:BUILD",
+    "builder prune": "prune:BUILDS",
+    "volume create": "volume:CREATE",
+    "volume inspect": "inspect:VOLUME",
+    "volume list": "volume:LS",
+    "volume ls": "volume:LS",
+    "volume prune": "prune:VOLUMES",
+    "volume remove": "volume:RM",
+    "volume rm": "volume:RM",
+    **{f"system {name}": place for name, place in _SYSTEM.items()},
+    "system df": "system:DF",
+    "system prune": "prune:SYSTEM",
+}
+"""Every name a command has, and its file and table in `commands/`."""
+
+
+def load(name: str) -> Command:
+    """The command of that exact name (its words separated by one space)."""
+    module, _, table = COMMANDS[name].partition(":")
+    path = f"wherry.cli.commands.{module}"
+    __import__(path)
+    command: Command = getattr(sys.modules[path], table)
+    return command
+
+
+def find(words: list[str]) -> tuple[str, Command | None, list[str]]:
+    """The name as typed, its command (None for a family or an unknown word), the words behind."""
+    double = " ".join(words[:2])
+    if double in COMMANDS:
+        return double, load(double), words[2:]
+    name = words[0]
+    if name in COMMANDS:
+        return name, load(name), words[1:]
+    return (name, None, words[1:]) if is_family(name) else ("", None, words)
+
+
+def is_family(name: str) -> bool:
+    """Whether commands stand behind this word (`container`, `image`, …)."""
+    return any(known.startswith(f"{name} ") for known in COMMANDS)

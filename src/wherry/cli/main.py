@@ -1,0 +1,137 @@
+"""The entry point: finds the command, runs it, and turns every end into an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.cli.errors import CommandError, Failed, UsageError
+from wherry.cli.index import COMMANDS, find
+from wherry.cli.session import Session, print_error
+from wherry.client import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main() -> NoReturn:
+    """What the `wherry` command calls; leaves without the interpreter's slow way out."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or BROKEN_PIPE
+    except OSError as error:
+        print_error(f"cannot write the output: {error.strerror}")
+        code = code or 1
+    os._exit(code)
+
+
+def run(words: list[str]) -> int:
+    """Runs one command line; the exit code. Never raises, apart from what ends a test."""
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except Failed as failure:
+        return failure.exit_code
+    except CommandError as error:
+        print_error(str(error))
+        return error.exit_code
+    except ClientError as error:
+        print_error(str(error))
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print_error(f"{where}{error.strerror or error}")
+        return 1
+    except RecursionError:
+        print_error("what came back is nested too deeply")
+        return 1
+
+
+def _run(words: list[str]) -> int:
+    host, words = _global_flags(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        from wherry.cli.help import overview, print_help
+
+        print_help(words[1:]) if len(words) > 1 else sys.stdout.write(overview())
+        return 0
+    if words[0] in ("-v", "--version"):
+        from wherry import __version__
+
+        sys.stdout.write(f"wherry version {__version__}\n")
+        return 0
+    name, command, rest = find(words)
+    if command is None:
+        return _no_command(name, rest)
+    if _asks_for_help(rest, interspersed=command.interspersed):
+        from wherry.cli.help import describe
+
+        sys.stdout.write(describe(name, command))
+        return 0
+    try:
+        return command.act(Session(host), command.parse(rest))
+    except UsageError as error:
+        hint = f"{name}: {error}; see 'wherry {name} --help'"
+        raise CommandError(hint, error.exit_code) from None
+    except (CommandError, ClientError) as error:
+        if name in ("run", "create", "container run", "container create"):
+            code = getattr(error, "exit_code", None)
+            raise CommandError(str(error), 125 if code in (None, 1) else code) from None
+        raise
+
+
+def _global_flags(words: list[str]) -> tuple[str, list[str]]:
+    """The engine's address, and what stands from the command's name on."""
+    host = ""
+    words = list(words)
+    while words and words[0].startswith("-"):
+        word = words[0]
+        if word in ("-H", "--host"):
+            if len(words) < 2:
+                raise CommandError(f"{word} needs an address; see 'wherry --help'", 125)
+            host = words[1]
+            del words[:2]
+        elif word.startswith(("--host=", "-H")):
+            host = word.partition("=")[2] if word.startswith("--") else word[2:].lstrip("=")
+            del words[0]
+        elif word in ("-h", "--help", "-v", "--version"):
+            break
+        else:
+            raise CommandError(f"unknown flag: {word}; see 'wherry --help'", 125)
+    return host, words
+
+
+def _asks_for_help(words: list[str], *, interspersed: bool) -> bool:
+    """`--help` among the flags, not among what belongs to a container or follows `--`."""
+    for word in words:
+        if word == "--help":
+            return True
+        if word == "--" or (not interspersed and not word.startswith("-")):
+            return False
+    return False
+
+
+def _no_command(name: str, rest: list[str]) -> int:
+    """A group without its command, or a word that is none."""
+    from wherry.cli.help import group_help
+    from wherry.cli.suggest import nearest
+
+    group = group_help(name) if name else ""
+    if group and (not rest or rest[0] in ("-h", "--help")):
+        sys.stdout.write(group)
+        return 0 if rest else 1
+    prefix = f"{name} " if group else ""
+    word = rest[0]
+    known = [n[len(prefix) :] for n in COMMANDS if n.startswith(prefix)]
+    best = nearest(word, known)
+    hint = f"did you mean 'wherry {prefix}{best}'?" if best else f"see 'wherry {prefix}--help'"
+    raise CommandError(f"'{prefix}{word}' is not a wherry command; {hint}")

@@ -1,0 +1,73 @@
+"""One run of the command line: the engine it talks to, where it writes, what it asks."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from wherry.client import Client, ClientError, default_address, parse_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from wherry.client import Address
+
+
+class Session:
+    """Commands get one; the connection to the engine is made when the first of them needs it."""
+
+    def __init__(self, host: str = "") -> None:
+        self._host = host
+        self._client: Client | None = None
+
+    @property
+    def address(self) -> Address:
+        """The engine's address: `--host`, else `WHERRY_HOST`, else this user's own wherryd."""
+        return parse_address(self._host) if self._host else default_address()
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            self._client = Client(self.address)
+        return self._client
+
+    def another_client(self) -> Client:
+        """A client of its own for another thread or a signal handler."""
+        return Client(self.address)
+
+    def write(self, text: str) -> None:
+        """Text for stdout."""
+        sys.stdout.write(text)
+
+    def write_line(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+
+    def complain(self, message: str) -> None:
+        """One line for stderr, after what stdout was told before."""
+        sys.stdout.flush()
+        print_error(message)
+
+    def for_each(self, words: Iterable[str], act: Callable[[str], None]) -> int:
+        """Does the same to several objects, tells each failure, and goes on; the exit code."""
+        failed = 0
+        for word in words:
+            try:
+                act(word)
+            except ClientError as error:
+                self.complain(str(error))
+                failed = 1
+        return failed
+
+    def confirm(self, warning: str) -> bool:
+        """Asks a person at the terminal, who must say yes; an end of input is a no."""
+        self.write(f"{warning}\nAre you sure you want to continue? [y/N] ")
+        sys.stdout.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def print_error(message: str) -> None:
+    """`wherry: MESSAGE` as one line on stderr, without what would steer a terminal."""
+    line = "; ".join(part.strip() for part in message.strip().splitlines() if part.strip())
+    safe = "".join(c if c.isprintable() else "?" for c in line)
+    os.write(2, f"wherry: {safe}\n".encode(errors="replace"))
