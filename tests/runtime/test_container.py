@@ -12,6 +12,7 @@ from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, reap, run
 
 from wherry.runtime import CreateRequest, Launcher, LaunchError, Process
 
+WASI_EROFS = 69
 pytestmark = pytest.mark.root
 Make = Callable[..., Bundle]
 
@@ -245,12 +246,12 @@ async def test_a_volume_is_mounted_and_one_that_is_read_only_stays_so(
     ]
     outcome = await run(launcher, container)
     assert outcome.stdout == b"from the host", outcome
-    container = bundle("/toolbox.wasm", "write", "/data/new", "x")
+    container = bundle("/toolbox.wasm", "put", "/data/new", "x")
     container.put("toolbox.wasm", guests.toolbox().read_bytes())
     container.config["mounts"] = [
         {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind", "ro"]}
     ]
-    assert (await run(launcher, container)).status != 0
+    assert (await run(launcher, container)).status == WASI_EROFS
     assert not (volume / "new").exists()
 
 

@@ -1,0 +1,104 @@
+"""The cache of compiled code: what it trusts and what it does not."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from tests.runtime.bundles import WASI_HELLO
+
+from wherry.runtime import LaunchError
+from wherry.runtime.code import CodeCache, CompiledCode
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> int:
+    path = tmp_path / "hello.wat"
+    path.write_text(WASI_HELLO)
+    # Long unchanged, so that its digest is remembered.
+    os.utime(path, ns=(0, 0))
+    return os.open(path, os.O_RDONLY)
+
+
+def _content(code: CompiledCode) -> bytes:
+    with open(code.descriptor, "rb") as file:
+        return file.read()
+
+
+def _code_file(cache: CodeCache) -> Path:
+    (path,) = (p for p in cache.root.rglob("*") if p.is_file() and len(p.name) == 64)
+    return path
+
+
+def test_code_is_compiled_once(tmp_path: Path, module: int) -> None:
+    cache = CodeCache(tmp_path / "cache")
+    first = _content(cache.get(module, "hello"))
+    file = _code_file(cache)
+    written = file.stat().st_mtime_ns
+    assert _content(cache.get(module, "hello")) == first
+    assert file.stat().st_mtime_ns == written
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert cache.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_two_at_once_compile_once(tmp_path: Path, module: int) -> None:
+    cache = CodeCache(tmp_path / "cache")
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(_content(cache.get(module, "hello"))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1 and len(found) == 4
+    assert _code_file(cache)
+
+
+@pytest.mark.parametrize("tamper", ["replace", "append", "mode"])
+def test_a_file_that_was_tampered_with_is_compiled_anew(
+    tmp_path: Path, module: int, tamper: str
+) -> None:
+    cache = CodeCache(tmp_path / "cache")
+    good = _content(cache.get(module, "hello"))
+    file = _code_file(cache)
+    if tamper == "replace":
+        other = tmp_path / "other"
+        other.write_bytes(b"x" * len(good))
+        other.chmod(0o600)
+        other.rename(file)
+    elif tamper == "append":
+        with file.open("ab") as out:
+            out.write(b"x")
+    else:
+        file.chmod(0o666)
+    assert _content(cache.get(module, "hello")) == good
+
+
+def test_a_torn_record_is_no_record(tmp_path: Path, module: int) -> None:
+    cache = CodeCache(tmp_path / "cache")
+    good = _content(cache.get(module, "hello"))
+    record = _code_file(cache).with_name(_code_file(cache).name + ".json")
+    record.write_bytes(record.read_bytes()[:20])
+    assert _content(cache.get(module, "hello")) == good
+
+
+def test_a_module_that_is_not_valid_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bad.wasm"
+    path.write_bytes(b"\0asm\1\0\0\0\xff\xff")
+    cache = CodeCache(tmp_path / "cache")
+    with path.open("rb") as module, pytest.raises(LaunchError) as failure:
+        cache.get(module.fileno(), "bad.wasm")
+    assert failure.value.exit_code == 126
+    assert failure.value.message.startswith("bad.wasm: ")
+    assert not [p for p in cache.root.rglob("*") if p.is_file() and not p.name.endswith(".lock")]
+
+
+def test_a_file_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "hello.wat"
+    path.write_text(WASI_HELLO)
+    cache = CodeCache(tmp_path / "cache")
+    with path.open("rb") as module:
+        _content(cache.get(module.fileno(), "hello"))
+        assert cache.peek(module.fileno()) is None
