@@ -12,7 +12,7 @@ from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, reap, run
 
 from wherry.runtime import CreateRequest, Launcher, LaunchError, Process
 
-WASI_EROFS = 69
+WASI_EIO = 29
 pytestmark = pytest.mark.root
 Make = Callable[..., Bundle]
 
@@ -251,7 +251,8 @@ async def test_a_volume_is_mounted_and_one_that_is_read_only_stays_so(
     container.config["mounts"] = [
         {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind", "ro"]}
     ]
-    assert (await run(launcher, container)).status == WASI_EROFS
+    outcome = await run(launcher, container)
+    assert outcome.status == WASI_EIO, outcome  # what wasmtime makes of EROFS
     assert not (volume / "new").exists()
 
 
