@@ -47,6 +47,7 @@ class Wherry:
         self.root = self.folder / "root"
         self.run_dir = self.folder / "run"
         self.user = user
+        self.within: tuple[str, ...] = ()  # a command that commands are run by
         scripts = Path(python).parent if python else SCRIPTS
         self.command = str(scripts / "wherry")
         keep = ("LANG", "LC_ALL", "TERM", "CI")
@@ -84,7 +85,7 @@ class Wherry:
                 "setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups",
                 "--inh-caps=-all", "--",
             ]  # fmt: skip
-        return [*as_user, self.command, *map(str, args)]
+        return [*self.within, *as_user, self.command, *map(str, args)]
 
     def __call__(
         self,

@@ -1,0 +1,167 @@
+"""Everything again as an ordinary user: no root, no daemon of root's, a home of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+from tests.engine_under_test import Wherry
+from tests.guests.toolchain import EXAMPLES, Guests
+
+pytestmark = pytest.mark.root  # to become another user one must be root
+
+USER = 54321  # nobody's uid, without a line in passwd or in subuid
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[Wherry]:
+    """An engine of an ordinary user, in a place where the interpreter and wherry can be read."""
+    with accessible(Path(sys.base_prefix), ROOT) as holder, Wherry(user=USER) as engine:
+        if holder is not None:
+            engine.within = ("nsenter", f"--mount=/proc/{holder}/ns/mnt", "--")
+        yield engine
+
+
+@contextlib.contextmanager
+def accessible(*folders: Path) -> Iterator[int | None]:
+    """A process whose mount namespace lets everyone reach `folders`, None when they can anyway.
+
+    An interpreter in root's home is the usual reason: there the closed folder is covered by an
+    open one that holds nothing but what leads to `folders`.
+    """
+    closed = {
+        next(iter(shut))
+        for folder in folders
+        if (shut := [path for path in reversed(folder.parents) if not path.stat().st_mode & 0o001])
+    }
+    if not closed:
+        yield None
+        return
+    script = ["set -e"]
+    for number, folder in enumerate(folders):
+        script += [f"mkdir -p /tmp/reach-{number}", f"mount --bind {folder} /tmp/reach-{number}"]
+    script += [f"mount -t tmpfs -o mode=755 tmpfs {top}" for top in closed]
+    for number, folder in enumerate(folders):
+        if any(folder.is_relative_to(top) for top in closed):
+            script += [f"mkdir -p {folder}", f"mount --move /tmp/reach-{number} {folder}"]
+        else:
+            script += [f"umount /tmp/reach-{number}"]
+    script += ["rmdir /tmp/reach-*", "echo ready", "exec cat"]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        yield holder.pid
+        holder.kill()
+
+
+@pytest.fixture(scope="module")
+def image(user: Wherry, guests: Guests) -> str:
+    return user.image("toolbox", guests.toolbox())
+
+
+def test_the_engine_is_the_users(user: Wherry, image: str) -> None:
+    assert Path(f"/proc/{user.daemon_pid()}").stat().st_uid == USER
+    assert os.readlink(f"/proc/{user.daemon_pid()}/ns/user") != os.readlink("/proc/self/ns/user")
+
+
+def test_hello(user: Wherry) -> None:
+    user.ok("build", "-q", "-t", "hello", EXAMPLES / "hello")
+    assert user.ok("run", "--rm", "hello") == "hello from a WebAssembly container"
+
+
+def test_the_writable_layer_and_links_work(user: Wherry, image: str) -> None:
+    identity = user.ok("create", image, "put", "/made", "text")
+    user.ok("start", "-a", identity)
+    user.ok("cp", f"{identity}:/made", user.folder / "made")
+    assert (user.folder / "made").read_text() == "text"
+    user.ok("rm", identity)
+
+
+def test_bind_mounts_are_the_users_own_files(user: Wherry, image: str) -> None:
+    folder = user.folder / "mine"
+    folder.mkdir()
+    os.chown(folder, USER, USER)
+    user.ok("run", "--rm", "-v", f"{folder}:/d", image, "put", "/d/new", "text")
+    assert (folder / "new").stat().st_uid == USER
+
+
+def test_a_guest_cannot_do_what_the_user_cannot(user: Wherry, image: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of root")
+    secret.chmod(0o600)
+    done = user("run", "--rm", "-v", f"{tmp_path}:/d:ro", image, "cat", "/d/secret")
+    assert "of root" not in done.out
+
+
+def test_volumes_outlive_containers(user: Wherry, image: str) -> None:
+    user.ok("run", "--rm", "-v", "hold:/d", image, "put", "/d/x", "kept")
+    assert user.ok("run", "--rm", "-v", "hold:/d", image, "cat", "/d/x") == "kept"
+    user.ok("volume", "rm", "hold")
+
+
+def test_layers_of_other_owners_and_deletions_are_kept(
+    user: Wherry, image: str, tmp_path: Path
+) -> None:
+    context = user.folder / "owners"
+    context.mkdir()
+    (context / "a").write_text("a")
+    (context / "Dockerfile").write_text(
+        f"FROM {image}\nCOPY --chown=1234:5678 a /a\nCOPY a /b\n"
+        'RUN ["/module.wasm", "remove", "/b"]\n'
+    )
+    user.ok("build", "-q", "-t", "owners", context)
+    assert user.ok("run", "--rm", "owners", "cat", "/a") == "a"
+    assert "b" not in user.ok("run", "--rm", "owners", "list", "/").split()
+    user.ok("save", "-o", user.folder / "owners.tar", "owners")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGKILL", 137)])
+def test_signals(user: Wherry, guests: Guests, name: str, code: int) -> None:
+    loop = user.image("loop", guests.wat("loop"))
+    identity = user.ok("run", "-d", loop)
+    user.ok("kill", "-s", name, identity)
+    assert user.ok("wait", identity) == str(code)
+    user.ok("rm", identity)
+
+
+def test_the_sandbox_is_as_tight(user: Wherry, image: str) -> None:
+    identity = user.ok("run", "-d", image, "sleep", "600")
+    status = user.status(identity)
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    pid = user.pid(identity)
+    for namespace in ("mnt", "pid", "ipc", "uts", "net", "user"):
+        assert os.readlink(f"/proc/{pid}/ns/{namespace}") != os.readlink(
+            f"/proc/self/ns/{namespace}"
+        )
+    user.ok("rm", "-f", identity)
+
+
+def test_kill_9_of_the_engine_loses_nothing(user: Wherry, image: str) -> None:
+    identity = user.ok("run", "-d", image, "tick")
+    pid = user.pid(identity)
+    user.kill_daemon()
+    assert user.pid(identity) == pid
+    assert user.ok("run", "--rm", image, "pwd") == "/"
+    user.ok("stop", identity)
+    assert user.ok("inspect", "-f", "{{.State.ExitCode}}", identity) == "143"
+    user.ok("rm", identity)
+
+
+def test_kill_9_with_nothing_running_loses_nothing(user: Wherry, image: str) -> None:
+    user.ok("container", "prune", "-f")
+    user.kill_daemon()
+    assert user.ok("run", "--rm", image, "pwd") == "/"
+
+
+def test_a_memory_limit_holds_without_cgroups(user: Wherry, guests: Guests) -> None:
+    done = user("run", "--rm", "-m", "32m", guests.wat("grow"))
+    assert done.code == 134
+    assert "memory" in done.err
