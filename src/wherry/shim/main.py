@@ -24,6 +24,9 @@ _USAGE = (
 
 def main() -> None:
     """Run the command; its errors go to stderr, where containerd reads them."""
+    # asyncio, hashlib and msgspec do without these, which would cost each shim 8 MB.
+    for module in ("ssl", "_hashlib", "typing_extensions"):
+        sys.modules[module] = None  # type: ignore[assignment]
     try:
         output = _run(sys.argv[1:])
     except CommandError as error:

@@ -1,7 +1,6 @@
 """`start`: see to it that a server serves the bundle's group, and say where."""
 
 import os
-import sys
 
 from wherry.shim.group import Group
 from wherry.shim.places import CommandError
@@ -40,8 +39,6 @@ def _launch(group: Group, events_address: str) -> int:
         os.umask(0o022)
         _detach(group.log)
         os.chdir("/")
-        # asyncio does without ssl, which would cost 4 MB in each shim.
-        sys.modules["ssl"] = None  # type: ignore[assignment]
         from wherry.shim.server.serve import serve
 
         serve(group, listener, events_address)
