@@ -1,1 +1,44 @@
-"""Dockerfile to image."""
+"""Dockerfile to image.
+
+A build reads a `Context` (a tar archive written into it), carries out the Dockerfile's
+instructions in order, keeps each layer it writes in the image store and in a cache, and ends with
+a named OCI image. It runs nothing itself: RUN steps go to the `StepRunner` it is given. What
+happens is told as events while it happens; what cannot be built is a `BuildError` that names file
+and line.
+"""
+
+from wherry.build.builder import build
+from wherry.build.cache import BuildCache
+from wherry.build.context import Context
+from wherry.build.errors import BuildError
+from wherry.build.events import (
+    Built,
+    Event,
+    Progress,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Tagged,
+    TriggersFound,
+    Warned,
+)
+from wherry.build.options import BuildOptions, Step, StepRunner
+
+__all__ = [
+    "BuildCache",
+    "BuildError",
+    "BuildOptions",
+    "Built",
+    "Context",
+    "Event",
+    "Progress",
+    "Step",
+    "StepFinished",
+    "StepOutput",
+    "StepRunner",
+    "StepStarted",
+    "Tagged",
+    "TriggersFound",
+    "Warned",
+    "build",
+]

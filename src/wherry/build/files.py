@@ -5,7 +5,8 @@ followed by `resolve` only, inside the tree only.
 """
 
 import posixpath
-from typing import BinaryIO, Protocol
+from io import BufferedIOBase
+from typing import Protocol
 
 from wherry.build.errors import BuildError
 from wherry.build.patterns import compile_pattern, is_wild
@@ -23,7 +24,7 @@ class FileTree(Protocol):
     def names(self, path: str) -> list[str]:
         """The sorted names in the directory `path`."""
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str) -> BufferedIOBase:
         """The content of the file at `path`."""
 
     def digest(self, path: str) -> bytes:
@@ -41,7 +42,7 @@ class NoFiles:
         """None at all."""
         return []
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str) -> BufferedIOBase:
         """Never succeeds."""
         raise FileNotFoundError(path)
 

@@ -1,0 +1,205 @@
+"""A stage's root filesystem as a tree of files, without mounting anything.
+
+It is a stack of layers. One that this build wrote, or found in the cache, is known by its entries;
+it is unpacked only when somebody wants to read a file in it. All others are read where the store
+has unpacked them, in overlay's form: a character device 0:0 is a deletion, an extended attribute
+marks a directory that hides what is below.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Protocol
+
+from wherry.build.files import join, parent
+from wherry.images.tar import Entry, Kind
+
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFSOCK: Kind.FIFO,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+}
+_OVERRIDE = "user.containers.override_stat"
+_OPAQUE = frozenset({"trusted.overlay.opaque", "user.overlay.opaque"})
+_KEPT_XATTRS = ("user.", "security.capability")
+_OWN_XATTRS = ("user.overlay.", "user.containers.")
+
+
+class StackedLayer(Protocol):
+    """One layer of the stack. Paths are asked for only if all above them are directories here."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is unpacked."""
+
+    def entry(self, path: str) -> Entry | None:
+        """What the layer has at `path`; a deletion is a character device 0:0."""
+
+    def names(self, path: str) -> Iterable[str]:
+        """What the layer has in the directory `path`, deletions included."""
+
+    def hides(self, path: str) -> bool:
+        """Whether the directory `path` hides what lower layers have in it."""
+
+
+class UnpackedLayer:
+    """A layer in the store, as overlay mounts it. It is unpacked when first looked at."""
+
+    def __init__(self, unpack: Callable[[], Path]) -> None:
+        self._unpack = unpack
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is unpacked."""
+        return self._unpack()
+
+    def entry(self, path: str) -> Entry | None:
+        """What the layer has at `path`."""
+        place = join(str(self.path), path)
+        try:
+            status = os.lstat(place)
+            names = os.listxattr(place, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        kind = _KINDS[stat.S_IFMT(status.st_mode)]
+        xattrs = {
+            name: os.getxattr(place, name, follow_symlinks=False)
+            for name in names
+            if name.startswith(_KEPT_XATTRS) and not name.startswith(_OWN_XATTRS)
+        }
+        uid, gid, mode = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+        if _OVERRIDE in names:
+            recorded = os.getxattr(place, _OVERRIDE, follow_symlinks=False).split(b":")
+            uid, gid, mode = int(recorded[0]), int(recorded[1]), int(recorded[2], 8) & 0o7777
+        return Entry(
+            path,
+            kind,
+            mode,
+            uid,
+            gid,
+            status.st_size if kind is Kind.FILE else 0,
+            status.st_mtime_ns,
+            os.readlink(place) if kind is Kind.SYMLINK else "",
+            os.major(status.st_rdev),
+            os.minor(status.st_rdev),
+            xattrs,
+        )
+
+    def names(self, path: str) -> Iterable[str]:
+        """What the layer has in the directory `path`."""
+        return os.listdir(join(str(self.path), path))
+
+    def hides(self, path: str) -> bool:
+        """Whether the directory `path` is opaque."""
+        place = join(str(self.path), path)
+        return any(name in _OPAQUE for name in os.listxattr(place, follow_symlinks=False))
+
+
+class KnownLayer:
+    """A layer known by its entries, each directory before what is in it. It deletes nothing."""
+
+    def __init__(self, entries: Iterable[Entry], unpack: Callable[[], Path]) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self._unpack = unpack
+        self._children: dict[str, list[str]] = {}
+        for name in self._entries:
+            self._children.setdefault(parent(name), []).append(name.rpartition("/")[2])
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is unpacked; it is unpacked first if it was not."""
+        return self._unpack()
+
+    def entry(self, path: str) -> Entry | None:
+        """What the layer has at `path`."""
+        return self._entries.get(path)
+
+    def names(self, path: str) -> Iterable[str]:
+        """What the layer has in the directory `path`."""
+        return self._children.get(path, ())
+
+    def hides(self, path: str) -> bool:
+        """Never."""
+        return False
+
+
+class Rootfs:
+    """The stack, topmost layer first, as one tree of files."""
+
+    def __init__(self, layers: Sequence[StackedLayer] = ()) -> None:
+        self._layers = tuple(layers)
+        self._visible: dict[str, tuple[StackedLayer, ...]] = {}
+
+    def with_layer(self, layer: StackedLayer) -> "Rootfs":
+        """The same with another layer on top."""
+        return Rootfs((layer, *self._layers))
+
+    def lowerdirs(self) -> list[Path]:
+        """The unpacked layers, topmost first, as overlay's `lowerdir` wants them."""
+        return list(dict.fromkeys(layer.path for layer in self._layers))
+
+    def entry(self, path: str) -> Entry | None:
+        """What is at `path`, links not followed."""
+        if not path:
+            return Entry("", Kind.DIRECTORY, 0o755)
+        found = self._find(path)
+        return found[1] if found else None
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names in the directory `path`."""
+        seen: set[str] = set()
+        for layer in self._directory(path):
+            seen.update(layer.names(path))
+        return sorted(name for name in seen if self._find(join(path, name)))
+
+    def open(self, path: str) -> BufferedIOBase:
+        """The content of the file at `path`, which `entry` said is one."""
+        found = self._find(path)
+        if found is None:
+            raise FileNotFoundError(path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.fdopen(os.open(join(str(found[0].path), path), flags), "rb")
+
+    def digest(self, path: str) -> bytes:
+        """The SHA-256 of the content of the file at `path`."""
+        with self.open(path) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    def _find(self, path: str) -> tuple[StackedLayer, Entry] | None:
+        for layer in self._directory(parent(path)):
+            entry = layer.entry(path)
+            if entry is not None:
+                return None if _is_deletion(entry) else (layer, entry)
+        return None
+
+    def _directory(self, path: str) -> tuple[StackedLayer, ...]:
+        """The layers that show something in the directory `path`; none if it is no directory."""
+        known = self._visible.get(path)
+        if known is None:
+            known = self._visible[path] = self._until_hidden(path)
+        return known
+
+    def _until_hidden(self, path: str) -> tuple[StackedLayer, ...]:
+        found: list[StackedLayer] = []
+        for layer in self._directory(parent(path)) if path else self._layers:
+            entry = layer.entry(path) if path else Entry("", Kind.DIRECTORY)
+            if entry is None:
+                continue
+            if entry.kind is not Kind.DIRECTORY:
+                break
+            found.append(layer)
+            if layer.hides(path):
+                break
+        return tuple(found)
+
+
+def _is_deletion(entry: Entry) -> bool:
+    return entry.kind is Kind.CHARACTER and entry.major == entry.minor == 0

@@ -1,0 +1,91 @@
+"""Bytes that arrive once and are read many times: in memory while they are few, then on disk."""
+
+import io
+import os
+from pathlib import Path
+from typing import Self
+
+from wherry.build.errors import BuildError
+
+MAX_SPOOL = 64 << 30
+"""Bytes of a build context, decompressed."""
+_IN_MEMORY = 4 << 20
+
+
+class Spool:
+    """Takes bytes through `write`; any part of them can then be opened again, by any thread.
+
+    What does not fit in memory goes to a nameless file in `folder`, gone when the process is.
+    """
+
+    def __init__(self, folder: Path, limit: int = MAX_SPOOL) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._memory = bytearray()
+        self._fd = -1
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Append `data`. Raises BuildError when there is no room."""
+        self.size += len(data)
+        if self.size > self._limit:
+            raise BuildError(f"the build context is larger than {self._limit >> 20} MiB")
+        try:
+            if self._fd < 0 and self.size > _IN_MEMORY:
+                self._to_disk()
+            if self._fd < 0:
+                self._memory += data
+            else:
+                _write_all(self._fd, data)
+        except OSError as error:
+            raise BuildError(f"cannot keep the build context: {error.strerror}") from None
+        return len(data)
+
+    def open(self, offset: int = 0, size: int | None = None) -> io.BufferedIOBase:
+        """The bytes from `offset` on, `size` of them or all."""
+        end = self.size if size is None else min(self.size, offset + size)
+        if self._fd < 0:
+            return io.BytesIO(memoryview(self._memory)[offset:end])
+        return io.BufferedReader(_Part(self._fd, offset, end))
+
+    def close(self) -> None:
+        """Give everything back; nothing that was opened may be read any more."""
+        self._memory = bytearray()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _to_disk(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
+        self._fd = os.open(self._folder, flags, 0o600)
+        _write_all(self._fd, self._memory)
+        self._memory = bytearray()
+
+
+class _Part(io.RawIOBase):
+    def __init__(self, fd: int, offset: int, end: int) -> None:
+        self._fd = fd
+        self._offset = offset
+        self._end = end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        view = memoryview(buffer)[: self._end - self._offset]
+        count = os.preadv(self._fd, [view], self._offset) if view else 0
+        self._offset += count
+        return count
+
+
+def _write_all(fd: int, data: "bytes | bytearray") -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

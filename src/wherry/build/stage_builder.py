@@ -1,0 +1,198 @@
+"""One stage while it is built: its instructions carried out one after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from wherry.build import metadata, running, syntax
+from wherry.build.archive import ArchiveTree
+from wherry.build.cache import CachedLayer
+from wherry.build.compressed import unpack_archive
+from wherry.build.copying import Transfer, plan_transfer
+from wherry.build.events import Warned
+from wherry.build.expansion import expand
+from wherry.build.files import FileTree, resolve
+from wherry.build.layer_plan import LayerPlan, Override
+from wherry.build.owners import find_owner, parse_mode
+from wherry.build.rootfs import Rootfs
+from wherry.build.session import Session
+from wherry.images import Layer
+from wherry.oci import History, Platform, RuntimeConfig
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What a stage has come to.
+
+    `history` begins with `inherited` entries of the base image; later ones that wrote no layer have
+    no time yet. `arguments` are those that the stage has declared.
+    """
+
+    platform: Platform
+    config: RuntimeConfig = field(default_factory=RuntimeConfig)
+    author: str = ""
+    layers: tuple[Layer, ...] = ()
+    rootfs: Rootfs = field(default_factory=Rootfs)
+    history: tuple[History, ...] = ()
+    inherited: int = 0
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+Origin = Callable[[str], tuple[FileTree, str]]
+"""From the --from of a COPY to the files it means, and how errors call them."""
+
+
+class StageBuilder:
+    """Carries out instructions, each changing `state` wholly or not at all."""
+
+    def __init__(self, session: Session, state: StageState, origin: Origin) -> None:
+        self.state = state
+        self._session = session
+        self._origin = origin
+        self._cmd_is_own = False
+
+    def carry_out(self, instruction: syntax.Instruction) -> bool:
+        """Carry out `instruction`; returns whether its layer came from the cache.
+
+        Raises BuildError, ExpansionError, or what the image store raises.
+        """
+        match instruction:
+            case syntax.Copy():
+                return self._copy(instruction)
+            case syntax.Run():
+                return self._run(instruction)
+            case syntax.Workdir():
+                return self._workdir(instruction)
+            case syntax.Arg():
+                arguments = dict(self.state.arguments)
+                env = metadata.environment(self.state.config)
+                escape = self._session.escape
+                self._session.arguments.declare(instruction, arguments, env, escape)
+                self._note(instruction, arguments=arguments)
+            case syntax.Maintainer():
+                self._note(instruction, author=instruction.name)
+            case _:
+                self._metadata(instruction)
+        return False
+
+    def _metadata(self, instruction: syntax.Instruction) -> None:
+        config = metadata.apply(
+            instruction, self.state.config, self._expand, cmd_is_own=self._cmd_is_own
+        )
+        self._note(instruction, config=config)
+        if isinstance(instruction, syntax.Cmd):
+            self._cmd_is_own = True
+        if isinstance(instruction, syntax.Cmd | syntax.Entrypoint):
+            self._warn_of_shell(instruction)
+
+    def _warn_of_shell(self, instruction: syntax.Cmd | syntax.Entrypoint) -> None:
+        command, config = instruction.command, self.state.config
+        if command.for_shell and not config.shell and self.state.platform.is_wasm:
+            keyword = instruction.text.split(None, 1)[0]
+            message = f"line {instruction.line}: {keyword} in the shell form needs a /bin/sh"
+            self._session.progress(Warned(f'{message}; for Wasm write {keyword} ["/program.wasm"]'))
+
+    def _copy(self, copy: syntax.Copy) -> bool:
+        root: FileTree = Rootfs() if copy.link else self.state.rootfs
+        files, origin = self._origin(copy.origin)
+        chown, chmod = self._expand(copy.chown), self._expand(copy.chmod)
+        transfer = Transfer(
+            keyword=copy.keyword,
+            sources=tuple(self._expand(source) for source in copy.sources),
+            documents=tuple(
+                (document.name, self._document(document.content, document.expand))
+                for document in copy.heredocs
+            ),
+            destination=self._expand(copy.destination),
+            origin=origin,
+            missing_hint="" if copy.origin else ", or .dockerignore excludes it",
+            override=self._override(
+                find_owner(chown, self.state.rootfs) if chown else None,
+                parse_mode(chmod) if chmod else None,
+            ),
+            unpack=self._unpack_archive if copy.extract else lambda files, path: None,
+        )
+        workdir = self.state.config.working_dir or "/"
+        return self._write(copy, plan_transfer(transfer, files, root, workdir))
+
+    def _unpack_archive(self, files: FileTree, path: str) -> FileTree | None:
+        with files.open(path) as source:
+            spool = unpack_archive(source, self._session.folder)
+        return ArchiveTree(spool, own=False) if spool else None
+
+    def _workdir(self, instruction: syntax.Workdir) -> bool:
+        path = metadata.workdir(instruction.path, self.state.config, self._expand)
+        plan = LayerPlan(self.state.rootfs)
+        target = resolve(self.state.rootfs, path)
+        if not plan.is_directory(target):
+            plan.make_directory(target, self._override(None, None))
+        cached = self._write(instruction, plan)
+        config = metadata.with_workdir(self.state.config, path)
+        self.state = replace(self.state, config=config)
+        return cached
+
+    def _write(self, instruction: syntax.Instruction, plan: LayerPlan) -> bool:
+        """Put the planned layer on top, or only a line into the history if it is empty."""
+        if not plan:
+            self._note(instruction)
+            return False
+        session = self._session
+        layer, cached = session.layer(("files", plan.digest()), lambda: session.write(plan))
+        self._stack(instruction, layer)
+        return cached
+
+    def _run(self, run: syntax.Run) -> bool:
+        state, session = self.state, self._session
+        words = running.command(run, state.config, state.rootfs)
+        declared = [f"{name}={value}" for name, value in state.arguments.items()]
+        env = [*declared, *(state.config.env or ())]
+        cwd = state.config.working_dir or "/"
+        key = ("run", [layer.diff_id for layer in state.layers], words, env, cwd, state.config.user)
+        proxies = [f"{name}={value}" for name, value in session.arguments.proxies.items()]
+        layer, cached = session.layer(
+            key, lambda: session.run(words, [*proxies, *env], cwd, state.config.user, state.rootfs)
+        )
+        self._stack(run, layer)
+        return cached
+
+    def _stack(self, instruction: syntax.Instruction, cached: CachedLayer) -> None:
+        history = History(created=cached.created, created_by=instruction.text)
+        self.state = replace(
+            self.state,
+            layers=(*self.state.layers, cached.layer),
+            rootfs=self.state.rootfs.with_layer(self._session.stacked(cached)),
+            history=(*self.state.history, history),
+        )
+
+    def _note(
+        self,
+        instruction: syntax.Instruction,
+        *,
+        config: RuntimeConfig | None = None,
+        author: str | None = None,
+        arguments: dict[str, str] | None = None,
+    ) -> None:
+        """Carry over what an instruction changed that wrote no layer."""
+        history = History(created_by=instruction.text, empty_layer=True)
+        self.state = replace(
+            self.state,
+            config=self.state.config if config is None else config,
+            author=self.state.author if author is None else author,
+            arguments=self.state.arguments if arguments is None else arguments,
+            history=(*self.state.history, history),
+        )
+
+    def _override(self, owner: tuple[int, int] | None, mode: int | None) -> Override:
+        clock = self._session.clock
+        return Override(owner=owner, mode=mode, mtime=clock.mtime, now=clock.now)
+
+    def _document(self, content: str, expands: bool) -> bytes:
+        if expands:
+            content = expand(content, self._variables, keep_quotes=True)
+        return content.encode()
+
+    def _expand(self, word: str) -> str:
+        return expand(word, self._variables, self._session.escape)
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return self.state.arguments | metadata.environment(self.state.config)
