@@ -6,7 +6,7 @@ connection belongs to the stream (Engine API, ContainerAttach, "Hijacking").
 
 import asyncio
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
 from aiohttp import web
 
@@ -29,14 +29,13 @@ class Hijacked(asyncio.Protocol):
 
     @classmethod
     def take(cls, request: web.BaseRequest, media_type: str) -> "Hijacked":
-        """Answer `request` and take its connection over. The request must have no body."""
+        """Answer `request` and take its connection over.
+
+        A client sends nothing behind its request until it has the answer (RFC 9110, 7.8).
+        """
         transport = cast("asyncio.Transport", request.transport)
-        http = request.protocol
-        connection = cls(transport, http)
-        upgrade = request.headers.get("Upgrade", "").lower()
-        if upgrade == "tcp":
-            # What came behind the request is handed over as if it had just arrived.
-            http.set_parser(cast("Any", connection))
+        connection = cls(transport, request.protocol)
+        if request.headers.get("Upgrade", "").lower() == "tcp":
             head = "101 UPGRADED", "Connection: Upgrade\r\nUpgrade: tcp\r\n"
         else:
             head = "200 OK", ""
@@ -83,14 +82,6 @@ class Hijacked(asyncio.Protocol):
         self._transport.close()
 
     # asyncio's side
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take what aiohttp had read ahead."""
-        self.data_received(data)
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """Called by aiohttp when the connection is lost."""
 
     def data_received(self, data: bytes) -> None:
         """Keep what arrived until it is read; more than _READ_AHEAD waits in the kernel."""

@@ -4,8 +4,8 @@ from contextlib import aclosing
 
 from aiohttp import web
 
-from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.api._build_lines import shown
+from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.engine import EngineError, InvalidRequest
 from wherry.engine.builds import BuildRequest, Built
 

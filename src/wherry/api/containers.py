@@ -14,7 +14,7 @@ def named(call: Call) -> Container:
 
 async def listing(call: Call) -> web.Response:
     """`docker ps`."""
-    found = call.engine.containers.list(
+    found = await call.engine.containers.list(
         all=call.flag("all"),
         filters=call.filters(),
         limit=call.number("limit") or 0,
@@ -34,7 +34,7 @@ async def create(call: Call) -> web.Response:
 
 async def inspect(call: Call) -> web.Response:
     """`docker inspect`."""
-    return json_answer(call.engine.containers.inspect(named(call), size=call.flag("size")))
+    return json_answer(await call.engine.containers.inspect(named(call), size=call.flag("size")))
 
 
 async def start(call: Call) -> web.Response:
@@ -46,7 +46,7 @@ async def start(call: Call) -> web.Response:
 async def stop(call: Call) -> web.Response:
     """`docker stop`."""
     await call.engine.containers.stop(
-        named(call), timeout=call.number("t"), signal=call.text("signal") or None
+        named(call), grace=call.number("t"), signal=call.text("signal") or None
     )
     return empty_answer()
 
@@ -54,7 +54,7 @@ async def stop(call: Call) -> web.Response:
 async def restart(call: Call) -> web.Response:
     """`docker restart`."""
     await call.engine.containers.restart(
-        named(call), timeout=call.number("t"), signal=call.text("signal") or None
+        named(call), grace=call.number("t"), signal=call.text("signal") or None
     )
     return empty_answer()
 

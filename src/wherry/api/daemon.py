@@ -41,6 +41,8 @@ def _run(options: Options) -> int:
     places.prepare()
     # Once in a user namespace everybody is root, so the shim is told rather than left to guess.
     os.environ["WHERRY_ROOT"], os.environ["WHERRY_RUN"] = str(places.root), str(places.run)
+    # The shim's program lies beside this one's interpreter, which need not be on the PATH.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     lock = DaemonLock.take(places.run / "wherryd.lock")
     listener = _listener(places)
 
@@ -103,12 +105,17 @@ def _listener(places: Places) -> socket.socket:
 
 
 def _shims(run: Path) -> list[int]:
-    """The pids that shims have written down in the run directory."""
+    """The pids of the engine's shims that still live, by the files that name them."""
     pids = []
-    for path in run.glob("shim/*.pid"):
-        text = path.read_text(errors="replace").strip()
-        if text.isdecimal():
-            pids.append(int(text))
+    for pointer in run.glob("shim/wherry,*"):
+        pid, start, *_ = [*pointer.read_text(errors="replace").split(), "", ""]
+        try:
+            fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(") ")[2].split()
+        except (ValueError, OSError):
+            continue
+        # A pid may have gone to another process since; the time of its start tells (proc(5)).
+        if fields[19] == start and fields[0] not in "ZX":
+            pids.append(int(pid))
     return pids
 
 

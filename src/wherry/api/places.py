@@ -58,7 +58,7 @@ def find_places(root: str = "", run: str = "") -> Places:
 def _default_root() -> str:
     if os.geteuid() == 0:
         return "/var/lib/wherry"
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")  # noqa: PTH111
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return f"{base}/wherry"
 
 

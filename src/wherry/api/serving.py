@@ -70,6 +70,6 @@ class Idleness:
         loop = asyncio.get_running_loop()
         if not self._seconds:
             await asyncio.Event().wait()
-        while (left := self._since + self._seconds - loop.time()) > 0:
+        while (left := self._since + self._seconds - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
         self._since = loop.time()

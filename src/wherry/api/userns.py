@@ -128,7 +128,7 @@ def _map_ranges(program: str, table: str, pid: int, own: int, user: int) -> None
     with suppress(OSError):
         ranges = subordinate_ids(Path(table).read_text(), names)
         if path and ranges:
-            os.spawnv(os.P_WAIT, path, [program, str(pid), *mapping(own, ranges)])
+            os.spawnv(os.P_WAIT, path, [program, str(pid), *mapping(own, ranges)])  # noqa: S606
 
 
 def _map_self(kind: str, own: int) -> None:
@@ -147,7 +147,7 @@ def _join(pid: int) -> bool:
     try:
         for kind, flag in (("user", _CLONE_NEWUSER), ("mnt", _CLONE_NEWNS)):
             path = f"/proc/{pid}/ns/{kind}"
-            if os.stat(path).st_ino == os.stat(f"/proc/self/ns/{kind}").st_ino:  # noqa: PTH116
+            if os.stat(path).st_ino == os.stat(f"/proc/self/ns/{kind}").st_ino:
                 return False
             opened.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), flag))
         for fd, flag in opened:

@@ -6,32 +6,50 @@ asynchronous iterator. When whoever asked goes away, the build ends with its cur
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from wherry.build import (
-    BuildCache,
     BuildError,
     BuildOptions,
     Built,
     Context,
     Event,
+    StepFinished,
+    StepOutput,
+    StepStarted,
     Tagged,
+    TriggersFound,
+    Warned,
     build,
 )
-from wherry.engine.errors import EngineError, InvalidRequest
+from wherry.engine.errors import InvalidRequest
 from wherry.engine.images import image_errors
 from wherry.engine.precompile import Precompiler
-from wherry.engine.steps import ContainerSteps
-from wherry.engine.worker import read_in_thread
+from wherry.engine.steps import StepRunner, sweep
+from wherry.engine.worker import CHUNK, read_in_thread
 from wherry.images import Image
-from wherry.oci import Reference, parse_platform, parse_reference
+from wherry.oci import parse_platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+
+__all__ = [
+    "BuildRequest",
+    "Builds",
+    "Built",
+    "Event",
+    "StepFinished",
+    "StepOutput",
+    "StepStarted",
+    "Tagged",
+    "TriggersFound",
+    "Warned",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +83,14 @@ class Builds:
         self._engine = engine
         self._precompiler = Precompiler(engine.store)
 
+    async def open(self) -> None:
+        """Clear away what builds of an engine that was killed left running."""
+        await sweep(self._engine.root, self._engine.shims.own)
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        await self._precompiler.close()
+
     async def build(
         self, request: BuildRequest, context: AsyncIterator[bytes]
     ) -> AsyncGenerator[Event, None]:
@@ -73,39 +99,57 @@ class Builds:
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event | None] = asyncio.Queue()
         abandoned = threading.Event()
-        steps = ContainerSteps(self._engine, loop)
+        steps = StepRunner(self._engine)
 
         def progress(event: Event) -> None:
             if abandoned.is_set():
                 raise _Abandoned
             loop.call_soon_threadsafe(events.put_nowait, event)
 
+        folder = self._engine.root / "build"
+
         def work(tar: BinaryIO) -> Image:
-            with Context.from_tar(tar, self._engine.root / "build") as received:
-                return build(received, options, self._engine.store, steps, progress)
+            with Context(folder) as received:
+                while chunk := tar.read(CHUNK):
+                    received.write(chunk)
+                return build(received, options, self._engine.store, steps, progress, folder)
 
         working = asyncio.ensure_future(read_in_thread(context, work, "build"))
         working.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            while (event := await events.get()) is not None:
-                self._tell(event)
-                yield event
-            with _build_errors():
+            with _build_errors(), image_errors():
+                while (event := await events.get()) is not None:
+                    yield event
                 image = await working
         finally:
             abandoned.set()
             steps.abandon()
             working.cancel()
+        for name in image.names:
+            self._engine.images.told("tag", image, name)
         self.prepare(image)
 
     def prepare(self, image: Image) -> None:
         """Have the image's program compiled in the background, so that its first run is quick."""
         self._precompiler.add(image)
 
-    async def prune(self, *, all: bool = False) -> BuildPruneReport:
-        """Forget the build cache: what is not used by an image, or all."""
-        ...
 
-    async def close(self) -> None:
-        """End what runs in the background."""
-        await self._precompiler.close()
+def _options(request: BuildRequest) -> BuildOptions:
+    with image_errors():
+        return BuildOptions(
+            dockerfile=request.dockerfile,
+            tags=tuple(parse_reference(tag).with_default_tag() for tag in request.tags),
+            target=request.target,
+            arguments=request.arguments,
+            labels=request.labels,
+            platform=parse_platform(request.platform) if request.platform else None,
+            use_cache=request.use_cache,
+        )
+
+
+@contextmanager
+def _build_errors() -> Iterator[None]:
+    try:
+        yield
+    except BuildError as error:
+        raise InvalidRequest(str(error)) from None

@@ -101,11 +101,10 @@ class Images:
     ) -> "list[ImageDeletion]":
         """Take the name away, and with the last name the image. Raises NotFound, Conflict."""
         image = self.resolve(name)
-        self._refuse_if_running(name, image)
+        await self._refuse_if_running(name, image)
+        in_use = await self.in_use()
         with image_errors():
-            removal = await asyncio.to_thread(
-                self._store.remove, name, force=force, in_use=self.in_use()
-            )
+            removal = await asyncio.to_thread(self._store.remove, name, force=force, in_use=in_use)
         return self._removed(removal, image.id)
 
     async def load(self, source: AsyncIterator[bytes]) -> "list[str]":
@@ -137,11 +136,12 @@ class Images:
         """Remove images without a name; with dangling=false all that no container uses."""
         filters = filters or Filters()
         filters.check(_PRUNE_FILTERS)
+        in_use = await self.in_use()
         with image_errors():
             removal = await asyncio.to_thread(
                 self._store.prune,
                 all=filters.flag("dangling") is False,
-                in_use=self.in_use(),
+                in_use=in_use,
                 until=filters.until(),
                 keep=lambda image: not _has_labels(image, filters),
             )
@@ -149,14 +149,13 @@ class Images:
         self._engine.events.publish("image", "prune", "", {"reclaimed": str(removal.reclaimed)})
         return ImagePruneReport(images_deleted=deletions or None, space_reclaimed=removal.reclaimed)
 
-    def in_use(self) -> "set[Digest]":
+    async def in_use(self) -> "set[Digest]":
         """The ids of images that containers were made from."""
-        return {Digest(each.image_id) for each in self._engine.containers.list(all=True)}
+        return {Digest(each.image_id) for each in await self._engine.containers.list(all=True)}
 
-    def told(self, action: str, image: Image) -> None:
-        """Tell that `action` was done to `image`, under each of its names."""
-        for name in image.names or [image.id]:
-            self._tell(action, image.id, name)
+    def told(self, action: str, image: Image, name: str) -> None:
+        """Tell that `action` was done to `image`, which was called by `name`."""
+        self._tell(action, image.id, name)
 
     def _tell(self, action: str, id: str, name: str) -> None:
         self._engine.events.publish("image", action, id, {"name": name})
@@ -171,10 +170,10 @@ class Images:
             *(ImageDeletion(deleted=digest) for digest in removal.deleted),
         ]
 
-    def _refuse_if_running(self, name: str, image: Image) -> None:
+    async def _refuse_if_running(self, name: str, image: Image) -> None:
         if len(image.names) > 1 and not image.id.removeprefix("sha256:").startswith(name):
             return
-        for each in self._engine.containers.list(all=True):
+        for each in await self._engine.containers.list(all=True):
             if each.image_id == image.id and each.state in ("running", "paused", "restarting"):
                 raise Conflict(
                     f"conflict: unable to remove {name} (cannot be forced): "

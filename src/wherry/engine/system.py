@@ -117,7 +117,7 @@ class System:
 
     async def info(self) -> dict[str, Any]:
         """`GET /info`."""
-        containers = self._engine.containers.list(all=True)
+        containers = await self._engine.containers.list(all=True)
         states = Counter(each.state for each in containers)
         rootless = ["name=rootless"] if _maps_ids() else []
         return {
@@ -184,7 +184,7 @@ class System:
                 raise InvalidRequest(f"unknown object type: {kind}; known: {', '.join(_KINDS)}")
         usage = Usage()
         if not kinds or "container" in kinds:
-            usage.containers = self._engine.containers.list(all=True, size=True)
+            usage.containers = await self._engine.containers.list(all=True, size=True)
         if not kinds or "image" in kinds:
             usage.layers_size, usage.images = await self._images()
         if not kinds or "volume" in kinds:
@@ -196,7 +196,8 @@ class System:
 
     async def _images(self) -> tuple[int, list[ImageSummary]]:
         images = self._engine.images.list(shared_size=True)
-        users = Counter(each.image_id for each in self._engine.containers.list(all=True))
+        containers = await self._engine.containers.list(all=True)
+        users = Counter(each.image_id for each in containers)
         for image in images:
             image.containers = users[image.id]
         taken = await asyncio.to_thread(self._engine.store.usage)

@@ -1,0 +1,230 @@
+"""From request to answer: versions, routes, errors, and clients that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.api.conftest import Api
+
+from wherry.engine import (
+    Conflict,
+    EngineError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    NotModified,
+)
+
+
+async def test_ping_is_answered_before_the_engine_is_open(api: Api) -> None:
+    status, headers, body = await api.ask("GET", "/_ping")
+    assert (status, body) == (200, b"OK")
+    assert headers["api-version"] == "1.45"
+    assert headers["docker-experimental"] == "false"
+    assert headers["ostype"] == "linux"
+    assert headers["builder-version"] == "1"
+    status, headers, body = await api.ask("HEAD", "/v1.41/_ping")
+    assert (status, body) == (200, b"")
+
+
+async def test_everything_else_waits_for_the_engine(api: Api) -> None:
+    asking = asyncio.create_task(api.ask("GET", "/volumes"))
+    while not api.activity:
+        await asyncio.sleep(0)
+    api.has(volumes=SimpleNamespace(list=lambda filters: []))
+    status, _, body = await asking
+    assert (status, json.loads(body)) == (200, {"Volumes": [], "Warnings": None})
+
+
+async def test_an_engine_that_cannot_open_is_told(api: Api) -> None:
+    api.engine.set_exception(EngineError("the disk is on fire"))
+    status, _, body = await api.ask("GET", "/volumes")
+    assert (status, json.loads(body)) == (500, {"message": "the disk is on fire"})
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("/v1.46/info", "client version 1.46 is too new. Maximum supported API version is 1.45"),
+        ("/v1.23/info", "client version 1.23 is too old. Minimum supported API version is 1.24"),
+    ],
+)
+async def test_a_version_that_is_not_spoken_is_refused(api: Api, target: str, message: str) -> None:
+    status, headers, body = await api.ask("GET", target)
+    assert status == 400
+    assert headers["api-version"] == "1.45"
+    assert json.loads(body)["message"].startswith(message)
+
+
+@pytest.mark.parametrize("target", ["/", "/nothing", "/containers/x/nothing", "/v1.44", "//"])
+async def test_an_unknown_path_is_not_found(api: Api, target: str) -> None:
+    api.has()
+    status, _, body = await api.ask("GET", target)
+    assert status == 404
+    assert "page not found" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InvalidRequest("no"), 400),
+        (Forbidden("no"), 403),
+        (NotFound("no"), 404),
+        (Conflict("no"), 409),
+        (EngineError("no"), 500),
+    ],
+)
+async def test_errors_of_the_engine_have_their_status(
+    api: Api, error: EngineError, status: int
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    api.has(volumes=SimpleNamespace(get=fail))
+    answer = await api.ask("GET", "/volumes/x")
+    assert answer[0] == status
+    assert json.loads(answer[2]) == {"message": "no"}
+
+
+async def test_not_modified_has_no_body(api: Api) -> None:
+    async def start(container: object) -> None:
+        raise NotModified("runs already")
+
+    api.has(containers=SimpleNamespace(get=lambda name: name, start=start))
+    status, _, body = await api.ask("POST", "/containers/x/start")
+    assert (status, body) == (304, b"")
+
+
+async def test_what_nobody_expected_is_one_line_for_the_client(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.has(volumes=SimpleNamespace(get=lambda name: 1 // 0))
+    status, _, body = await api.ask("GET", "/volumes/x")
+    assert status == 500
+    message = json.loads(body)["message"]
+    assert "division" in message
+    assert "Traceback" not in message
+    assert "Traceback" in capsys.readouterr().err
+
+
+async def test_names_in_paths_are_decoded(api: Api) -> None:
+    named: list[Any] = []
+    api.has(
+        images=SimpleNamespace(history=lambda name: named.append(name) or []),
+        volumes=SimpleNamespace(get=lambda name: named.append(name)),
+    )
+    await api.ask("GET", "/v1.41/images/localhost:5000/a/b:c/history")
+    await api.ask("GET", "/volumes/a%20b")
+    assert named == ["localhost:5000/a/b:c", "a b"]
+
+
+async def test_queries_are_read_as_docker_reads_them(api: Api) -> None:
+    asked: list[Any] = []
+
+    def listing(**wanted: Any) -> list[Any]:
+        asked.append(wanted)
+        return []
+
+    api.has(containers=SimpleNamespace(list=listing))
+    await api.ask("GET", '/containers/json?all=True&size=0&limit=7&filters={"name":{"a":true}}')
+    (wanted,) = asked
+    assert (wanted["all"], wanted["size"], wanted["limit"]) == (True, False, 7)
+    assert wanted["filters"].get("name") == ["a"]
+    for query in ("limit=x", "filters=[", "filters={]"):
+        status, _, body = await api.ask("GET", f"/containers/json?{query}")
+        assert status == 400, body
+
+
+async def test_a_change_is_made_whole_when_the_client_goes(api: Api) -> None:
+    begun, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def start(container: object) -> None:
+        begun.set()
+        await go.wait()
+        ended.set()
+
+    api.has(containers=SimpleNamespace(get=lambda name: name, start=start))
+    _, writer = await api.connect()
+    writer.write(b"POST /containers/x/start HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n")
+    await begun.wait()
+    writer.close()
+    while api.server.connections:
+        await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_stream_ends_with_its_client(api: Api) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def subscription() -> AsyncIterator[dict[str, str]]:
+        try:
+            yield {"Action": "create"}
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    api.has(events=SimpleNamespace(subscribe=lambda *_, **__: subscription()))
+    reader, writer = await api.connect()
+    writer.write(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+    await begun.wait()
+    await reader.readuntil(b'{"Action":"create"}\n')
+    writer.close()
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_wait_answers_its_headers_at_once(api: Api) -> None:
+    ending: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
+    api.has(
+        containers=SimpleNamespace(get=lambda name: name, wait=lambda container, condition: ending)
+    )
+    reader, writer = await api.connect()
+    writer.write(b"POST /containers/x/wait HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n")
+    assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    ending.set_result({"StatusCode": 3})
+    await asyncio.wait_for(reader.readuntil(b'{"StatusCode":3}\n'), 10)
+    writer.close()
+
+
+async def test_a_body_that_is_too_long_is_refused(api: Api) -> None:
+    api.has()
+    status, _, body = await api.ask("POST", "/volumes/create", b" " * (5 << 20))
+    assert status == 400
+    assert "more than 4194304 bytes" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"Name": 1}', b"[" * 100_000])
+async def test_a_body_that_makes_no_sense_is_refused(api: Api, body: bytes) -> None:
+    api.has()
+    status, _, answer = await api.ask("POST", "/volumes/create", body)
+    assert status == 400
+    assert "\n" not in json.loads(answer)["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("POST", "/networks/create"), ("POST", "/commit"), ("POST", "/auth"), ("POST", "/session")],
+)
+async def test_what_is_not_there_says_what_to_do_instead(
+    api: Api, method: str, target: str
+) -> None:
+    api.has()
+    status, _, body = await api.ask(method, target)
+    assert status == 501
+    assert len(json.loads(body)["message"]) > 20
+
+
+async def test_one_connection_serves_many_requests(api: Api) -> None:
+    api.has(volumes=SimpleNamespace(list=lambda filters: []))
+    reader, writer = await api.connect()
+    for _ in range(3):
+        writer.write(b"GET /volumes HTTP/1.1\r\nHost: d\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"null}")
+    assert api.server.connections == 1
+    writer.close()
