@@ -1,0 +1,90 @@
+"""The shim alone: from a create request to the container's first byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.stage import Stage
+from bench.timing import Attempt
+
+from wherry.shim.client import TaskClient, start_shim
+
+RUNTIME, NAMESPACE = "io.containerd.wherry.v1", "bench"
+
+
+@contextlib.contextmanager
+def driven(stage: Stage) -> Iterator[Attempt]:
+    """A shim of its own; the attempt creates, starts, reads and deletes one container."""
+    folder = stage.wherry.folder / "shim"
+    folder.mkdir(exist_ok=True)
+    os.environ.update(stage.wherry.environment)
+    bundles = (_bundle(folder / f"bundle-{n}", stage) for n in range(1_000_000))
+    with asyncio.Runner() as runner:
+        first = next(bundles)
+        address = runner.run(
+            start_shim(
+                runtime=RUNTIME, namespace=NAMESPACE, id=first.name, bundle=first,
+                events_address=str(folder / "no-events"),
+            )
+        )  # fmt: skip
+        task = runner.run(TaskClient.connect(address))
+
+        def attempt() -> float:
+            return runner.run(_once(task, next(bundles)))
+
+        try:
+            yield attempt
+        finally:
+            runner.run(task.shutdown(now=True))
+            task.close()
+
+
+def _bundle(folder: Path, stage: Stage) -> Path:
+    (folder / "rootfs").mkdir(parents=True)
+    shutil.copy(stage.guests.wasm("environ"), folder / "rootfs" / "main.wasm")
+    kinds = ("pid", "mount", "ipc", "uts", "network")
+    config = {
+        "ociVersion": "1.1.0",
+        "process": {
+            "args": ["/main.wasm", "hello"], "cwd": "/", "env": [],
+            "user": {"uid": 0, "gid": 0}, "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs"},
+        "linux": {
+            "namespaces": [{"type": kind} for kind in kinds],
+            "cgroupsPath": f"/wherry-bench/{folder.name}",
+            "resources": {"memory": {"limit": 256 << 20}, "pids": {"limit": 64}},
+        },
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    os.mkfifo(folder / "stdout")
+    return folder
+
+
+async def _once(task: TaskClient, bundle: Path) -> float:
+    pipe = os.open(bundle / "stdout", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        began = time.perf_counter()
+        stdout = str(bundle / "stdout")
+        await task.create(id=bundle.name, bundle=str(bundle), rootfs=(), stdout=stdout)
+        loop.add_reader(pipe, readable.set)
+        await task.start(bundle.name)
+        await readable.wait()
+        taken = time.perf_counter() - began
+        loop.remove_reader(pipe)
+        assert os.read(pipe, 1), "the container wrote nothing"
+        await task.wait(bundle.name)
+        await task.delete(bundle.name)
+    finally:
+        os.close(pipe)
+    shutil.rmtree(bundle)
+    return taken * 1000

@@ -1,0 +1,201 @@
+"""The rows of the table: what is measured, against whom, within which budget."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import inside_shim, memory
+from bench.figures import Row, Sample
+from bench.stage import Missing, Stage
+from bench.timing import Attempt, first_byte, in_turns, whole
+from tests import peers
+
+
+def docker_echo(stage: Stage) -> list[str]:
+    """The peer of `wherry run --rm hello`: a Linux echo, without the cost of a network."""
+    return stage.dockerd.argv(
+        "run", "--rm", "--network", "none", "busybox", "/bin/echo", "hello from a Linux container"
+    )
+
+
+def warm(stage: Stage) -> list[Row]:
+    """`wherry run --rm hello`, the engine running."""
+    mine = whole(stage.wherry.argv("run", "--rm", "hello"), stage.wherry.environment)
+    ours, theirs = in_turns(stage.runs, mine, whole(docker_echo(stage)))
+    name = "wherry run --rm hello, warm"
+    return [Row(name, ours, "docker run --rm, Linux echo", theirs, budget=1 / 8)]
+
+
+def cold(stage: Stage) -> list[Row]:
+    """The same as the first command ever: neither engine nor shim running."""
+    run = whole(stage.wherry.argv("run", "--rm", "hello"), stage.wherry.environment)
+
+    def mine() -> float:
+        stage.wherry.end()
+        shutil.rmtree(stage.wherry.run_dir, ignore_errors=True)
+        return run()
+
+    ours, theirs = in_turns(max(3, stage.runs // 3), mine, whole(docker_echo(stage)))
+    name = "wherry run --rm hello, first command"
+    return [Row(name, ours, "docker run --rm, Linux echo", theirs, budget=2)]
+
+
+def create(stage: Stage) -> list[Row]:
+    """Create, start and first byte within the shim; the whole sandbox included."""
+    with inside_shim.driven(stage) as attempt:
+        ours, theirs = in_turns(
+            stage.runs * 4, attempt, first_byte(stage.precompiled(stage.guests.wasm("environ")))
+        )
+    name = "create to first byte, in the shim"
+    rows = [Row(name, ours, "wasmtime run, precompiled, no sandbox", theirs, limit=5)]
+    for runtime in ("runc", "crun"):
+        try:
+            with linux_bundle(runtime) as argv:
+                (linux,) = in_turns(stage.runs, first_byte(argv))
+            rows.append(Row(name, ours, f"{runtime} run, Linux echo", linux))
+        except Missing as error:
+            rows.append(Row(name, ours, f"{runtime} run, Linux echo", missing=str(error)))
+    return rows
+
+
+@contextlib.contextmanager
+def linux_bundle(runtime: str) -> Iterator[list[str]]:
+    """The command line that runs a Linux echo from a bundle with `runtime`."""
+    try:
+        program = peers.program(runtime)
+        rootfs = peers.busybox_rootfs()
+    except peers.PeerMissing as error:
+        raise Missing(str(error)) from None
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "bundle"
+        (bundle / "rootfs").mkdir(parents=True)
+        subprocess.run(["tar", "-xC", bundle / "rootfs"], input=rootfs, check=True)
+        subprocess.run([program, "spec"], cwd=bundle, check=True)
+        config = json.loads((bundle / "config.json").read_text())
+        config["process"] |= {"args": ["/bin/echo", "hello"], "terminal": False}
+        config["linux"].pop("resources", None)
+        (bundle / "config.json").write_text(json.dumps(config))
+        # crun refuses hybrid cgroups; nothing is limited here anyway.
+        manager = ["--cgroup-manager=disabled"] if runtime == "crun" else []
+        argv = [program, "--root", f"{folder}/state", *manager, "run", "--bundle", str(bundle)]
+        if subprocess.run([*argv, "try"], capture_output=True).returncode != 0:
+            raise Missing(f"{runtime} cannot run a container on this machine")
+        yield [*argv, "measured"]
+
+
+def build(stage: Stage) -> list[Row]:
+    """A scratch image of one file, new content each time."""
+    context = stage.wherry.folder / "one-file"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text('FROM scratch\nCOPY data /data\nENTRYPOINT ["/data"]\n')
+    numbers = itertools.count()
+
+    def changed(attempt: Attempt) -> Attempt:
+        def attempt_on_new_content() -> float:
+            (context / "data").write_text(f"content {next(numbers)}\n" * 1000)
+            return attempt()
+
+        return attempt_on_new_content
+
+    mine = whole(
+        stage.wherry.argv("build", "-q", "-t", "one", str(context)), stage.wherry.environment
+    )
+    dockers = stage.dockerd.argv("build", "-q", "-t", "one", str(context))
+    buildx = subprocess.run(stage.dockerd.argv("buildx", "version"), capture_output=True)
+    name, environment = "docker build, with buildx", None
+    if buildx.returncode != 0:
+        name, environment = "docker build, classic (no buildx)", {**os.environ}
+        environment["DOCKER_BUILDKIT"] = "0"
+    ours, theirs = in_turns(stage.runs, changed(mine), changed(whole(dockers, environment)))
+    return [Row("build of a one-file scratch image", ours, name, theirs, budget=0.1)]
+
+
+def compute(stage: Stage) -> list[Row]:
+    """Time of a computation as the guest itself measures it."""
+    module = stage.guests.toolbox()
+    image = stage.wherry.image("toolbox", module)
+
+    def told(argv: list[str], env: dict[str, str] | None) -> Attempt:
+        def attempt() -> float:
+            done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+            return float(done.stdout.split()[1])
+
+        return attempt
+
+    words = ("compute", "500")
+    ours, theirs = in_turns(
+        max(5, stage.runs // 2),
+        told(stage.wherry.argv("run", "--rm", image, *words), stage.wherry.environment),
+        told([*stage.precompiled(module), *words], None),
+    )
+    return [Row("compute inside the guest", ours, "wasmtime run", theirs, budget=1.02)]
+
+
+def ctr(stage: Stage) -> list[Row]:
+    """`ctr run --rm` through a containerd, the same of a Linux echo with runc."""
+    archive = stage.wherry.folder / "hello.tar"
+    stage.wherry.ok("save", "-o", archive, "hello")
+    below = stage.containerd
+    rootfs = stage.dockerd.folder / "busybox.tar"
+    saved = stage.dockerd.docker("save", "-o", str(rootfs), "busybox")
+    assert saved.returncode == 0, saved.stderr
+    for file, platform in ((archive, ["--platform", "wasi/wasm"]), (rootfs, [])):
+        done = below.ctr("images", "import", *platform, str(file))
+        if done.returncode != 0:
+            raise Missing(f"ctr images import: {done.stderr.strip()}")
+    names = below.ctr("images", "ls", "-q").stdout.split()
+    wasm = next(name for name in names if "hello" in name)
+    linux = next(name for name in names if "busybox" in name)
+
+    def run(runtime: str, image: str, *words: str) -> Attempt:
+        command = below.argv("run", "--rm", "--runtime", runtime, image, "measured", *words)
+        return whole(command)
+
+    ours, theirs = in_turns(
+        stage.runs,
+        run("io.containerd.wherry.v1", wasm),
+        run("io.containerd.runc.v2", linux, "/bin/echo", "hello"),
+    )
+    return [Row("ctr run --rm, through containerd", ours, "the same with runc", theirs, budget=0.5)]
+
+
+def idle(stage: Stage) -> list[Row]:
+    """PSS of one idle container, its sandbox included."""
+    ours = memory.idle_containers(stage)
+    name = "idle container, PSS"
+    rows = [Row(name, ours, "wasmtime run, no sandbox", memory.idle_wasmtime(stage), limit=3)]
+    try:
+        rows.append(Row(name, ours, "Linux container and its shim", memory.idle_linux(stage)))
+    except Missing as error:
+        rows.append(Row(name, ours, "Linux container and its shim", missing=str(error)))
+    return rows
+
+
+def many(stage: Stage) -> list[Row]:
+    """That many containers alive at once: how many there were, what each took."""
+    crowd = memory.crowd(stage)
+    return [
+        Row("containers alive at once", Sample("", (crowd.alive,))),
+        Row("MemAvailable for each of them", Sample("MB", (crowd.memory,)), limit=3.5),
+        Row("to create and start one of them", crowd.started),
+    ]
+
+
+ROWS: dict[str, Callable[[Stage], list[Row]]] = {
+    "warm": warm,
+    "cold": cold,
+    "create": create,
+    "build": build,
+    "compute": compute,
+    "ctr": ctr,
+    "idle": idle,
+    "many": many,
+}
