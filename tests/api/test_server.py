@@ -116,7 +116,7 @@ async def test_names_in_paths_are_decoded(api: Api) -> None:
     named: list[Any] = []
     api.has(
         images=SimpleNamespace(history=lambda name: named.append(name) or []),
-        volumes=SimpleNamespace(get=lambda name: named.append(name)),
+        volumes=SimpleNamespace(get=named.append),
     )
     await api.ask("GET", "/v1.41/images/localhost:5000/a/b:c/history")
     await api.ask("GET", "/volumes/a%20b")

@@ -33,7 +33,7 @@ async def build(call: Call) -> web.StreamResponse:
 
 async def prune(call: Call) -> web.Response:
     """`docker builder prune`."""
-    return json_answer(await call.engine.builds.prune(all=call.flag("all")))
+    return json_answer(await call.engine.builds.prune())
 
 
 async def cancel(call: Call) -> web.Response:

@@ -9,11 +9,13 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from wherry.build import (
+    BuildCache,
     BuildError,
     BuildOptions,
     Built,
@@ -27,10 +29,11 @@ from wherry.build import (
     Warned,
     build,
 )
+from wherry.engine.clock import timestamp
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.images import image_errors
 from wherry.engine.precompile import Precompiler
-from wherry.engine.steps import StepRunner, sweep
+from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
 from wherry.images import Image
 from wherry.oci import parse_platform, parse_reference
@@ -72,6 +75,20 @@ class BuildPruneReport(msgspec.Struct, kw_only=True, rename="pascal"):
     space_reclaimed: int
 
 
+class CacheRecord(msgspec.Struct, kw_only=True, rename="pascal"):
+    """One step kept in the build cache. `size` is in bytes."""
+
+    id: str = msgspec.field(name="ID")
+    type: str = "regular"
+    description: str = ""
+    in_use: bool = False
+    shared: bool = False
+    size: int
+    created_at: str
+    last_used_at: str | None = None
+    usage_count: int = 0
+
+
 class _Abandoned(Exception):
     """Nobody waits for this build any more."""
 
@@ -81,11 +98,8 @@ class Builds:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
+        self._folder = engine.root / "build"
         self._precompiler = Precompiler(engine.store)
-
-    async def open(self) -> None:
-        """Clear away what builds of an engine that was killed left running."""
-        await sweep(self._engine.root, self._engine.shims.own)
 
     async def close(self) -> None:
         """End what runs in the background."""
@@ -106,7 +120,7 @@ class Builds:
                 raise _Abandoned
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        folder = self._engine.root / "build"
+        folder = self._folder
 
         def work(tar: BinaryIO) -> Image:
             with Context(folder) as received:
@@ -129,9 +143,27 @@ class Builds:
             self._engine.images.told("tag", image, name)
         self.prepare(image)
 
+    async def prune(self) -> BuildPruneReport:
+        """Forget the build cache, and give back the layers that only it had."""
+        in_use = await self._engine.images.in_use()
+
+        def clear() -> int:
+            return self._cache().clear() + self._engine.store.collect(in_use)
+
+        freed = await asyncio.to_thread(clear)
+        self._engine.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+        return BuildPruneReport(caches_deleted=None, space_reclaimed=freed)
+
+    async def cache_records(self) -> list[CacheRecord]:
+        """What the build cache takes beside its layers, which are counted with the images'."""
+        return await asyncio.to_thread(_records, self._folder / "cache")
+
     def prepare(self, image: Image) -> None:
         """Have the image's program compiled in the background, so that its first run is quick."""
         self._precompiler.add(image)
+
+    def _cache(self) -> BuildCache:
+        return BuildCache(self._folder / "cache", self._engine.store.blobs)
 
 
 def _options(request: BuildRequest) -> BuildOptions:
@@ -153,3 +185,18 @@ def _build_errors() -> Iterator[None]:
         yield
     except BuildError as error:
         raise InvalidRequest(str(error)) from None
+
+
+def _records(folder: Path) -> list[CacheRecord]:
+    found = []
+    for path in folder.glob("*/*"):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        found.append(
+            CacheRecord(
+                id=path.name[:25], size=status.st_size, created_at=timestamp(status.st_mtime_ns)
+            )
+        )
+    return found

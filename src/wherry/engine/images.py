@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ from wherry.oci import (
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _LIST_FILTERS = {"before", "dangling", "label", "label!", "reference", "since", "until"}
 _PRUNE_FILTERS = {"dangling", "label", "label!", "until"}
 
@@ -93,7 +95,7 @@ class Images:
             if reference.digest:
                 raise InvalidRequest("refusing to create a tag with a digest reference")
             reference = reference.with_default_tag()
-            await asyncio.to_thread(self._store.tag, image.descriptor, reference)
+            await asyncio.to_thread(self._store.tag, image.target, reference)
         self._tell("tag", image.id, reference.familiar)
 
     async def remove(
@@ -143,7 +145,8 @@ class Images:
                 all=filters.flag("dangling") is False,
                 in_use=in_use,
                 until=filters.until(),
-                keep=lambda image: not _has_labels(image, filters),
+                labels=filters.get("label"),
+                without_labels=filters.get("label!"),
             )
         deletions = self._removed(removal, "")
         self._engine.events.publish("image", "prune", "", {"reclaimed": str(removal.reclaimed)})
@@ -190,7 +193,7 @@ class Images:
             if (dangling is None or dangling is not bool(image.names))
             and _has_labels(image, filters)
             and _fits_reference(image, filters.get("reference"))
-            and (until is None or seconds(image.config.created) < until.timestamp())
+            and (until is None or (image.created or _EPOCH) < until)
             and (newest is None or seconds(image.config.created) < newest)
             and (oldest is None or seconds(image.config.created) > oldest)
         ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.build import BuildError, Step
+from wherry.engine.containers.users import find_user
 from wherry.engine.errors import EngineError
 from wherry.engine.shims import WHERRY
 from wherry.oci import encode
@@ -126,6 +127,7 @@ async def _end(shim: TaskClient, id: str) -> None:
 
 
 def _write_bundle(bundle: Path, step: Step, id: str) -> None:
+    user = find_user(step.user, (), [str(layer) for layer in step.lowerdirs])
     (bundle / "rootfs").mkdir(parents=True)
     spec = oci.Spec(
         oci_version="1.1.0",
@@ -134,7 +136,7 @@ def _write_bundle(bundle: Path, step: Step, id: str) -> None:
             args=step.argv,
             cwd=step.cwd,
             env=step.env,
-            user=_user(step.user),
+            user=oci.User(uid=user.uid, gid=user.gid, additional_gids=user.groups or None),
             no_new_privileges=True,
         ),
         hostname="build",
@@ -146,7 +148,7 @@ def _write_bundle(bundle: Path, step: Step, id: str) -> None:
     (bundle / "config.json").write_bytes(encode(spec))
 
 
-def _overlay(step: Step, unprivileged: bool) -> oci.Mount:
+def _overlay(step: Step, *, unprivileged: bool) -> oci.Mount:
     options = [
         f"lowerdir={':'.join(str(layer) for layer in step.lowerdirs)}",
         f"upperdir={step.upperdir}",
@@ -155,13 +157,3 @@ def _overlay(step: Step, unprivileged: bool) -> oci.Mount:
     if unprivileged:
         options.append("userxattr")
     return oci.Mount(destination="/", type="overlay", source="overlay", options=options)
-
-
-def _user(text: str) -> oci.User:
-    """`USER` of an image config, by numbers. Raises BuildError for names."""
-    user, _, group = text.partition(":")
-    if not all(part.isascii() and part.isdecimal() for part in (user or "0", group or "0")):
-        raise BuildError(
-            f"USER {text}: RUN knows users by their numbers only: write USER 1000:1000"
-        )
-    return oci.User(uid=int(user or 0), gid=int(group or 0))

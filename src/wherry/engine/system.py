@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from wherry import __version__
+from wherry.engine.builds import CacheRecord
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.image_inspection import ImageSummary
 from wherry.engine.inspection import ContainerSummary, Volume
@@ -50,20 +51,6 @@ class Version(msgspec.Struct, kw_only=True, rename="pascal"):
     arch: str
     kernel_version: str
     build_time: str
-
-
-class CacheRecord(msgspec.Struct, kw_only=True, rename="pascal"):
-    """One step kept in the build cache. `size` is in bytes."""
-
-    id: str = msgspec.field(name="ID")
-    type: str = "regular"
-    description: str = ""
-    in_use: bool = False
-    shared: bool = False
-    size: int
-    created_at: str
-    last_used_at: str
-    usage_count: int
 
 
 class Usage(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -190,7 +177,7 @@ class System:
         if not kinds or "volume" in kinds:
             usage.volumes = await self._engine.volumes.usage()
         if not kinds or "build-cache" in kinds:
-            usage.build_cache = await self._engine.builds.records()
+            usage.build_cache = await self._engine.builds.cache_records()
             usage.builder_size = sum(record.size for record in usage.build_cache)
         return usage
 
