@@ -1,7 +1,5 @@
 """The cgroup of one container, whichever version the host has."""
 
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import os

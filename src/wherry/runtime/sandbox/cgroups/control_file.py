@@ -1,7 +1,5 @@
 """One file of a cgroup: reading it, writing it, and saying what was wrong when it is refused."""
 
-# ruff: noqa: PTH
-
 import errno
 import os
 import select

@@ -1,7 +1,5 @@
 """Where this host has its cgroups mounted, and where in them a container's path belongs."""
 
-# ruff: noqa: PTH
-
 import functools
 import os
 import re

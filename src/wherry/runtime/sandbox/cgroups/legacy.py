@@ -1,7 +1,5 @@
 """cgroup v1: a folder in the hierarchy of each controller (the kernel's cgroup-v1 documents)."""
 
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import errno

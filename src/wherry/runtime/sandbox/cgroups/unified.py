@@ -1,7 +1,5 @@
 """cgroup v2: one folder for a container (the kernel's Documentation/admin-guide/cgroup-v2)."""
 
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import ctypes
