@@ -1,7 +1,7 @@
 """A container's log: one file of records, written by the shim and read by the engine.
 
-A record is a header of 16 bytes (big-endian: stream u8, ended u8, two zero bytes, length u32, time
-u64 in nanoseconds since the epoch), a payload of at most 64 KiB, and the length once more (u32),
+A record is a header of 16 bytes (big-endian: stream u8, ended u8, "wr", length u32, time u64 in
+nanoseconds since the epoch), a payload of at most 64 KiB, and the length once more (u32),
 so that the file can also be read backwards. There is one record for each chunk the shim read, so a
 prompt without a newline arrives at once. `ended` has a bit for each stream of this run that has
 ended (1 stdout, 2 stderr). An empty record of a stream tells that it ended; an empty one of `BEGIN`
@@ -27,10 +27,11 @@ MESSAGE = 3
 MAX_PAYLOAD = 64 << 10
 """Bytes in one record."""
 
-_HEADER = struct.Struct(">BBxxIQ")
+_HEADER = struct.Struct(">BB2sIQ")
 _TRAILER = struct.Struct(">I")
 _FRAME = _HEADER.size + _TRAILER.size
 _READ = 4 * MAX_PAYLOAD
+_MARK = b"wr"
 _BOTH = STDOUT | STDERR
 
 
@@ -86,7 +87,7 @@ class LogWriter:
 
     def _record(self, stream: int, at: int, data: bytes = b"") -> bytes:
         length = len(data)
-        return _HEADER.pack(stream, self._ended, length, at) + data + _TRAILER.pack(length)
+        return _HEADER.pack(stream, self._ended, _MARK, length, at) + data + _TRAILER.pack(length)
 
     def _apology(self, now: int) -> bytes:
         if not self._lost:
@@ -197,12 +198,13 @@ class _Cursor:
 class _Header(NamedTuple):
     stream: int
     ended: int
+    mark: bytes
     length: int
     time: int
 
     @property
     def valid(self) -> bool:
-        return self.length <= MAX_PAYLOAD and self.stream <= MESSAGE
+        return self.mark == _MARK and self.length <= MAX_PAYLOAD and self.stream <= MESSAGE
 
 
 def _parse(data: bytes) -> Iterator[tuple[_Header, bytes, int]]:

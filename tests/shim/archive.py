@@ -1,0 +1,57 @@
+"""Wasm images made by hand, as OCI archives that `ctr images import` reads."""
+
+import hashlib
+import io
+import json
+import tarfile
+from typing import Any
+
+
+def oci_archive(images: dict[str, str]) -> bytes:
+    """An archive of one image for each name: `{"localhost/hello:latest": "(module …)"}`."""
+    files: dict[str, bytes] = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+
+    def blob(content: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        files[f"blobs/sha256/{digest}"] = content
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+    manifests = []
+    for name, text in images.items():
+        layer = _tar({"main.wasm": text.encode()})
+        config = {
+            "os": "wasi",
+            "architecture": "wasm",
+            "config": {"Entrypoint": ["/main.wasm"], "Env": ["NAME=value"]},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()],
+            },
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": blob(_json(config), "application/vnd.oci.image.config.v1+json"),
+            "layers": [blob(layer, "application/vnd.oci.image.layer.v1.tar")],
+        }
+        found = blob(_json(manifest), "application/vnd.oci.image.manifest.v1+json")
+        found["annotations"] = {"io.containerd.image.name": name}
+        found["platform"] = {"os": "wasi", "architecture": "wasm"}
+        manifests.append(found)
+    files["index.json"] = _json({"schemaVersion": 2, "manifests": manifests})
+    return _tar(files)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode()
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = 0o755
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
