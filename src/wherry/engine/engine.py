@@ -1,38 +1,123 @@
 """The engine: everything that wherryd does, behind a few nouns."""
 
+import asyncio
+import fcntl
+import os
 from pathlib import Path
 
+from wherry.engine.builds import Builds
 from wherry.engine.containers import Containers
+from wherry.engine.containers.context import Context
+from wherry.engine.errors import EngineError, StateInUse
 from wherry.engine.events import Events
+from wherry.engine.images import Images
+from wherry.engine.shims import Shims
+from wherry.engine.state import State
+from wherry.engine.steps import sweep
+from wherry.engine.system import System
+from wherry.engine.trash import Trash
 from wherry.engine.volumes import Volumes
-from wherry.images import ImageStore
+from wherry.images import ImageError, ImageStore
+
+_ALL_IDS = ["0", "0", "4294967295"]
 
 
 class Engine:
-    """An open engine. There is one for each data root.
+    """An open engine; make one with `open`. There is one for each data root.
 
-    `Images(engine)`, `Builds(engine)` and `System(engine)` are made by `open`, before containers
-    are picked up, and become `images`, `builds` and `system`; `store` is theirs and ours.
+    `store` and `shims` are for the engine's own parts; `unprivileged` tells whether everything
+    happens inside a user namespace.
     """
 
-    store: ImageStore
-
-    containers: Containers
-    volumes: Volumes
-    events: Events
-    root: Path
-    run: Path
+    def __init__(self, root: Path, run: Path, lock: int) -> None:
+        self.root = root
+        self.run = run
+        self.unprivileged = Path("/proc/self/uid_map").read_text().split() != _ALL_IDS
+        self._lock = lock
+        self._state = State(root / "engine.db")
+        self._trash = Trash(root / "trash")
+        self.store = ImageStore(root)
+        self.shims = Shims(run)
+        self.events = Events()
+        self.volumes = Volumes(root / "volumes", self._state, self.events, self._trash)
+        self.containers = Containers(
+            Context(
+                folder=root / "containers",
+                state=self._state,
+                events=self.events,
+                shims=self.shims,
+                trash=self._trash,
+                volumes=self.volumes,
+                store=self.store,
+                unprivileged=self.unprivileged,
+            )
+        )
+        self.images = Images(self)
+        self.builds = Builds(self)
+        self.system = System(self)
+        self._warming: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, root: Path, run: Path) -> "Engine":
-        """Open the state below `root`, pick up running containers. Raises StateInUse."""
-        raise NotImplementedError
+        """Open the state below `root`, pick up running containers, and warm up the shim.
+
+        `run` is for sockets. Raises StateInUse, EngineError.
+        """
+        if set(":,\\") & set(str(root)):
+            raise EngineError(f"the data root {root} must not have ':', ',' or a backslash in it")
+        try:
+            for folder in (root, root / "containers"):
+                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            run.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _lock(root)
+        except OSError as error:
+            raise EngineError(
+                f"the data root {error.filename} cannot be used: {error.strerror}"
+            ) from None
+        try:
+            engine = cls(root, run, lock)
+            await engine._recover()
+        except ImageError as error:
+            os.close(lock)
+            raise EngineError(str(error)) from None
+        except BaseException:
+            os.close(lock)
+            raise
+        return engine
+
+    async def _recover(self) -> None:
+        await self.shims.open()
+        self._warming = asyncio.create_task(self.shims.warm_up())
+        self._trash.empty()
+        await self.containers.recover()
+        await sweep(self.root, self.shims.own)
 
     async def close(self) -> None:
         """Let go of everything; containers run on."""
-        raise NotImplementedError
+        if self._warming is not None:
+            self._warming.cancel()
+        self.events.close()
+        await self.builds.close()
+        await self.containers.close()
+        await self.shims.close()
+        await self._trash.close()
+        self._state.close()
+        os.close(self._lock)
 
     @property
     def busy(self) -> bool:
         """Something runs, is being made or is waited for: no time to go away."""
-        raise NotImplementedError
+        return self.containers.busy
+
+
+def _lock(root: Path) -> int:
+    """The lock that one engine for each root holds. Raises StateInUse, OSError."""
+    fd = os.open(root / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise StateInUse(
+            f"another wherryd works on {root}: stop it, or set WHERRY_ROOT to another folder"
+        ) from None
+    return fd

@@ -1,10 +1,12 @@
 """Docker's `filters` parameter: parsed once, asked by containers, volumes, images and events."""
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from wherry.engine.clock import parse_moment
 from wherry.engine.errors import InvalidRequest
 
 _MAX_FILTERS = 256 << 10
@@ -73,6 +75,20 @@ class Filters:
         if value.lower() in {"0", "f", "false"}:
             return False
         raise InvalidRequest(f"invalid filter '{key}={value}'")
+
+    def until(self) -> datetime | None:
+        """The time given for `until`: a time, or a duration that is subtracted from now.
+
+        Raises InvalidRequest.
+        """
+        text = self.one("until")
+        try:
+            return None if text is None else datetime.fromtimestamp(parse_moment(text), UTC)
+        except (ValueError, OverflowError, OSError):
+            raise InvalidRequest(
+                f"invalid filter 'until={text}': give a time (2006-01-02T15:04:05Z) or a duration "
+                "(10m, 1h30m)"
+            ) from None
 
     def accepts(self, key: str, *candidates: str) -> bool:
         """Whether `key` was not given or one of its values is among `candidates`."""

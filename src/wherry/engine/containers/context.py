@@ -1,0 +1,54 @@
+"""What everything that deals with containers shares."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.index import Index
+from wherry.engine.events import Events
+from wherry.engine.record import Mounted
+from wherry.engine.shims import Shims
+from wherry.engine.state import State
+from wherry.engine.trash import Trash
+from wherry.engine.volumes import Volumes
+from wherry.images import ImageStore
+
+
+@dataclass(frozen=True)
+class Context:
+    """The engine as containers see it."""
+
+    folder: Path
+    """Below it each container has a folder, its bundle."""
+    state: State
+    events: Events
+    shims: Shims
+    trash: Trash
+    volumes: Volumes
+    store: ImageStore
+    unprivileged: bool
+    """Everything happens inside a user namespace."""
+    index: Index = field(default_factory=Index)
+
+    def bundle(self, container: Container) -> Path:
+        """The folder of a container."""
+        return self.folder / container.id
+
+    def log(self, container: Container) -> Path:
+        """What the container writes."""
+        return self.folder / container.id / "log"
+
+    def source(self, mount: Mounted) -> str:
+        """Where on the host a mount comes from; empty for a tmpfs."""
+        if mount.type == "volume":
+            return str(self.volumes.path(mount.name) / mount.subpath.lstrip("/"))
+        return mount.source
+
+    def tell(self, container: Container, action: str, **attributes: str) -> None:
+        """Publish an event of a container."""
+        self.events.publish("container", action, container.id, container.attributes() | attributes)
+
+    def save(self, container: Container) -> None:
+        """Remember how a container is."""
+        if not container.removed:
+            self.state.save_life(container.id, container.life)

@@ -1,0 +1,245 @@
+"""Making a container: the request and the image's defaults become a record, the record a bundle."""
+
+import asyncio
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from secrets import token_hex
+
+from msgspec import UNSET, structs
+
+from wherry.engine.config import ContainerConfig, HostConfig
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.context import Context
+from wherry.engine.containers.copy_up import copy_up
+from wherry.engine.containers.limits import check_limits
+from wherry.engine.containers.mounts import plan_mounts
+from wherry.engine.containers.names import check_name, invent_name
+from wherry.engine.containers.netfiles import write_network_files
+from wherry.engine.containers.restart import check_policy
+from wherry.engine.containers.signals import parse_signal
+from wherry.engine.containers.users import find_user
+from wherry.engine.errors import EngineError, InvalidRequest
+from wherry.engine.images import image_errors
+from wherry.engine.inspection import CreateResult
+from wherry.engine.record import Life, Mounted, Record
+from wherry.engine.shims import WHERRY
+from wherry.images import Image
+from wherry.oci import RuntimeConfig, parse_platform
+
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})?", re.ASCII)
+_NETWORKS = frozenset({"", "default", "bridge", "none"})
+
+
+class Creator:
+    """Makes containers; nothing of one that fails stays."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def create(
+        self, config: ContainerConfig, host: HostConfig, name: str | None, platform: str | None
+    ) -> CreateResult:
+        """Raises InvalidRequest, Conflict, NotFound (no such image)."""
+        index, id = self._context.index, token_hex(32)
+        name = check_name(name) if name else invent_name(index.is_free)
+        index.reserve(name)
+        try:
+            with self._context.store.hold():
+                return await self._create(id, name, config, host, platform)
+        except OSError as error:
+            index.release(name)
+            raise EngineError(f"the container cannot be made: {error.strerror}") from None
+        except BaseException:
+            index.release(name)
+            raise
+
+    async def _create(
+        self, id: str, name: str, config: ContainerConfig, host: HostConfig, platform: str | None
+    ) -> CreateResult:
+        context = self._context
+        warnings = _check(config, host)
+        image = self._find_image(config.image, platform)
+        _check_platform(image, host, platform)
+        with image_errors():
+            layers = [str(path) for path in await self._layers(image)]
+        defaults = image.config.config or RuntimeConfig()
+        config = _merge(config, defaults)
+        args = [*(config.entrypoint or ()), *(config.cmd or ())]
+        if not args:
+            raise InvalidRequest("no command specified: the image has no ENTRYPOINT and no CMD")
+        config.hostname = config.hostname or id[:12]
+        host.runtime = host.runtime or WHERRY
+        user = find_user(config.user, host.group_add or (), layers)
+        mounts = plan_mounts(host, config.volumes or (), self._inherited(host))
+        record = Record(
+            id=id,
+            name=name,
+            created=time.time_ns(),
+            config=config,
+            host=host,
+            image_id=image.id,
+            platform=str(image.platform),
+            args=args,
+            layers=layers,
+            mounts=mounts,
+            user=(user.uid, user.gid),
+            groups=user.groups,
+            home=user.home,
+        )
+        container = Container(record, Life())
+        try:
+            self._make_volumes(record)
+            await copy_up(context, record)
+            _make_bundle(context.bundle(container), record)
+            context.state.add_container(record, container.life)
+        except BaseException:
+            shutil.rmtree(context.bundle(container), ignore_errors=True)
+            context.volumes.discard_pending(id)
+            raise
+        context.index.add(container)
+        context.volumes.settle(id, [mount.name for mount in mounts if mount.type == "volume"])
+        context.tell(container, "create")
+        return CreateResult(id=id, warnings=warnings)
+
+    def _find_image(self, name: str, platform: str | None) -> Image:
+        if not name:
+            raise InvalidRequest("no image was named")
+        with image_errors():
+            wanted = parse_platform(platform) if platform else None
+            return self._context.store.resolve(name, wanted)
+
+    async def _layers(self, image: Image) -> Iterable[Path]:
+        return await asyncio.to_thread(self._context.store.lowerdirs, image)
+
+    def _inherited(self, host: HostConfig) -> list[Mounted]:
+        """What `--volumes-from` brings."""
+        mounts: list[Mounted] = []
+        for text in host.volumes_from or ():
+            reference, _, mode = text.partition(":")
+            if mode not in ("", "ro", "rw", "z", "Z"):
+                raise InvalidRequest(f"invalid mode for volumes-from: {mode}")
+            for mount in self._context.index.get(reference).record.mounts:
+                read_only = mount.read_only or mode == "ro"
+                mounts.append(structs.replace(mount, read_only=read_only, copy=False))
+        return mounts
+
+    def _make_volumes(self, record: Record) -> None:
+        volumes = self._context.volumes
+        nameless = [mount for mount in record.mounts if mount.type == "volume" and not mount.name]
+        for mount, name in zip(
+            nameless, volumes.create_anonymous(len(nameless), record.id), strict=True
+        ):
+            mount.name = name
+        for mount in record.mounts:
+            if mount.type == "volume":
+                volumes.create(mount.name, labels=mount.labels)
+            elif mount.type == "bind" and not os.path.exists(mount.source):
+                if not mount.create_source:
+                    raise InvalidRequest(
+                        'invalid mount config for type "bind": bind source path does not exist: '
+                        f"{mount.source}"
+                    )
+                _make_source(mount.source)
+
+
+def _make_source(path: str) -> None:
+    try:
+        os.makedirs(path, mode=0o755)
+    except OSError as error:
+        raise InvalidRequest(
+            f"error while creating mount source path '{path}': {error.strerror}"
+        ) from None
+
+
+def _make_bundle(bundle: Path, record: Record) -> None:
+    for name in ("", "rootfs", "upper", "work"):
+        (bundle / name).mkdir(mode=0o711)
+    # The container sees it as its root.
+    (bundle / "upper").chmod(0o755)
+    write_network_files(bundle, record.config, record.host)
+    if record.config.open_stdin:
+        os.mkfifo(bundle / "stdin", 0o600)
+
+
+def _merge(config: ContainerConfig, image: RuntimeConfig) -> ContainerConfig:
+    """What was asked for, and the image's defaults for the rest (Docker's rules)."""
+    given = {entry.partition("=")[0] for entry in config.env or ()}
+    inherited = [entry for entry in image.env or () if entry.partition("=")[0] not in given]
+    merged = structs.replace(
+        config,
+        user=config.user or image.user,
+        env=inherited + list(config.env or ()),
+        labels={**(image.labels or {}), **config.labels},
+        working_dir=config.working_dir or image.working_dir,
+        volumes={**(image.volumes or {}), **(config.volumes or {})} or None,
+    )
+    if image.exposed_ports:
+        merged.exposed_ports = {**image.exposed_ports, **(config.exposed_ports or {})}
+    # An entrypoint of one empty word takes the image's away.
+    if config.entrypoint == [""]:
+        merged.entrypoint = None
+    elif not config.entrypoint:
+        merged.entrypoint = image.entrypoint
+        merged.cmd = config.cmd or image.cmd
+    if merged.stop_signal is UNSET and image.stop_signal:
+        merged.stop_signal = image.stop_signal
+    if merged.healthcheck is UNSET and image.healthcheck is not None:
+        merged.healthcheck = image.healthcheck
+    if merged.working_dir and not merged.working_dir.startswith("/"):
+        merged.working_dir = f"/{merged.working_dir}"
+    return merged
+
+
+def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidRequest(
+            f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute "
+            "path"
+        )
+    for entry in config.env or ():
+        if not entry or entry.startswith("="):
+            raise InvalidRequest(f"invalid environment variable: {entry}")
+    for text in (*(config.env or ()), *(config.cmd or ()), *(config.entrypoint or ())):
+        if "\0" in text:
+            raise InvalidRequest("a command or environment variable holds a NUL byte")
+    if config.hostname and not _HOSTNAME.fullmatch(config.hostname):
+        raise InvalidRequest(f"invalid hostname format: {config.hostname[:80]}")
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
+    if config.stop_timeout is not UNSET and config.stop_timeout < -1:
+        raise InvalidRequest("the stop timeout is a number of seconds, or -1 for no limit")
+    check_policy(host.restart_policy, host)
+    if host.network_mode not in _NETWORKS:
+        raise InvalidRequest(
+            f"network {host.network_mode} not found: containers have no network yet, use none"
+        )
+    for mode, flag in (
+        (host.pid_mode, "--pid"),
+        (host.uts_mode, "--uts"),
+        (host.userns_mode, "--userns"),
+    ):
+        if mode not in ("", "private"):
+            raise InvalidRequest(f"{flag}={mode} is not supported: a container has its own")
+    if host.ipc_mode not in ("", "private", "none", "shareable"):
+        raise InvalidRequest(f"--ipc={host.ipc_mode} is not supported: a container has its own")
+    warnings = check_limits(host)
+    if host.privileged:
+        warnings.append("A WebAssembly container has no privileges: --privileged does nothing")
+    if host.port_bindings or host.publish_all_ports:
+        warnings.append("Published ports have been discarded: containers have no network yet")
+    return warnings
+
+
+def _check_platform(image: Image, host: HostConfig, platform: str | None) -> None:
+    """Without a runtime for it, what is not WebAssembly cannot run."""
+    found = image.platform
+    if not found.is_wasm and host.runtime in ("", WHERRY):
+        hint = "" if platform else "; is there one for --platform wasi/wasm?"
+        raise InvalidRequest(
+            f"image {image.names[0] if image.names else image.id} is for {found}, and wherry runs "
+            f"wasi/wasm: name a runtime for it with --runtime{hint}"
+        )

@@ -1,0 +1,321 @@
+"""A container's life: how it is started, how its end is dealt with, how it is started again.
+
+The engine's file is written before a person is told, and the order is such that a kill between any
+two steps leaves what the next start (see `recovery`) can tell apart: `config.json` lies in the
+bundle from before the task is made until it is deleted.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from wherry.engine.clock import nanoseconds, timestamp
+from wherry.engine.containers.container import Container, Run
+from wherry.engine.containers.context import Context
+from wherry.engine.containers.restart import delay_before_restart
+from wherry.engine.containers.spec import build_root, build_spec
+from wherry.engine.errors import Conflict, EngineError, NotFound, NotModified, StartFailed
+from wherry.engine.inspection import ContainerState
+from wherry.engine.shims import WHERRY
+from wherry.oci import encode
+from wherry.shim.client import Exit, TaskClient, TaskError
+
+KILLED = 137
+"""Exit status of a container whose shim died: what the kernel does to it then."""
+
+_LAUNCH_CODES = {"NOT_FOUND": 127, "INVALID_ARGUMENT": 126}
+_WORDS = {127: "no such file or directory", 126: "permission denied"}
+"""By these the docker CLI knows which exit code to give."""
+
+
+class Lifecycle:
+    """Starts containers and watches over those that run."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._timers: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Some container runs, or will again."""
+        return bool(self._watches or self._timers)
+
+    async def close(self) -> None:
+        """Watch no more; containers run on."""
+        tasks = [*self._watches.values(), *self._timers.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def start(self, container: Container) -> None:
+        """Start it for a person. Raises NotModified, Conflict, StartFailed."""
+        async with container.lock:
+            if container.removed:
+                raise NotFound(f"No such container: {container.id}")
+            state = container.state
+            if state.paused:
+                raise Conflict("cannot start a paused container, try unpause instead.")
+            if state.running and not state.restarting:
+                raise NotModified(f"container {container.name} runs already")
+            self.cancel_restart(container)
+            container.backoff, container.failures = 0.0, 0
+            container.life.restart_count = 0
+            container.life.stopped_by_hand = False
+            await self._launch(container)
+
+    async def _launch(self, container: Container) -> None:
+        context = self._context
+        bundle = context.bundle(container)
+        context.shims.expect(container.id)
+        since = time.time_ns()
+        task = None
+        try:
+            self._write_config(container, bundle)
+            task = await context.shims.connect(container.host.runtime, container.id, bundle)
+            await self._create_task(container, task, bundle)
+            run = Run(since)
+            # Who is attached opens the log before the guest can write to it.
+            container.task, container.run = task, run
+            container.tell_run(run)
+            if container.stdin is not None:
+                await container.stdin.connect(task)
+            pid = await task.start(container.id)
+        except (TaskError, EngineError, OSError) as error:
+            raise await self._launch_failed(container, task, error) from None
+        except asyncio.CancelledError:
+            self._end_run(container)
+            if task is not None:
+                await asyncio.shield(forget_task(task, container.id))
+            raise
+        container.life.state = ContainerState(
+            status="running",
+            running=True,
+            pid=pid,
+            started_at=timestamp(),
+            finished_at=container.state.finished_at,
+        )
+        context.save(container)
+        context.tell(container, "start")
+        self.watch(container, task, run)
+
+    def _write_config(self, container: Container, bundle: Path) -> None:
+        context = self._context
+        for mount in container.record.mounts:
+            source = context.source(mount)
+            if mount.type == "bind" and not os.path.exists(source):
+                if not mount.create_source:
+                    raise EngineError(f"bind source path does not exist: {source}")
+                os.makedirs(source, mode=0o755)
+        spec = build_spec(container.record, bundle, context.source)
+        (bundle / "config.json").write_bytes(encode(spec))
+
+    async def _create_task(self, container: Container, task: TaskClient, bundle: Path) -> None:
+        context = self._context
+        log = f"wherry-log://{quote(str(context.log(container)))}"
+        config = container.config
+        await task.create(
+            id=container.id,
+            bundle=str(bundle),
+            rootfs=[build_root(container.record.layers, bundle, unprivileged=context.unprivileged)],
+            stdin=str(bundle / "stdin") if config.open_stdin else "",
+            stdout=f"{log}?stream=stdout",
+            stderr="" if config.tty else f"{log}?stream=stderr",
+            terminal=config.tty,
+        )
+
+    async def _launch_failed(
+        self, container: Container, task: TaskClient | None, error: Exception
+    ) -> StartFailed:
+        """Put everything back; what is to be raised."""
+        if task is not None:
+            await forget_task(task, container.id)
+        failure = _start_failed(error)
+        state = container.state
+        status = "exited" if state.running else state.status
+        container.life.state = ContainerState(
+            status=status,
+            exit_code=failure.exit_code,
+            error=failure.message,
+            started_at=state.started_at,
+            finished_at=state.finished_at,
+        )
+        (self._context.bundle(container) / "config.json").unlink(missing_ok=True)
+        self._end_run(container)
+        container.tell_run(None)
+        self._context.save(container)
+        if container.host.auto_remove:
+            self.forget(container, volumes=True)
+        return failure
+
+    def watch(self, container: Container, task: TaskClient, run: Run) -> None:
+        """Deal with the container's end when it comes."""
+        container.task, container.run = task, run
+        watching = asyncio.create_task(self._watch(container, task))
+        self._watches[container.id] = watching
+
+        def done(finished: "asyncio.Task[None]") -> None:
+            if self._watches.get(container.id) is finished:
+                del self._watches[container.id]
+
+        watching.add_done_callback(done)
+
+    async def _watch(self, container: Container, task: TaskClient) -> None:
+        last, exit = await self._await_exit(container, task)
+        async with container.lock:
+            await self._ended(container, last, exit)
+
+    async def _await_exit(
+        self, container: Container, task: TaskClient | None
+    ) -> tuple[TaskClient | None, Exit]:
+        """Wait for the end; without a shim any more there is only the end."""
+        runtime, bundle = container.host.runtime, self._context.bundle(container)
+        while task is not None:
+            try:
+                return task, await task.wait(container.id)
+            except TaskError as error:
+                if error.code != "UNAVAILABLE":
+                    break
+            # The connection broke; the shim itself may still be there.
+            task = await self._context.shims.find(runtime, bundle)
+        return None, Exit(KILLED, time.time_ns())
+
+    async def _ended(self, container: Container, task: TaskClient | None, exit: Exit) -> None:
+        context, state = self._context, container.state
+        limited = bool(container.host.memory)
+        oom_killed = await context.shims.ran_out_of_memory(
+            container.id, suspected=limited and exit.status == KILLED and task is not None
+        )
+        ran_for = max(0.0, (exit.at - nanoseconds(state.started_at)) / 1e9)
+        container.life.state = ContainerState(
+            status="exited",
+            exit_code=exit.status,
+            oom_killed=oom_killed,
+            error="" if task is not None else "the shim that ran the container died",
+            started_at=state.started_at,
+            finished_at=timestamp(exit.at),
+        )
+        delay = delay_before_restart(container, ran_for)
+        if delay is not None:
+            self._mark_restarting(container)
+        context.save(container)
+        if oom_killed:
+            context.tell(container, "oom")
+        context.tell(container, "die", exitCode=str(exit.status), execDuration=str(int(ran_for)))
+        container.tell_exit()
+        await self._delete_task(container, task)
+        self._end_run(container)
+        if delay is not None:
+            self._restart_later(container, delay)
+        elif container.host.auto_remove and not container.restarting_by_hand:
+            self.forget(container, volumes=True)
+
+    async def _delete_task(self, container: Container, task: TaskClient | None) -> None:
+        bundle, runtime = self._context.bundle(container), container.host.runtime
+        if task is not None:
+            with suppress(TaskError):
+                await task.delete(container.id)
+            if runtime != WHERRY:
+                with suppress(TaskError):
+                    await task.shutdown(container.id)
+                task.close()
+        if task is None or runtime != WHERRY:
+            await self._context.shims.clean_up(runtime, container.id, bundle)
+        (bundle / "config.json").unlink(missing_ok=True)
+
+    def _end_run(self, container: Container) -> None:
+        if container.run is not None:
+            container.run.over.set()
+        if container.stdin is not None:
+            container.stdin.close()
+        container.task = container.run = container.stdin = None
+
+    def _mark_restarting(self, container: Container) -> None:
+        # Docker counts a container that waits for its next run as running.
+        state = container.state
+        state.status, state.running, state.restarting = "restarting", True, True
+
+    def restart_soon(self, container: Container) -> None:
+        """Start it as its restart policy wants, without waiting."""
+        self._mark_restarting(container)
+        self._context.save(container)
+        self._restart_later(container, 0)
+
+    def _restart_later(self, container: Container, delay: float) -> None:
+        timer = asyncio.create_task(self._restart(container, delay))
+        self._timers[container.id] = timer
+
+        def done(finished: "asyncio.Task[None]") -> None:
+            if self._timers.get(container.id) is finished:
+                del self._timers[container.id]
+
+        timer.add_done_callback(done)
+
+    async def _restart(self, container: Container, delay: float) -> None:
+        await asyncio.sleep(delay)
+        async with container.lock:
+            if container.removed or not container.state.restarting:
+                return
+            container.life.restart_count += 1
+            with suppress(StartFailed):
+                await self._launch(container)
+
+    def cancel_restart(self, container: Container) -> None:
+        """Let a container that waits for its next run be one that has ended."""
+        timer = self._timers.pop(container.id, None)
+        if timer is not None:
+            timer.cancel()
+        state = container.state
+        if state.restarting:
+            state.status, state.running, state.restarting = "exited", False, False
+            self._context.save(container)
+
+    def forget(self, container: Container, *, volumes: bool) -> None:
+        """Remove a container that does not run, with its anonymous volumes if `volumes`."""
+        context = self._context
+        self.cancel_restart(container)
+        names = [mount.name for mount in container.record.mounts if mount.type == "volume"]
+        context.volumes.release(container.id, names)
+        doomed = [
+            name
+            for name in names
+            if volumes and context.volumes.is_anonymous(name) and not context.volumes.users(name)
+        ]
+        context.state.remove_container(container.id, doomed)
+        container.removed = True
+        context.index.remove(container)
+        self._end_run(container)
+        context.trash.discard(context.bundle(container))
+        context.volumes.discard(doomed)
+        context.tell(container, "destroy")
+        container.tell_removed()
+
+
+async def forget_task(task: TaskClient, id: str) -> None:
+    """Make sure that the shim has no task of that container, whatever state it is in."""
+    with suppress(TaskError):
+        await task.kill(id, signal.SIGKILL, all=True)
+        await task.wait(id)
+    with suppress(TaskError):
+        await task.delete(id)
+
+
+def _start_failed(error: Exception) -> StartFailed:
+    if isinstance(error, StartFailed):
+        return error
+    exit_code = 125
+    if isinstance(error, TaskError):
+        exit_code = _LAUNCH_CODES.get(error.code, 125)
+        message = error.message
+    elif isinstance(error, OSError):
+        message = f"{error.filename or 'the container'}: {error.strerror}"
+    else:
+        message = str(error)
+    word = _WORDS.get(exit_code, "")
+    if word not in message:
+        message = f"{message}: {word}"
+    return StartFailed(message, exit_code)

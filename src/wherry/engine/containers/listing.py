@@ -1,0 +1,101 @@
+"""`ps`: which containers are shown, and in what order."""
+
+from collections.abc import Callable
+
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.context import Context
+from wherry.engine.errors import InvalidRequest
+from wherry.engine.filters import Filters
+from wherry.images import ImageError
+
+_KEYS = frozenset(
+    {
+        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+        "name", "network", "publish", "since", "status", "volume",
+    }
+)  # fmt: skip
+_STATUSES = frozenset({"created", "dead", "exited", "paused", "removing", "restarting", "running"})
+
+
+def select(context: Context, *, all: bool, filters: Filters, limit: int) -> list[Container]:
+    """The containers to show, newest first. Raises InvalidRequest, NotFound."""
+    filters.check(_KEYS)
+    for status in filters.get("status"):
+        if status not in _STATUSES:
+            raise InvalidRequest(f"invalid filter 'status={status}'")
+    passes = _conditions(context, filters)
+    if "status" not in filters and not (all or limit > 0 or "exited" in filters):
+        passes.append(lambda container: container.state.running)
+    chosen = [container for container in context.index if all_pass(passes, container)]
+    chosen.sort(key=lambda container: container.record.created, reverse=True)
+    return chosen[:limit] if limit > 0 else chosen
+
+
+def all_pass(conditions: list[Callable[[Container], bool]], container: Container) -> bool:
+    """Whether a container meets every condition."""
+    return all(condition(container) for condition in conditions)
+
+
+def _conditions(context: Context, filters: Filters) -> list[Callable[[Container], bool]]:
+    """A condition for each filter that was given."""
+    conditions: list[Callable[[Container], bool]] = []
+
+    def add(key: str, make: Callable[[list[str]], Callable[[Container], bool]]) -> None:
+        if key in filters:
+            conditions.append(make(filters.get(key)))
+
+    add("id", lambda ids: lambda c: any(c.id.startswith(id) for id in ids))
+    add("name", lambda names: lambda c: any(name.lstrip("/") in c.name for name in names))
+    add("status", lambda words: lambda c: c.state.status in words)
+    add("exited", lambda codes: _exited({_code(code) for code in codes}))
+    add("label", lambda _: lambda c: filters.accepts_labels(c.config.labels))
+    add("ancestor", lambda names: _ancestor({_image(context, name) for name in names}))
+    add("volume", lambda names: lambda c: _has_mount(c, names))
+    add("network", lambda names: lambda c: bool({c.host.network_mode, "none"} & set(names)))
+    add("health", lambda words: lambda _: "none" in words)
+    add("before", lambda names: _before(min(context.index.get(n).record.created for n in names)))
+    add("since", lambda names: _after(max(context.index.get(n).record.created for n in names)))
+    for key in ("publish", "expose"):
+        add(key, lambda _: lambda _: False)
+    if filters.flag("is-task"):
+        conditions.append(lambda _: False)
+    return conditions
+
+
+def _exited(codes: set[int]) -> Callable[[Container], bool]:
+    return lambda c: (
+        not c.state.running and c.state.status != "created" and (c.state.exit_code in codes)
+    )
+
+
+def _ancestor(images: set[str]) -> Callable[[Container], bool]:
+    return lambda c: c.image_id in images or c.config.image in images
+
+
+def _before(created: int) -> Callable[[Container], bool]:
+    return lambda c: c.record.created < created
+
+
+def _after(created: int) -> Callable[[Container], bool]:
+    return lambda c: c.record.created > created
+
+
+def _code(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidRequest(f"invalid filter 'exited={text}'") from None
+
+
+def _image(context: Context, name: str) -> str:
+    try:
+        return context.store.resolve(name).id
+    except (ImageError, ValueError):
+        return name
+
+
+def _has_mount(container: Container, names: list[str]) -> bool:
+    return any(
+        {mount.name, mount.source, mount.destination} & set(names)
+        for mount in container.record.mounts
+    )

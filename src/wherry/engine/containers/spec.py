@@ -1,0 +1,185 @@
+"""A container as an OCI runtime spec: the bundle's `config.json`, and the mounts of its root."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import UNSET
+
+from wherry.engine.config import HostConfig
+from wherry.engine.record import Mounted, Record
+from wherry.engine.shims import WHERRY
+from wherry.oci import parse_platform
+from wherry.oci import runtime as oci
+
+_VERSION = "1.1.0"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PERIOD = 100_000
+"""Microseconds over which `--cpus` is measured out, as in Docker."""
+
+_NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
+_FILES = ("hosts", "hostname", "resolv.conf")
+_CAPABILITIES = [
+    f"CAP_{name}"
+    for name in (
+        "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
+        "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    )
+]  # fmt: skip
+"""Docker's default set, for Linux programs under another runtime; a Wasm guest has none."""
+
+
+def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -> oci.Spec:
+    """The `config.json` of a container. `source` tells where on the host a mount comes from."""
+    config, host = record.config, record.host
+    is_wasm = parse_platform(record.platform).is_wasm
+    process = oci.Process(
+        args=record.args,
+        cwd=config.working_dir or "/",
+        env=_environment(record),
+        terminal=config.tty,
+        user=oci.User(
+            uid=record.user[0], gid=record.user[1], additional_gids=record.groups or None
+        ),
+        rlimits=[
+            oci.Rlimit(type=f"RLIMIT_{limit.name.upper()}", hard=limit.hard, soft=limit.soft)
+            for limit in host.ulimits or ()
+        ]
+        or None,
+        no_new_privileges=is_wasm,
+        oom_score_adj=host.oom_score_adj or None,
+    )
+    if config.tty and any(host.console_size):
+        height, width = host.console_size
+        process.console_size = oci.ConsoleSize(height=height, width=width)
+    if not is_wasm:
+        process.capabilities = oci.Capabilities(
+            bounding=_CAPABILITIES, effective=_CAPABILITIES, permitted=_CAPABILITIES
+        )
+    mounts = [_mount(mount, source) for mount in record.mounts]
+    taken = {mount.destination for mount in record.mounts}
+    files = [
+        oci.Mount(
+            destination=f"/etc/{name}",
+            type="bind",
+            source=str(bundle / name),
+            options=["rbind", "rprivate"] + (["ro"] if host.readonly_rootfs else []),
+        )
+        for name in _FILES
+        if f"/etc/{name}" not in taken
+    ]
+    standard = [] if host.runtime == WHERRY else _standard_mounts()
+    return oci.Spec(
+        oci_version=_VERSION,
+        root=oci.Root(path="rootfs", readonly=host.readonly_rootfs),
+        process=process,
+        mounts=standard + mounts + files,
+        hostname=config.hostname,
+        domainname=config.domainname,
+        annotations=dict(host.annotations) if host.annotations is not UNSET else None,
+        linux=oci.Linux(
+            namespaces=[oci.Namespace(type=kind) for kind in _NAMESPACES],
+            cgroups_path=f"{host.cgroup_parent or '/wherry'}/{record.id}",
+            resources=build_resources(host),
+            sysctl=dict(host.sysctls) if host.sysctls else None,
+        ),
+    )
+
+
+def build_resources(host: HostConfig) -> oci.Resources:
+    """The limits of a container."""
+    memory = cpu = pids = None
+    if host.memory or host.memory_reservation or host.memory_swap:
+        swap = host.memory_swap or 2 * host.memory
+        memory = oci.Memory(
+            limit=host.memory or None,
+            reservation=host.memory_reservation or None,
+            swap=swap or None,
+        )
+    quota, period = host.cpu_quota, host.cpu_period
+    if host.nano_cpus:
+        period = _PERIOD
+        quota = host.nano_cpus * period // 1_000_000_000
+    if host.cpu_shares or quota or period or host.cpuset_cpus or host.cpuset_mems:
+        cpu = oci.Cpu(
+            shares=host.cpu_shares or None,
+            quota=quota or None,
+            period=period or None,
+            cpus=host.cpuset_cpus,
+            mems=host.cpuset_mems,
+        )
+    if host.pids_limit is not None and host.pids_limit != 0:
+        pids = oci.Pids(limit=host.pids_limit)
+    return oci.Resources(memory=memory, cpu=cpu, pids=pids)
+
+
+def build_root(layers: list[str], bundle: Path, *, unprivileged: bool) -> oci.Mount:
+    """The root filesystem: the image's `layers` and what the container writes.
+
+    Within a user namespace (`unprivileged`) overlay keeps its marks in user.* attributes.
+    """
+    options = [
+        f"lowerdir={':'.join(layers)}",
+        f"upperdir={bundle / 'upper'}",
+        f"workdir={bundle / 'work'}",
+    ]
+    if unprivileged:
+        options.append("userxattr")
+    return oci.Mount(destination="/", type="overlay", source="overlay", options=options)
+
+
+def _environment(record: Record) -> list[str]:
+    config = record.config
+    env = [_PATH, f"HOSTNAME={config.hostname}", f"HOME={record.home}"]
+    if config.tty:
+        env.append("TERM=xterm")
+    given = {entry.partition("=")[0] for entry in config.env or ()}
+    return [entry for entry in env if entry.partition("=")[0] not in given] + [
+        # A name without a value takes the variable away.
+        entry for entry in config.env or () if "=" in entry
+    ]  # fmt: skip
+
+
+def _mount(mount: Mounted, source: Callable[[Mounted], str]) -> oci.Mount:
+    access = ["ro"] if mount.read_only else []
+    if mount.type == "tmpfs":
+        return oci.Mount(
+            destination=mount.destination,
+            type="tmpfs",
+            source="tmpfs",
+            options=mount.options + [option for option in access if option not in mount.options],
+        )
+    bind = "rbind" if mount.recursive else "bind"
+    return oci.Mount(
+        destination=mount.destination,
+        type="bind",
+        source=source(mount),
+        options=[bind, mount.propagation or "rprivate", *access],
+    )
+
+
+def _standard_mounts() -> list[oci.Mount]:
+    """What Linux programs expect. wherry's own runtime makes what Wasm guests need by itself."""
+    hardened = ["nosuid", "noexec", "nodev"]
+    return [
+        oci.Mount(destination="/proc", type="proc", source="proc", options=hardened),
+        oci.Mount(
+            destination="/dev",
+            type="tmpfs",
+            source="tmpfs",
+            options=["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        oci.Mount(
+            destination="/dev/pts",
+            type="devpts",
+            source="devpts",
+            options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+        ),
+        oci.Mount(
+            destination="/dev/shm",  # noqa: S108 - inside the container
+            type="tmpfs",
+            source="shm",
+            options=[*hardened, "mode=1777", "size=65536k"],
+        ),
+        oci.Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=hardened),
+        oci.Mount(destination="/sys", type="sysfs", source="sysfs", options=[*hardened, "ro"]),
+    ]

@@ -1,0 +1,157 @@
+"""What the engine remembers: one SQLite file.
+
+The file is in WAL mode with synchronous=NORMAL. A commit then only appends to the log, without
+fsync (0.15 ms instead of 1.5): a process killed at any moment loses nothing, because the kernel
+has the pages; a power cut may take back the last moments, and no container outlives that anyway.
+A change of state is one transaction each.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from wherry.engine.errors import EngineError
+from wherry.engine.record import Life, Record
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE container (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL, life BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE volume (
+    name TEXT PRIMARY KEY, created INTEGER NOT NULL, labels BLOB NOT NULL, pending TEXT
+) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_record = msgspec.json.Decoder(Record)
+_life = msgspec.json.Decoder(Life)
+_labels = msgspec.json.Decoder(dict[str, str])
+
+
+class VolumeRow(msgspec.Struct, kw_only=True):
+    """A volume as it is kept. `created` is in nanoseconds since the epoch.
+
+    `pending` is the container that is being made with this volume, or empty while the volume is
+    being removed: a volume that has it when the engine starts goes.
+    """
+
+    name: str
+    created: int
+    labels: dict[str, str]
+    pending: str | None = None
+
+
+class State:
+    """The open file. Blocking, and fast enough to be used from the loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            self._db.close()
+            raise EngineError(f"{path} was written by a newer wherry: update this one")
+        if version == 0:
+            self._db.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def containers(self) -> Iterator[tuple[Record, Life]]:
+        """All containers."""
+        for record, life in self._db.execute("SELECT record, life FROM container"):
+            yield _record.decode(record), _life.decode(life)
+
+    def add_container(self, record: Record, life: Life) -> None:
+        """Remember a new container; the volumes that were pending for it are now its own."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO container VALUES (?, ?, ?, ?)",
+                (record.id, record.name, msgspec.json.encode(record), msgspec.json.encode(life)),
+            )
+            self._db.execute("UPDATE volume SET pending = NULL WHERE pending = ?", (record.id,))
+
+    def save_record(self, record: Record) -> None:
+        """Remember what a container is."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE container SET name = ?, record = ? WHERE id = ?",
+                (record.name, msgspec.json.encode(record), record.id),
+            )
+
+    def save_life(self, id: str, life: Life) -> None:
+        """Remember how a container is."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE container SET life = ? WHERE id = ?", (msgspec.json.encode(life), id)
+            )
+
+    def remove_container(self, id: str, volumes: Sequence[str] = ()) -> None:
+        """Forget a container, and mark `volumes` as belonging to nobody: they go next."""
+        with self._transaction():
+            self._db.execute("DELETE FROM container WHERE id = ?", (id,))
+            self._doom(volumes)
+
+    def doom_volumes(self, names: Sequence[str]) -> None:
+        """Mark volumes as belonging to nobody, so that they go even if the engine is killed."""
+        with self._transaction():
+            self._doom(names)
+
+    def _doom(self, names: Sequence[str]) -> None:
+        self._db.executemany(
+            "UPDATE volume SET pending = '' WHERE name = ?", [(name,) for name in names]
+        )
+
+    def volumes(self) -> Iterator[VolumeRow]:
+        """All volumes."""
+        for name, created, labels, pending in self._db.execute("SELECT * FROM volume"):
+            yield VolumeRow(
+                name=name, created=created, labels=_labels.decode(labels), pending=pending
+            )
+
+    def add_volumes(self, rows: Sequence[VolumeRow]) -> None:
+        """Remember new volumes."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO volume VALUES (?, ?, ?, ?)",
+                [(row.name, row.created, msgspec.json.encode(row.labels), row.pending)
+                 for row in rows],
+            )  # fmt: skip
+
+    def remove_volumes(self, names: Sequence[str]) -> None:
+        """Forget volumes."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM volume WHERE name = ?", [(name,) for name in names])
+
+    def fact(self, name: str) -> str | None:
+        """A remembered fact about the engine itself."""
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Remember a fact."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. Raises EngineError when the disk is full or broken."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise EngineError(f"the engine cannot write {self._path}: {error}") from None
+            raise

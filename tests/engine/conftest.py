@@ -1,0 +1,32 @@
+"""An engine of its own for each test."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.engine.kitchen import environment, make_image
+
+from wherry.engine import Engine
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A data root and a run folder; what the engine starts finds them too."""
+    root, run = tmp_path / "root", tmp_path / "run"
+    for name, value in environment(root, run).items():
+        monkeypatch.setenv(name, value)
+    return root, run
+
+
+@pytest.fixture
+async def engine(places: tuple[Path, Path]) -> AsyncIterator[Engine]:
+    """An engine with the image `guests`. What runs at the end is killed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    engine = await Engine.open(*places)
+    make_image(engine.store)
+    yield engine
+    for container in list(engine.containers):
+        await engine.containers.remove(container, force=True, volumes=True)
+    await engine.close()
