@@ -81,6 +81,10 @@ class Hijacked(asyncio.Protocol):
                         await self._arrival()
         self._transport.close()
 
+    def abort(self) -> None:
+        """Something went wrong: drop the connection and what was to be sent."""
+        self._transport.abort()
+
     # asyncio's side
 
     def data_received(self, data: bytes) -> None:

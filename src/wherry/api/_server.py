@@ -142,13 +142,18 @@ def _ping(request: web.BaseRequest) -> web.Response:
 
 def _failure(error: Exception, request: web.BaseRequest) -> web.Response:
     """The answer that tells of `error`; the unexpected goes into the log in full."""
+    if isinstance(error, ConnectionError) or request.writer.output_size:
+        # The client has gone, or an answer has begun: cutting that short is the only way to tell.
+        if not isinstance(error, ConnectionError):
+            traceback.print_exception(error, file=sys.stderr)
+        if request.transport:
+            request.transport.abort()
+        return web.Response()
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     if isinstance(error, Refused):
         status, message = error.status, error.message
     elif isinstance(error, EngineError):
         message = error.message
-    elif isinstance(error, ConnectionError):
-        raise error
     else:
         traceback.print_exception(error, file=sys.stderr)
         message = f"wherryd failed: {type(error).__name__}: {error} (its log tells more)"

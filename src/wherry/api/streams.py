@@ -52,7 +52,12 @@ async def attach(call: Call) -> web.StreamResponse:
             await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
             if not sending.done() and not receiving.result():
                 await sending
+            if sending.done():
+                sending.result()
             await connection.close()
+        except BaseException:
+            connection.abort()
+            raise
         finally:
             sending.cancel()
             receiving.cancel()

@@ -60,9 +60,8 @@ class StepRunner:
         try:
             _write_bundle(bundle, step, id)
             shim = await self._engine.shims.connect(WHERRY, id, bundle)
-            return await _run_task(
-                shim, id, bundle, _overlay(step, self._engine.unprivileged), step
-            )
+            root = _overlay(step, unprivileged=self._engine.unprivileged)
+            return await _run_task(shim, id, bundle, root, step)
         except (TaskError, EngineError) as error:
             raise BuildError(error.message) from None
         finally:
