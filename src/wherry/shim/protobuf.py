@@ -153,7 +153,7 @@ class Message:
         values = self.__dict__
         for field in self._fields:
             value = values.get(field.name)
-            if value == field.default or (not value and field.message is None):
+            if value is None or value == field.default or (not value and field.message is None):
                 continue
             if field.repeated:
                 for item in value:

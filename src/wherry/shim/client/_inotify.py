@@ -1,4 +1,7 @@
-"""One inotify instance for all watched files of an event loop (a user may have only 128)."""
+"""One inotify instance for all watched files of an event loop (a user may have only 128).
+
+It stays open while the loop lives: closing one makes the kernel wait for a grace period, 5 ms.
+"""
 
 import asyncio
 import ctypes
@@ -28,15 +31,11 @@ def watch(path: str) -> Iterator[asyncio.Event]:
         yield changes
     finally:
         instance.remove(wd, changes)
-        if not instance.watched:
-            instance.close()
-            _instances.pop(loop, None)
 
 
 class _Instance:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._fd = _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
-        self._loop = loop
         self.watched: dict[int, set[asyncio.Event]] = {}
         loop.add_reader(self._fd, self._read)
 
@@ -54,8 +53,7 @@ class _Instance:
             # Fails when the kernel has dropped the watch with the file: nothing is left to do.
             _libc.inotify_rm_watch(self._fd, wd)
 
-    def close(self) -> None:
-        self._loop.remove_reader(self._fd)
+    def __del__(self) -> None:
         os.close(self._fd)
 
     def _read(self) -> None:

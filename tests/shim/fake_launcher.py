@@ -1,0 +1,108 @@
+"""A launcher whose containers are shell scripts, so that the shim is tested without the runtime.
+
+The bundle's file `script` is what runs; everything else of the runtime's interface is as small as
+it can be.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from wherry.oci.runtime import Resources
+from wherry.runtime import CreateRequest, LaunchError
+
+_WAIT_THEN_RUN = 'read -r _ <&3; exec 3<&-; . "$0"'
+
+
+class FakeStats(NamedTuple):
+    oom_kills: int = 0
+
+
+class FakeCgroup:
+    """Counts what is asked of it."""
+
+    def __init__(self, pid: int) -> None:
+        self.path = f"/fake/{pid}"
+        self.pid = pid
+        self.frozen = False
+        self.updates: list[Resources] = []
+        self.oom_kills = 0
+        self.deleted = False
+
+    def stats(self) -> FakeStats:
+        return FakeStats(self.oom_kills)
+
+    def freeze(self) -> None:
+        self.frozen = True
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.frozen = False
+        os.kill(self.pid, signal.SIGCONT)
+
+    def update(self, resources: Resources) -> None:
+        self.updates.append(resources)
+
+    def pids(self) -> list[int]:
+        return [self.pid] if Path(f"/proc/{self.pid}/exe").exists() else []
+
+    def delete(self) -> None:
+        self.deleted = True
+
+
+class FakeProcess:
+    """A shell that waits for `start`."""
+
+    def __init__(self, pid: int, go: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.cgroup = FakeCgroup(pid)
+        self.on_signal: Callable[[int], None] | None = None
+        self.closed = False
+        self._go = go
+
+    def start(self, on_signal: Callable[[int], None]) -> None:
+        self.on_signal = on_signal
+        os.write(self._go, b"\n")
+
+    def close(self) -> None:
+        self.closed = True
+        os.close(self._go)
+        os.close(self.pidfd)
+        self.cgroup.delete()
+
+
+class FakeLauncher:
+    """Remembers the processes it made, and what it was asked for."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, FakeProcess] = {}
+        self.requests: list[CreateRequest] = []
+        self.refuse: LaunchError | None = None
+        self.hold: asyncio.Event | None = None
+
+    async def create(self, request: CreateRequest) -> FakeProcess:
+        self.requests.append(request)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.refuse is not None:
+            raise self.refuse
+        reader, writer = os.pipe()
+        given = ((request.stdin, 0), (request.stdout, 1), (request.stderr, 2), (reader, 3))
+        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for fd, target in given]
+        pid = os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", _WAIT_THEN_RUN, f"{request.bundle}/script"],
+            {"PATH": os.environ["PATH"]},
+            file_actions=actions,
+            setsid=True,
+        )
+        os.close(reader)
+        process = self.made[request.id] = FakeProcess(pid, writer)
+        return process
+
+    def close(self) -> None:
+        pass
