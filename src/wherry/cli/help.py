@@ -52,11 +52,12 @@ def group_help(name: str) -> str:
     if name in FAMILIES:
         out.append(f"\n{FAMILIES[name]}\n")
     out.append("\nCommands:\n")
-    seen: set[str] = set()
-    for full in sorted(COMMANDS):
-        if full.startswith(f"{name} ") and COMMANDS[full] not in seen:
-            seen.add(COMMANDS[full])
-            out.append(f"  {full[len(name) + 1 :]:<12}{load(full).summary}\n")
+    shortest: dict[str, str] = {}
+    for full in sorted(COMMANDS, key=len):
+        if full.startswith(f"{name} "):
+            shortest.setdefault(COMMANDS[full], full)
+    for full in sorted(shortest.values()):
+        out.append(f"  {full[len(name) + 1 :]:<12}{load(full).summary}\n")
     out.append(f"\nRun 'wherry {name} COMMAND --help' for more about a command.\n")
     return "".join(out)
 

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+ENGINE_FAILED = 125
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
@@ -82,11 +83,10 @@ def _run(words: list[str]) -> int:
     except UsageError as error:
         hint = f"{name}: {error}; see 'wherry {name} --help'"
         raise CommandError(hint, error.exit_code) from None
-    except (CommandError, ClientError) as error:
-        if name in ("run", "create", "container run", "container create"):
-            code = getattr(error, "exit_code", None)
-            raise CommandError(str(error), 125 if code in (None, 1) else code) from None
-        raise
+    except ClientError as error:
+        if name not in ("run", "container run"):
+            raise
+        raise CommandError(str(error), ENGINE_FAILED) from None
 
 
 def _global_flags(words: list[str]) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""How a build looks while it goes on: line by line in a pipe, one line a step at a terminal."""
+"""How a build looks while it goes on: a line a step, rewritten in place at a terminal."""
 
 from __future__ import annotations
 
@@ -13,83 +13,109 @@ _REWRITE = "\r\033[K"
 
 
 class PlainView:
-    """The engine's own words."""
+    """For pipes and logs: `[2/3] COPY a /a`, `[2/3] cached`, and what the steps write."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
+        self._rest = ""
+        self._count = ""
 
     def feed(self, text: str) -> None:
         """Takes what the engine says, in any portions."""
-        self._write(text)
-
-    def close(self) -> None:
-        """The build is over."""
-
-
-class BuildView(PlainView):
-    """Each step is one line that is completed when the step is done: `[2/3] COPY …  0.1s`."""
-
-    def __init__(self, write: Callable[[str], object], width: int = 0) -> None:
-        super().__init__(write)
-        from wherry.cli.terminal import window_size
-
-        self._width = width or window_size()[1] or 80
-        self._begun = time.monotonic()
-        self._rest = ""
-        self._step = ""
-        self._step_begun = 0.0
-        self._open = False
-        self._cached = False
-        self._image = ""
-        self._names: list[str] = []
-
-    def feed(self, text: str) -> None:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._line(line)
 
     def close(self) -> None:
+        """The build is over."""
         if self._rest:
             self._line(self._rest)
             self._rest = ""
-        self._finish_step()
-        if self._image:
-            seconds = time.monotonic() - self._begun
-            names = ", ".join(self._names) or "image without a name"
-            self._write(f"{_BOLD}{names}{_PLAIN} {self._image} built in {seconds:.1f}s\n")
-            self._image = ""
 
     def _line(self, line: str) -> None:
         if line.startswith("Step ") and " : " in line:
-            self._finish_step()
             count, _, instruction = line[5:].partition(" : ")
-            self._step = f"[{count}] {instruction}"
-            self._step_begun = time.monotonic()
-            self._open = True
-            self._cached = False
-            self._write(self._fit(self._step, 0))
+            self._step(count, instruction)
         elif line == " ---> Using cache":
-            self._cached = True
+            self._cached()
         elif line.startswith(" ---> "):
-            self._finish_step()
-        elif line.startswith("Successfully built "):
-            self._finish_step()
-            self._image = line[len("Successfully built ") :]
-        elif line.startswith("Successfully tagged "):
-            self._names.append(line[len("Successfully tagged ") :])
-        elif line.strip():
-            if self._open:
-                self._write(f"{_REWRITE}{self._fit(self._step, 0)}\n")
-                self._open = False
-            self._write(f"{_DIM}  {line}{_PLAIN}\n")
+            self._done()
+        elif line.startswith(("Successfully built ", "Successfully tagged ")):
+            self._made(line.split()[1], line.split()[2])
+        elif line.strip() and not line.startswith("Removing intermediate container "):
+            self._output(line)
 
-    def _finish_step(self) -> None:
-        if self._open:
-            seconds = time.monotonic() - self._step_begun
-            state = "cached" if self._cached else f"{seconds:.1f}s"
-            head = self._fit(self._step, len(state) + 2)
-            self._write(f"{_REWRITE}{head}  {_GREEN}{state}{_PLAIN}\n")
+    def _step(self, count: str, instruction: str) -> None:
+        self._count = count
+        self._write(f"[{count}] {instruction}\n")
+
+    def _cached(self) -> None:
+        self._write(f"[{self._count}] cached\n")
+
+    def _done(self) -> None:
+        """The step is complete."""
+
+    def _made(self, what: str, name: str) -> None:
+        """`what` is built (then `name` is the ID) or tagged."""
+        self._write(f"Successfully {what} {name}\n")
+
+    def _output(self, line: str) -> None:
+        self._write(f"{line}\n")
+
+
+class LiveView(PlainView):
+    """For a terminal: each step's line is completed when the step is: `[2/3] COPY …  0.1s`."""
+
+    def __init__(self, write: Callable[[str], object], width: int) -> None:
+        super().__init__(write)
+        self._width = width or 80
+        self._begun = time.monotonic()
+        self._title = ""
+        self._title_begun = 0.0
+        self._state = ""
         self._open = False
+        self._image = ""
+        self._names: list[str] = []
+
+    def close(self) -> None:
+        super().close()
+        self._done()
+        if self._image:
+            seconds = time.monotonic() - self._begun
+            names = ", ".join(self._names) or "an image without a name"
+            self._write(f"{_BOLD}{names}{_PLAIN} is {self._image}, built in {seconds:.1f}s\n")
+            self._image = ""
+
+    def _step(self, count: str, instruction: str) -> None:
+        self._done()
+        self._title = f"[{count}] {instruction}"
+        self._title_begun = time.monotonic()
+        self._state = ""
+        self._open = True
+        self._write(self._fit(self._title, 0))
+
+    def _cached(self) -> None:
+        self._state = "cached"
+
+    def _done(self) -> None:
+        if self._open:
+            state = self._state or f"{time.monotonic() - self._title_begun:.1f}s"
+            title = self._fit(self._title, len(state) + 2)
+            self._write(f"{_REWRITE}{title}  {_GREEN}{state}{_PLAIN}\n")
+        self._open = False
+
+    def _made(self, what: str, name: str) -> None:
+        self._done()
+        if what == "built":
+            self._image = name
+        else:
+            self._names.append(name)
+
+    def _output(self, line: str) -> None:
+        if self._open:
+            self._write(f"{_REWRITE}{self._fit(self._title, 0)}\n")
+            self._open = False
+        self._write(f"{_DIM}  {line}{_PLAIN}\n")
 
     def _fit(self, text: str, reserved: int) -> str:
         room = max(10, self._width - reserved - 1)

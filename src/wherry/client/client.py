@@ -106,8 +106,12 @@ class Client:
         else:
             payload = body
         connection = self._connection()
-        connection.send(method, target, payload, headers)
-        return Pending(self, connection, method)
+        pending = Pending(self, connection, method)
+        try:
+            connection.send(method, target, payload, headers)
+        except ConnectionLost as error:
+            raise pending.lost(error) from error
+        return pending
 
     def request(
         self,
@@ -163,15 +167,19 @@ class Pending:
         try:
             response = self.connection.response(self._method)
         except ConnectionLost as error:
-            self.connection.close()
-            if self._client.address.autostart:
-                from wherry.client.autostart import last_words
-
-                raise ConnectionLost(last_words(self._client.address) or str(error)) from error
-            raise
+            raise self.lost(error) from error
         if response.status >= 300 and response.status != 304:
             raise response.error()
         return response
+
+    def lost(self, error: ConnectionLost) -> ConnectionLost:
+        """The same with the reason, where the engine left one in its log."""
+        self.connection.close()
+        if self._client.address.autostart:
+            from wherry.client.autostart import last_words
+
+            return ConnectionLost(last_words(self._client.address) or str(error))
+        return error
 
 
 class Hijacking:

@@ -35,10 +35,14 @@ def _build(session: Session, arguments: Arguments) -> int:
     }
     headers = ("Content-Type: application/x-tar",)
     response = session.client.request("POST", "/build", query, body, headers)
-    from wherry.cli.progress import BuildView, PlainView
+    from wherry.cli.progress import LiveView, PlainView
 
-    live = sys.stdout.isatty() and arguments.text("progress") == "auto"
-    view = BuildView(session.write) if live and not quiet else PlainView(session.write)
+    if sys.stdout.isatty() and arguments.text("progress") == "auto":
+        from wherry.cli.terminal import window_size
+
+        view: PlainView = LiveView(session.write, window_size()[1])
+    else:
+        view = PlainView(session.write)
     identity = ""
     told: list[str] = []
     for line in response.lines():
@@ -148,4 +152,3 @@ BUILD = Command(
         "wherry build -t hello:debug --target debug -f docker/Dockerfile .",
     ),
 )  # fmt: skip
-"""`build`."""

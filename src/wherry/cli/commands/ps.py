@@ -73,9 +73,14 @@ def _ports(ports: Any) -> str:
 
 
 def _size(container: Any) -> str:
-    own = decimal_size(container.get("SizeRw") or 0, 3)
+    own = written_size(container)
     virtual = container.get("SizeRootFs") or 0
     return f"{own} (virtual {decimal_size(virtual, 3)})" if virtual > 0 else own
+
+
+def written_size(container: Any) -> str:
+    """What the container itself has written."""
+    return decimal_size(container.get("SizeRw") or 0, 3)
 
 
 def _joined(labels: dict[str, str] | None) -> str:

@@ -30,7 +30,7 @@ _STANDARD = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO",
 
 def _listing(*, full: bool) -> Listing:
     def when_known(show: Callable[[Any], str]) -> Callable[[Any], str]:
-        return lambda s: show(s) if s.get("read") and s.get("memory_stats") else "--"
+        return lambda s: show(s) if "memory_stats" in s else "--"
 
     return Listing(
         {

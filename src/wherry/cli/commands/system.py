@@ -184,16 +184,16 @@ def _summary(usage: Any) -> list[tuple[str, int, int, int, int]]:
 
 def _df_verbose(session: Session, usage: Any) -> None:
     from wherry.cli.commands.images import image_listing, rows
-    from wherry.cli.commands.ps import container_listing
+    from wherry.cli.commands.ps import container_listing, written_size
     from wherry.cli.commands.volume import FIELDS
 
     images = image_listing(full=False)
     shown = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize")
     table = Listing(images.fields, (*shown, "Containers")).table(rows(usage.get("Images") or []))
     session.write(f"Images space usage:\n\n{table}")
-    containers = container_listing(full=False)
+    fields = {**container_listing(full=False).fields, "Size": ("SIZE", written_size)}
     shown = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status")
-    table = Listing(containers.fields, (*shown, "Names")).table(usage.get("Containers") or [])
+    table = Listing(fields, (*shown, "Names")).table(usage.get("Containers") or [])
     session.write(f"\nContainers space usage:\n\n{table}")
     volumes = usage.get("Volumes") or []
     table = Listing(FIELDS, ("Name", "Links", "Size")).table(volumes)

@@ -9,4 +9,4 @@ class TemplateError(CommandError):
     """One line that says which part of the template cannot be understood or computed."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"template: {message}", 64)
+        super().__init__(f"template: {message}")
