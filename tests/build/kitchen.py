@@ -70,7 +70,7 @@ class CopyingRunner:
         linker = wasmtime.Linker(engine)
         linker.define_wasi()
         data = program.read_bytes()
-        module = wasmtime.Module(engine, data)
+        module = wasmtime.Module(engine, wasmtime.wat2wasm(data))
         code = 0
         try:
             start = linker.instantiate(store, module).exports(store)["_start"]
@@ -110,11 +110,11 @@ class Kitchen:
         return context
 
     def build(
-        self, dockerfile: str, files: Files | None = None, *, archive: bytes = b"", **options: object
+        self, text: str, files: Files | None = None, /, *, archive: bytes = b"", **options: object
     ) -> Image:
-        """Build `dockerfile` in a context of `files`; `options` are those of BuildOptions."""
+        """Build the Dockerfile `text` in a context of `files`; `options` are those of BuildOptions."""
         self.events.clear()
-        data = archive or make_tar({"Dockerfile": dockerfile, **(files or {})})
+        data = archive or make_tar({"Dockerfile": text, **(files or {})})
         with self.context(data) as context:
             return build(
                 context,

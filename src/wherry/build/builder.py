@@ -65,7 +65,7 @@ def build(
         raise BuildError(str(error)) from error
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        raise BuildError(f"the build failed: {error.strerror}{where}") from error
+        raise BuildError(f"the build failed: {error.strerror or error}{where}") from error
 
 
 class _Build:

@@ -93,7 +93,7 @@ class Session:
         return CachedLayer(layer, self.clock.text, [addition.entry for addition in additions])
 
     def run(
-        self, argv: list[str], env: list[str], cwd: str, user: str, below: Rootfs
+        self, argv: list[str], variables: dict[str, str], cwd: str, user: str, below: Rootfs
     ) -> CachedLayer:
         """Run a Wasm program upon the layers `below`; what it changes is a layer of its own."""
         with workspace(self.folder / "run") as place:
@@ -102,7 +102,7 @@ class Session:
             work.mkdir()
             step = Step(
                 argv=argv,
-                env=env,
+                env=[f"{name}={value}" for name, value in variables.items()],
                 cwd=cwd,
                 user=user,
                 lowerdirs=below.lowerdirs(),

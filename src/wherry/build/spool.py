@@ -3,9 +3,12 @@
 import io
 import os
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from wherry.build.errors import BuildError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_SPOOL = 64 << 30
 """Bytes of a build context, decompressed."""
@@ -70,18 +73,29 @@ class Spool:
 
 
 class _Part(io.RawIOBase):
+    """Part of a file, with a position of its own."""
+
     def __init__(self, fd: int, offset: int, end: int) -> None:
         self._fd = fd
-        self._offset = offset
+        self._start = offset
+        self._at = offset
         self._end = end
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
-        view = memoryview(buffer)[: self._end - self._offset]
-        count = os.preadv(self._fd, [view], self._offset) if view else 0
-        self._offset += count
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: self._start, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        self._at = max(self._start, origin + offset)
+        return self._at - self._start
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)[: max(0, self._end - self._at)]
+        count = os.preadv(self._fd, [view], self._at) if view else 0
+        self._at += count
         return count
 
 

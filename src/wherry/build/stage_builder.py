@@ -142,14 +142,15 @@ class StageBuilder:
 
     def _run(self, run: syntax.Run) -> bool:
         state, session = self.state, self._session
-        words = running.command(run, state.config, state.rootfs)
-        declared = [f"{name}={value}" for name, value in state.arguments.items()]
-        env = [*declared, *(state.config.env or ())]
-        cwd = state.config.working_dir or "/"
-        key = ("run", [layer.diff_id for layer in state.layers], words, env, cwd, state.config.user)
-        proxies = [f"{name}={value}" for name, value in session.arguments.proxies.items()]
+        argv = running.command(run, state.config, state.rootfs)
+        variables = self._variables
+        cwd, user = state.config.working_dir or "/", state.config.user
+        below = [layer.diff_id for layer in state.layers]
         layer, cached = session.layer(
-            key, lambda: session.run(words, [*proxies, *env], cwd, state.config.user, state.rootfs)
+            ("run", below, argv, variables, cwd, user),
+            lambda: session.run(
+                argv, session.arguments.proxies | variables, cwd, user, state.rootfs
+            ),
         )
         self._stack(run, layer)
         return cached
