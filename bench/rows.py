@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 from bench import inside_shim, memory
 from bench.figures import Row, Sample
+from bench.linux import linux_echo
 from bench.stage import Missing, Stage
 from bench.timing import Attempt, first_byte, in_turns, whole
-from tests import peers
 
 
 def docker_echo(stage: Stage) -> list[str]:
@@ -58,37 +54,12 @@ def create(stage: Stage) -> list[Row]:
     rows = [Row(name, ours, "wasmtime run, precompiled, no sandbox", theirs, limit=5)]
     for runtime in ("runc", "crun"):
         try:
-            with linux_bundle(runtime) as argv:
+            with linux_echo(runtime) as argv:
                 (linux,) = in_turns(stage.runs, first_byte(argv))
             rows.append(Row(name, ours, f"{runtime} run, Linux echo", linux))
         except Missing as error:
             rows.append(Row(name, ours, f"{runtime} run, Linux echo", missing=str(error)))
     return rows
-
-
-@contextlib.contextmanager
-def linux_bundle(runtime: str) -> Iterator[list[str]]:
-    """The command line that runs a Linux echo from a bundle with `runtime`."""
-    try:
-        program = peers.program(runtime)
-        rootfs = peers.busybox_rootfs()
-    except peers.PeerMissing as error:
-        raise Missing(str(error)) from None
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / "bundle"
-        (bundle / "rootfs").mkdir(parents=True)
-        subprocess.run(["tar", "-xC", bundle / "rootfs"], input=rootfs, check=True)
-        subprocess.run([program, "spec"], cwd=bundle, check=True)
-        config = json.loads((bundle / "config.json").read_text())
-        config["process"] |= {"args": ["/bin/echo", "hello"], "terminal": False}
-        config["linux"].pop("resources", None)
-        (bundle / "config.json").write_text(json.dumps(config))
-        # crun refuses hybrid cgroups; nothing is limited here anyway.
-        manager = ["--cgroup-manager=disabled"] if runtime == "crun" else []
-        argv = [program, "--root", f"{folder}/state", *manager, "run", "--bundle", str(bundle)]
-        if subprocess.run([*argv, "try"], capture_output=True).returncode != 0:
-            raise Missing(f"{runtime} cannot run a container on this machine")
-        yield [*argv, "measured"]
 
 
 def build(stage: Stage) -> list[Row]:
