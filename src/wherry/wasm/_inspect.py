@@ -1,0 +1,28 @@
+"""The way into this room: bytes or a file in, facts out."""
+
+import io
+from typing import BinaryIO
+
+from wherry.wasm import _preamble
+from wherry.wasm._component import read_component
+from wherry.wasm._facts import WasmFile
+from wherry.wasm._module import read_module
+from wherry.wasm._sections import WasmSource
+
+TEXT_HEAD = 4096
+"""Bytes of comment before the first parenthesis of a text."""
+
+
+def inspect(file: bytes | BinaryIO) -> WasmFile:
+    """Read what a module or component says of itself; of a text, only that it is one.
+
+    A file must be seekable; it is read from its beginning, and left at any position. Reads at most
+    16 MiB whatever the file's size. Raises InvalidWasm, and OSError from reading.
+    """
+    opened = io.BytesIO(file) if isinstance(file, bytes) else file
+    source = WasmSource(opened)
+    if _preamble.sniff(source.head(source.whole, TEXT_HEAD)) == "text":
+        return WasmFile("text")
+    if _preamble.binary_kind(source.head(source.whole, _preamble.SIZE)) == "component":
+        return read_component(source, source.whole)
+    return read_module(source, source.whole)

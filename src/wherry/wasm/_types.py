@@ -1,0 +1,156 @@
+"""Types of the core spec (5.3), read as far as signatures, memories and tables need it."""
+
+from wherry.wasm._cursor import Cursor
+from wherry.wasm._facts import FunctionType, Memory
+from wherry.wasm._sections import WasmSource
+
+NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
+
+HEAPS = {
+    0x74: "noexn",
+    0x73: "nofunc",
+    0x72: "noextern",
+    0x71: "none",
+    0x70: "func",
+    0x6F: "extern",
+    0x6E: "any",
+    0x6D: "eq",
+    0x6C: "i31",
+    0x6B: "struct",
+    0x6A: "array",
+    0x69: "exn",
+    0x68: "cont",
+    0x75: "nocont",
+}
+
+PACKED = {0x78: "i8", 0x77: "i16"}
+
+REF, REF_NULL = 0x64, 0x63
+FUNCTION, STRUCT, ARRAY = 0x60, 0x5F, 0x5E
+SUB, SUB_FINAL, GROUP = 0x50, 0x4F, 0x4E
+
+MAX_VALUES = 1000
+"""Parameters or results of one function; the limit that engines have."""
+
+HAS_MAXIMUM, SHARED, IS_64, HAS_PAGE_SIZE = 1, 2, 4, 8
+
+
+class TypeSection:
+    """The types of a module, each decoded only when something is said to have it."""
+
+    def __init__(self, source: WasmSource) -> None:
+        self._source = source
+        self._places: list[tuple[Cursor, int]] = []
+        self._signatures: dict[int, FunctionType | None] = {}
+
+    def read(self, cursor: Cursor, count: int) -> None:
+        """Read past `count` entries of a section, noting where the types begin."""
+        for _ in range(count):
+            if cursor.peek() != GROUP:
+                self._skip(cursor)
+                continue
+            cursor.byte()
+            members = cursor.count()
+            self._source.spend(members)
+            for _ in range(members):
+                self._skip(cursor)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def signature(self, index: int) -> FunctionType | None:
+        """Return a type by its index; None when it is not that of a function."""
+        if index not in self._signatures:
+            cursor, position = self._places[index]
+            cursor.rewind(position)
+            self._signatures[index] = signature = _read_type(cursor)
+            if signature is not None:
+                self._source.spend(len(signature.parameters) + len(signature.results))
+        return self._signatures[index]
+
+    def _skip(self, cursor: Cursor) -> None:
+        self._places.append((cursor, cursor.position))
+        _read_type(cursor)
+
+
+def read_value_type(cursor: Cursor) -> str:
+    """Read a value type as the text format writes it."""
+    byte = cursor.byte()
+    if byte in NUMBERS:
+        return NUMBERS[byte]
+    if byte in HEAPS:
+        return f"{HEAPS[byte]}ref"
+    if byte in (REF, REF_NULL):
+        null = "null " if byte == REF_NULL else ""
+        return f"(ref {null}{_heap_type(cursor)})"
+    raise cursor.wrong(f"there is no type 0x{byte:02x}")
+
+
+def read_memory(cursor: Cursor) -> Memory:
+    """Read a memory type: limits, and the page size of the custom-page-sizes proposal."""
+    flags, minimum, maximum = _read_limits(cursor)
+    page_size = 65536
+    if flags & HAS_PAGE_SIZE:
+        power = cursor.unsigned()
+        if power > 16:
+            raise cursor.wrong(f"a page of 2**{power} bytes is larger than 64 KiB")
+        page_size = 1 << power
+    return Memory(minimum, maximum, bool(flags & SHARED), bool(flags & IS_64), page_size)
+
+
+def skip_table(cursor: Cursor) -> None:
+    """Read past a table type."""
+    read_value_type(cursor)
+    _read_limits(cursor)
+
+
+def _read_limits(cursor: Cursor) -> tuple[int, int, int | None]:
+    flags = cursor.byte()
+    if flags > 0xF:
+        raise cursor.wrong(f"there are no limits 0x{flags:02x}")
+    bits = 64 if flags & IS_64 else 32
+    minimum = cursor.unsigned(bits)
+    return flags, minimum, cursor.unsigned(bits) if flags & HAS_MAXIMUM else None
+
+
+def _read_type(cursor: Cursor) -> FunctionType | None:
+    form = cursor.byte()
+    if form in (SUB, SUB_FINAL):
+        for _ in range(cursor.count()):
+            cursor.unsigned()
+        form = cursor.byte()
+    if form == FUNCTION:
+        return FunctionType(_value_types(cursor), _value_types(cursor))
+    if form == STRUCT:
+        for _ in range(cursor.count()):
+            _skip_field(cursor)
+    elif form == ARRAY:
+        _skip_field(cursor)
+    else:
+        raise cursor.wrong(f"there is no kind of type 0x{form:02x}")
+    return None
+
+
+def _value_types(cursor: Cursor) -> tuple[str, ...]:
+    count = cursor.count()
+    if count > MAX_VALUES:
+        raise cursor.wrong(f"a function has {count} parameters or results, more than {MAX_VALUES}")
+    return tuple(read_value_type(cursor) for _ in range(count))
+
+
+def _skip_field(cursor: Cursor) -> None:
+    if cursor.peek() in PACKED:
+        cursor.byte()
+    else:
+        read_value_type(cursor)
+    cursor.byte()
+
+
+def _heap_type(cursor: Cursor) -> str:
+    index = cursor.signed()
+    if index >= 0:
+        return str(index)
+    name = HEAPS.get(index & 0x7F)
+    if name is None or index < -64:
+        raise cursor.wrong(f"there is no heap type {index}")
+    return name
