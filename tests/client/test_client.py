@@ -152,9 +152,9 @@ def test_a_hijacked_connection_carries_both_ways(tmp_path: Path) -> None:
 
 
 def test_nobody_there_is_told_with_the_address(tmp_path: Path) -> None:
-    with pytest.raises(DaemonUnreachable, match="none.sock"):
+    with pytest.raises(DaemonUnreachable, match=r"none\.sock"):
         Client(parse_address(f"unix://{tmp_path}/none.sock")).get("/version")
-    with pytest.raises(DaemonUnreachable, match="tcp://127.0.0.1:1"):
+    with pytest.raises(DaemonUnreachable, match=r"tcp://127\.0\.0\.1:1"):
         Client(parse_address("tcp://127.0.0.1:1")).get("/version")
 
 

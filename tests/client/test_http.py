@@ -1,4 +1,4 @@
-"""The HTTP response parser: whatever the portions, the same answer; whatever the bytes, no crash."""
+"""The HTTP response parser: the same answer however it arrives, no crash whatever arrives."""
 
 from __future__ import annotations
 

@@ -8,13 +8,14 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wherry.client.unpack import UnpackError, unpack
 
 
-def member(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+def member(name: str, content: bytes = b"", **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
     info = tarfile.TarInfo(name)
     info.size = len(content)
     info.mode = 0o644
@@ -32,7 +33,7 @@ def archive(*members: tuple[tarfile.TarInfo, bytes]) -> Iterator[bytes]:
     return (data[start : start + 300] for start in range(0, len(data), 300))
 
 
-def folder(name: str, **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+def folder(name: str, **fields: Any) -> tuple[tarfile.TarInfo, bytes]:
     return member(name, type=tarfile.DIRTYPE, **{"mode": 0o755, **fields})
 
 

@@ -76,7 +76,7 @@ class DetachKeys:
 
     def __init__(self, sequence: bytes) -> None:
         self._sequence = sequence
-        self._matched = 0
+        self._held = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
         """What is for the container, and whether the sequence has been completed.
@@ -85,15 +85,12 @@ class DetachKeys:
         """
         out = bytearray()
         for byte in data:
-            if byte == self._sequence[self._matched]:
-                self._matched += 1
-                if self._matched == len(self._sequence):
-                    return bytes(out), True
-                continue
-            out += self._sequence[: self._matched]
-            self._matched = 1 if byte == self._sequence[0] else 0
-            if not self._matched:
-                out.append(byte)
+            self._held += bytes((byte,))
+            while not self._sequence.startswith(self._held):
+                out.append(self._held[0])
+                self._held = self._held[1:]
+            if self._held == self._sequence:
+                return bytes(out), True
         return bytes(out), False
 
 

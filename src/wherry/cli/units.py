@@ -76,7 +76,7 @@ def parse_duration(text: str) -> int:
         value = float(rest[: len(rest) - len(tail)])
         unit = tail[: len(tail) - len(tail.lstrip("nuµmsh"))]
         for length in (2, 1):
-            if unit[:length] in _DURATION_UNITS:
+            if len(unit) >= length and unit[:length] in _DURATION_UNITS:
                 total += value * _DURATION_UNITS[unit[:length]]
                 rest = tail[length:]
                 break
