@@ -12,7 +12,8 @@ from wherry.build import BuildOptions, Context, Event, Step, StepOutput, build
 from wherry.images import Image, ImageStore
 from wherry.images.tar import Entry, TarReader
 
-Files = Mapping[str, "str | bytes | tarfile.TarInfo"]
+Files = Mapping[str, str | bytes | tarfile.TarInfo]
+"""Contexts by name of file."""
 
 
 def make_tar(files: Files, mtime: int = 1_000_000_000) -> bytes:
@@ -112,7 +113,7 @@ class Kitchen:
     def build(
         self, text: str, files: Files | None = None, /, *, archive: bytes = b"", **options: object
     ) -> Image:
-        """Build the Dockerfile `text` in a context of `files`; `options` are those of BuildOptions."""
+        """Build the Dockerfile `text` in a context of `files`, with options of BuildOptions."""
         self.events.clear()
         data = archive or make_tar({"Dockerfile": text, **(files or {})})
         with self.context(data) as context:

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 from tests.build.kitchen import Kitchen, make_tar
+
 from wherry.build import BuildCache, BuildError, Event, StepFinished
 from wherry.oci import parse_reference
 

@@ -6,11 +6,11 @@ import lzma
 import tarfile
 
 import pytest
+from tests.build.kitchen import Files, Kitchen, link, make_tar
 
-from tests.build.kitchen import Kitchen, link, make_tar
 from wherry.build import BuildError
 
-TREE = {
+TREE: Files = {
     "a.wasm": "A",
     "b.wasm": "B",
     "c.txt": "C",
@@ -87,7 +87,7 @@ def test_chown_and_chmod_by_number(kitchen: Kitchen) -> None:
 
 
 def test_chown_by_name_from_the_stage(kitchen: Kitchen) -> None:
-    files = {
+    files: Files = {
         "passwd": "root:x:0:0::/:\nalice:x:1001:1002::/home/alice:/bin/sh\n",
         "group": "root:x:0:\nstaff:x:50:alice\n",
         "f": "F",
@@ -110,7 +110,7 @@ def test_what_lies_above_keeps_its_owner(kitchen: Kitchen) -> None:
 
 
 def test_links_in_a_directory_stay_links(kitchen: Kitchen) -> None:
-    files = {**TREE, "d/link": link("../c.txt"), "d/dangling": link("/nowhere")}
+    files: Files = {**TREE, "d/link": link("../c.txt"), "d/dangling": link("/nowhere")}
     image = kitchen.build("FROM scratch\nCOPY d /x", files)
     entries = kitchen.layer(image)
     assert entries["x/link"][0].target == "../c.txt"
@@ -118,13 +118,13 @@ def test_links_in_a_directory_stay_links(kitchen: Kitchen) -> None:
 
 
 def test_a_link_named_as_source_is_followed_inside_the_context(kitchen: Kitchen) -> None:
-    files = {**TREE, "to-c": link("/d/../c.txt"), "to-d": link("../../d")}
+    files: Files = {**TREE, "to-c": link("/d/../c.txt"), "to-d": link("../../d")}
     image = kitchen.build("FROM scratch\nCOPY to-c /\nCOPY to-d /x\nCOPY to-d/e.txt /y", files)
     assert kitchen.files(image) == {"to-c": "C", "x/e.txt": "E", "x/f/g.txt": "G", "y": "E"}
 
 
 def test_hard_links_become_files(kitchen: Kitchen) -> None:
-    files = {"one": "1", "two": link("one", tarfile.LNKTYPE)}
+    files: Files = {"one": "1", "two": link("one", tarfile.LNKTYPE)}
     assert kitchen.files(kitchen.build("FROM scratch\nCOPY one two /", files)) == {
         "one": "1",
         "two": "1",
@@ -132,19 +132,19 @@ def test_hard_links_become_files(kitchen: Kitchen) -> None:
 
 
 def test_links_in_the_destination_are_followed_inside_the_stage(kitchen: Kitchen) -> None:
-    files = {**TREE, "root/data": link("/../../../real"), "root/real/": ""}
+    files: Files = {**TREE, "root/data": link("/../../../real"), "root/real/": ""}
     image = kitchen.build("FROM scratch\nCOPY root /\nCOPY c.txt /data/x\nCOPY d /data", files)
     assert {"real/x", "real/e.txt"} <= set(kitchen.files(image))
 
 
 def test_a_directory_goes_through_a_link_to_a_directory(kitchen: Kitchen) -> None:
-    files = {"base/lib": link("usr/lib"), "base/usr/lib/": "", "add/lib/x": "X"}
+    files: Files = {"base/lib": link("usr/lib"), "base/usr/lib/": "", "add/lib/x": "X"}
     image = kitchen.build("FROM scratch\nCOPY base /\nCOPY add /", files)
     assert kitchen.files(image) == {"usr/lib/x": "X"}
 
 
 def test_linked_copies_do_not_look_at_the_stage(kitchen: Kitchen) -> None:
-    files = {"base/data": link("/real"), "base/real/": "", "c.txt": "C"}
+    files: Files = {"base/data": link("/real"), "base/real/": "", "c.txt": "C"}
     image = kitchen.build("FROM scratch\nCOPY base /\nCOPY --link c.txt /data/", files)
     assert set(kitchen.files(image)) == {"data/c.txt"}
 
@@ -218,14 +218,14 @@ def test_add_copies_what_only_looks_compressed(kitchen: Kitchen) -> None:
 
 
 def test_dockerignore_of_an_unfiltered_context(kitchen: Kitchen) -> None:
-    files = {**TREE, ".dockerignore": "Dockerfile\n.dockerignore\n*.wasm\nd\n!d/f\n"}
+    files: Files = {**TREE, ".dockerignore": "Dockerfile\n.dockerignore\n*.wasm\nd\n!d/f\n"}
     image = kitchen.build("FROM scratch\nCOPY . /", files)
     assert kitchen.files(image) == {"c.txt": "C", ".hidden": "H", "d/f/g.txt": "G"}
 
 
 def test_dockerignore_beside_a_dockerfile_wins(kitchen: Kitchen) -> None:
-    files = {**TREE, ".dockerignore": "*", "my.file": "FROM scratch\nCOPY . /"}
-    files["my.file.dockerignore"] = "*\n!c.txt"
+    files: Files = {**TREE, ".dockerignore": "*", "my.file": "FROM scratch\nCOPY . /"}
+    files = {**files, "my.file.dockerignore": "*\n!c.txt"}
     image = kitchen.build("", files, dockerfile="my.file")
     assert kitchen.files(image) == {"c.txt": "C"}
 
@@ -273,8 +273,8 @@ def test_large_contexts_go_to_disk_once(kitchen: Kitchen) -> None:
 def test_mistakes_name_the_line_and_leave_no_image(
     kitchen: Kitchen, copy: str, message: str
 ) -> None:
-    files = {**TREE, "circle": link("circle"), "dangling": link("nowhere"), "base/c.txt": "c"}
-    files["base/d/x"] = "x"
+    files: Files = {**TREE, "circle": link("circle"), "dangling": link("nowhere")}
+    files = {**files, "base/c.txt": "c", "base/d/x": "x"}
     with pytest.raises(BuildError, match=message) as caught:
         kitchen.build(f"FROM scratch\nCOPY base /\nCOPY {copy}", files)
     assert (caught.value.file, caught.value.line) == ("Dockerfile", 3)
@@ -316,7 +316,10 @@ def test_devices_in_the_context_are_passed_over(kitchen: Kitchen) -> None:
 def test_undecodable_names_survive(kitchen: Kitchen) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for name, text in (("Dockerfile", b"FROM scratch\nCOPY d /d\nCOPY d /e"), ("d/\udcff", b"x")):
+        for name, text in (
+            ("Dockerfile", b"FROM scratch\nCOPY d /d\nCOPY d /e"),
+            ("d/\udcff", b"x"),
+        ):
             info = tarfile.TarInfo(name)
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))

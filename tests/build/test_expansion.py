@@ -1,12 +1,20 @@
 """Variables, quotes and escapes in the words of a Dockerfile."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.build.expansion import ExpansionError, expand, expand_words
 
-VARIABLES = {"PWD": "/home", "NAME": "wherry", "EMPTY": "", "SPACED": "abc  def", "FILE": "a.tar.gz"}
+VARIABLES = {
+    "PWD": "/home",
+    "NAME": "wherry",
+    "EMPTY": "",
+    "SPACED": "abc  def",
+    "FILE": "a.tar.gz",
+}
 PLAIN = st.text(st.characters(exclude_characters="\\'\"$`", exclude_categories=["Cs"]))
 
 
@@ -79,7 +87,7 @@ def test_backtick_can_be_the_escape_character() -> None:
 
 
 def test_quotes_stay_within_documents() -> None:
-    assert expand("it's \"$NAME\" \\$x", VARIABLES, keep_quotes=True) == "it's \"wherry\" $x"
+    assert expand('it\'s "$NAME" \\$x', VARIABLES, keep_quotes=True) == 'it\'s "wherry" $x'
 
 
 @pytest.mark.parametrize(
@@ -110,10 +118,8 @@ def test_single_quotes_protect_everything_but_themselves(text: str) -> None:
 
 @given(st.text(alphabet="a$ {}:-+?#%/'\"\\`1*é", max_size=40))
 def test_every_word_expands_or_is_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(ExpansionError):
         assert isinstance(expand(text, VARIABLES), str)
-    except ExpansionError:
-        pass
 
 
 @given(st.text(max_size=30), PLAIN)

@@ -1,8 +1,8 @@
 """Instructions that change the config of an image."""
 
 import pytest
-
 from tests.build.kitchen import Kitchen
+
 from wherry.build import BuildError, TriggersFound, Warned
 from wherry.images import Image
 from wherry.oci import HOST, WASM, RuntimeConfig, parse_platform
@@ -125,9 +125,7 @@ def test_unused_build_arguments_are_told(kitchen: Kitchen) -> None:
 
 
 def test_label_options_come_last_and_are_not_expanded(kitchen: Kitchen) -> None:
-    image = kitchen.build(
-        "FROM scratch\nLABEL a=1 b=2", labels={"b": "it's $HOME", "c": "3"}
-    )
+    image = kitchen.build("FROM scratch\nLABEL a=1 b=2", labels={"b": "it's $HOME", "c": "3"})
     assert config(image).labels == {"a": "1", "b": "it's $HOME", "c": "3"}
     assert config(kitchen.build("FROM scratch\nLABEL a=1")).labels == {"a": "1"}
 

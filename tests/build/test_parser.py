@@ -213,7 +213,21 @@ def test_every_text_parses_or_is_refused_in_one_line(text: str) -> None:
 
 
 KEYWORDS = ["FROM", "COPY", "ADD", "RUN", "ENV", "ARG", "LABEL", "CMD", "ONBUILD", "HEALTHCHECK"]
-WORDS = ["scratch", "AS", "x", '["a"]', "a=b", "<<EOF", "EOF", "--from=x", "\\", "\n", "'", '"', "$"]
+WORDS = [
+    "scratch",
+    "AS",
+    "x",
+    '["a"]',
+    "a=b",
+    "<<EOF",
+    "EOF",
+    "--from=x",
+    "\\",
+    "\n",
+    "'",
+    '"',
+    "$",
+]
 
 
 @given(st.lists(st.sampled_from([*KEYWORDS, *WORDS]), max_size=30))

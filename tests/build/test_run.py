@@ -1,8 +1,8 @@
 """RUN of Wasm programs, and the clear refusal of everything else."""
 
 import pytest
+from tests.build.kitchen import CopyingRunner, Files, Kitchen, link
 
-from tests.build.kitchen import CopyingRunner, Kitchen, link
 from wherry.build import BuildError, Step, StepFinished
 
 TOOL = """
@@ -23,7 +23,7 @@ TOOL = """
     (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 24)))
     (call $exit (i32.const CODE))))
 """
-FILES = {"tool.wat": TOOL.replace("CODE", "0"), "fails.wat": TOOL.replace("CODE", "3")}
+FILES: Files = {"tool.wat": TOOL.replace("CODE", "0"), "fails.wat": TOOL.replace("CODE", "3")}
 START = "FROM scratch\nCOPY tool.wat fails.wat /bin/\n"
 
 
@@ -92,10 +92,8 @@ def test_a_shell_of_ones_own_may_be_wasm(kitchen: Kitchen) -> None:
 @pytest.mark.parametrize("program", ["tool.wat", "/linked/by-link", "bin/tool.wat"])
 def test_programs_are_found_as_the_kernel_would(kitchen: Kitchen, program: str) -> None:
     kitchen.runner = Recorder()
-    files = {**FILES, "links/by-link": link("../bin/tool.wat")}
-    kitchen.build(
-        f'{START}COPY links /linked\nENV PATH=/nowhere:/bin\nRUN ["{program}"]', files
-    )
+    files: Files = {**FILES, "links/by-link": link("../bin/tool.wat")}
+    kitchen.build(f'{START}COPY links /linked\nENV PATH=/nowhere:/bin\nRUN ["{program}"]', files)
     assert kitchen.runner.steps[0].argv == [program]
 
 
@@ -114,7 +112,7 @@ def test_programs_are_found_as_the_kernel_would(kitchen: Kitchen, program: str) 
     ],
 )
 def test_what_cannot_run_says_why_and_what_to_do(kitchen: Kitchen, run: str, message: str) -> None:
-    files = {**FILES, "readme": "#!/bin/sh\n"}
+    files: Files = {**FILES, "readme": "#!/bin/sh\n"}
     with pytest.raises(BuildError, match=message) as caught:
         kitchen.build(f"{START}COPY readme /\nENV PATH=/nowhere\n{run}", files)
     assert (caught.value.file, caught.value.line) == ("Dockerfile", 5)

@@ -1,8 +1,8 @@
 """Which stages are built, in which order."""
 
 import pytest
-
 from tests.build.kitchen import Kitchen
+
 from wherry.build import BuildError, StepStarted
 from wherry.build.parser import parse
 from wherry.build.stages import plan_stages
