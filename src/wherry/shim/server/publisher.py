@@ -1,6 +1,7 @@
 """Events on their way to containerd or wherryd: in order, kept while nobody listens."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class Publisher:
         self._report = report
         self._queue: deque[ForwardRequest] = deque(maxlen=_CAPACITY)
         self._news = asyncio.Event()
+        self._all_sent = asyncio.Event()
         self._client: Client | None = None
         self._sender: asyncio.Task[None] | None = None
 
@@ -46,6 +48,7 @@ class Publisher:
         )
         self._queue.append(ForwardRequest(envelope=envelope))
         self._news.set()
+        self._all_sent.clear()
         if self._sender is None:
             self._sender = asyncio.get_running_loop().create_task(self._send_all())
 
@@ -53,11 +56,9 @@ class Publisher:
         """Give what still waits a last chance of `seconds`."""
         if self._sender is None:
             return
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self._queue and asyncio.get_running_loop().time() < deadline:
-            if not await self._send(self._queue[0]):
-                break
-            self._queue.popleft()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._all_sent.wait()
         self._sender.cancel()
         if self._client is not None:
             self._client.close()
@@ -75,6 +76,7 @@ class Publisher:
                 else:
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
+            self._all_sent.set()
             await self._news.wait()
 
     async def _send(self, request: ForwardRequest) -> bool:

@@ -1,0 +1,347 @@
+"""The command `containerd-shim-wherry-v1`: what containerd calls, with a real server behind it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from tests.shim.containerds import SHIM, install_shim
+
+from wherry.shim.client import ShimError, TaskClient, TaskError, delete_shim, start_shim
+from wherry.shim.group import Group
+from wherry.shim.main import parse_flags
+from wherry.shim.messages import BootstrapParams, DeleteResponse, RuntimeInfo
+from wherry.shim.places import CommandError, process_start
+
+
+class Command:
+    """The shim's command, installed in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.servers: set[str] = set()
+        install_shim(folder / "bin", self.run, folder / "data")
+        self.program = str(folder / "bin" / "containerd-shim-wherry-v1")
+
+    def bundle(self, name: str, config: str = "{}") -> Path:
+        path = self.folder / name
+        path.mkdir()
+        (path / "config.json").write_text(config)
+        return path
+
+    async def start(self, bundle: Path, namespace: str = "ns", address: str = "/c.sock") -> str:
+        server = await start_shim(
+            runtime=self.program,
+            namespace=namespace,
+            id=bundle.name,
+            bundle=bundle,
+            events_address="/nowhere",
+            address=address,
+        )
+        self.servers.add(server)
+        return server
+
+    def call(self, *arguments: str, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
+        done = subprocess.run(
+            [self.program, *arguments], cwd=cwd or self.folder, input=stdin, capture_output=True
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout
+
+    def files(self) -> list[str]:
+        """What servers have in their folder, but for the lock."""
+        return sorted(path.name for path in (self.run / "shim").iterdir() if path.name != "lock")
+
+
+async def gone(server: str) -> None:
+    """Until nobody serves an address any more."""
+    try:
+        client = await TaskClient.connect(server)
+        await client.shutdown(now=True)
+        await client.closed.wait()
+    except TaskError:
+        return
+
+
+async def pid_of(server: str) -> int:
+    client = await TaskClient.connect(server)
+    pid = await client.shim_pid("")
+    client.close()
+    return pid
+
+
+@pytest.fixture
+async def command(tmp_path: Path) -> AsyncIterator[Command]:
+    command = Command(tmp_path)
+    yield command
+    for server in command.servers:
+        await gone(server)
+
+
+async def test_start_names_a_server_and_leaves_its_address_in_the_bundle(command: Command) -> None:
+    bundle = command.bundle("a")
+    server = await command.start(bundle)
+    assert (bundle / "address").read_text() == server
+    assert await pid_of(server) > 0
+
+
+async def test_one_server_serves_a_namespace_of_one_containerd(command: Command) -> None:
+    same = [await command.start(command.bundle(name)) for name in "abc"]
+    other_namespace = await command.start(command.bundle("d"), namespace="other")
+    other_containerd = await command.start(command.bundle("e"), address="/d.sock")
+    assert len(set(same)) == 1
+    assert len({same[0], other_namespace, other_containerd}) == 3
+
+
+async def test_the_fast_path_finds_the_server_without_python(command: Command) -> None:
+    server = await command.start(command.bundle("a"))
+    (command.folder / "bin" / "wherry-shim").write_text("#!/bin/sh\necho slow path; exit 1\n")
+    bundle = command.bundle("b")
+    assert await command.start(bundle) == server
+    assert (bundle / "address").read_text() == server
+    with pytest.raises(ShimError, match="slow path"):
+        await command.start(command.bundle("c"), namespace="other")
+
+
+async def test_under_cri_each_pod_has_its_server_by_both_paths(command: Command) -> None:
+    def config(pod: str) -> str:
+        text = '{"annotations":{"a":"\\"io.kubernetes.cri.sandbox-id\\":\\"no\\"","io.kubernetes'
+        return text + f'.cri.sandbox-id":"{pod}","z":""}}}}'
+
+    servers = [
+        await command.start(command.bundle(f"{pod}{n}", config(pod)), namespace="k8s.io")
+        for pod in ("p", "q")
+        for n in range(2)
+    ]
+    assert servers[0] == servers[1]
+    assert servers[2] == servers[3]
+    assert servers[0] != servers[2]
+    assert sorted(name.split(",")[1] for name in command.files() if "," in name) == ["p", "q"]
+
+
+async def test_of_many_starts_at_once_one_makes_the_server(command: Command) -> None:
+    bundles = [command.bundle(str(n)) for n in range(12)]
+    servers = await asyncio.gather(*(command.start(bundle) for bundle in bundles))
+    assert len(set(servers)) == 1
+    assert len(command.files()) == 3  # socket, log and pointer
+
+
+async def test_a_server_that_was_killed_is_replaced(command: Command) -> None:
+    server = await command.start(command.bundle("a"))
+    dead = await pid_of(server)
+    pidfd = os.pidfd_open(dead)
+    os.kill(dead, signal.SIGKILL)
+    await readable(pidfd)
+    assert await command.start(command.bundle("b")) == server
+    assert await pid_of(server) != dead
+
+
+async def readable(fd: int) -> None:
+    event = asyncio.Event()
+    asyncio.get_running_loop().add_reader(fd, event.set)
+    await event.wait()
+    asyncio.get_running_loop().remove_reader(fd)
+    os.close(fd)
+
+
+async def test_a_server_that_is_asked_to_end_leaves_nothing(command: Command) -> None:
+    server = await command.start(command.bundle("a"))
+    pid = await pid_of(server)
+    pidfd = os.pidfd_open(pid)
+    await gone(server)
+    await readable(pidfd)
+    assert command.files() == []
+
+
+async def test_a_pods_server_ends_by_itself(command: Command) -> None:
+    config = '{"annotations":{"io.kubernetes.cri.sandbox-id":"p"}}'
+    server = await command.start(command.bundle("a", config), namespace="k8s.io")
+    await readable(os.pidfd_open(await pid_of(server)))
+    assert command.files() == []
+
+
+async def test_a_server_holds_none_of_its_callers_descriptors(command: Command) -> None:
+    pid = await pid_of(await command.start(command.bundle("a")))
+    links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    assert links["0"] == "/dev/null"
+    assert links["1"] == links["2"]
+    assert links["1"].endswith(".log")
+    assert not [link for link in links.values() if link.startswith("pipe:")]
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.getsid(pid) == pid
+
+
+async def test_a_terminating_signal_ends_a_server_without_tasks(command: Command) -> None:
+    pid = await pid_of(await command.start(command.bundle("a")))
+    pidfd = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGTERM)
+    await readable(pidfd)
+    assert command.files() == []
+
+
+def test_delete_has_nothing_to_say_after_an_ordinary_deletion(command: Command) -> None:
+    bundle = command.bundle("a")
+    arguments = ("-namespace", "ns", "-address", "/c.sock", "-publish-binary", "", "-id", "a")
+    (command.folder / "bin" / "wherry-shim").unlink()
+    assert command.call(*arguments, "-bundle", str(bundle), "delete") == b""
+    assert command.call(*arguments, "delete", cwd=bundle) == b""
+
+
+async def test_delete_ends_what_a_dead_shim_left(command: Command) -> None:
+    bundle = command.bundle("a")
+    left = subprocess.Popen(["sleep", "1000"])
+    (bundle / "wherry-task").write_text(f"{left.pid} {process_start(left.pid)} /gone\n")
+    output = await asyncio.to_thread(
+        command.call,
+        "-namespace", "ns", "-address", "/c.sock", "-id", "a", "-bundle", str(bundle), "delete",
+    )  # fmt: skip
+    answer = DeleteResponse.decode(output)
+    assert (answer.pid, answer.exit_status) == (left.pid, 137)
+    assert answer.exited_at > 0
+    assert left.wait() == -signal.SIGKILL
+    assert not (bundle / "wherry-task").exists()
+
+
+async def test_delete_leaves_another_process_of_the_same_number_alone(command: Command) -> None:
+    bundle = command.bundle("a")
+    (bundle / "wherry-task").write_text(f"{os.getpid()} 1 /gone\n")
+    await delete_shim(
+        runtime=command.program, namespace="ns", id="a", bundle=bundle, address="/c.sock"
+    )
+
+
+async def test_delete_removes_the_files_of_a_dead_server(command: Command) -> None:
+    bundle = command.bundle("a")
+    pid = await pid_of(await command.start(bundle))
+    pidfd = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    await readable(pidfd)
+    (bundle / "wherry-task").write_text("4194305 1 /gone\n")
+    await delete_shim(
+        runtime=command.program, namespace="ns", id="a", bundle=bundle, address="/c.sock"
+    )
+    assert command.files() == []
+
+
+def test_bootstrap_parameters_on_stdin_are_enough(command: Command) -> None:
+    params = BootstrapParams(
+        instance_id="a", namespace="ns", containerd_grpc_address="/c.sock", log_level=-4
+    )
+    output = command.call("start", cwd=command.bundle("a"), stdin=params.encode())
+    command.servers.add(output.decode())
+    assert (command.run / "shim" / "ns,,,c.sock").exists()
+
+
+def test_info_and_version(command: Command) -> None:
+    assert RuntimeInfo.decode(command.call("-info")).name == SHIM
+    assert command.call("-v").startswith(b"containerd-shim-wherry-v1 ")
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["-nonsense"], ["-id"], []], ids=" ".join)
+def test_a_wrong_command_line_is_one_line_of_error(command: Command, arguments: list[str]) -> None:
+    done = subprocess.run([command.program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("wherry-shim: ")
+    assert done.stderr.count("\n") == 1
+
+
+async def test_a_run_folder_of_somebody_else_is_refused(command: Command) -> None:
+    (command.run / "shim").mkdir(parents=True)
+    os.chown(command.run / "shim", 12345, 12345) if os.geteuid() == 0 else pytest.skip("needs root")
+    with pytest.raises(ShimError, match="belongs to uid 12345"):
+        await command.start(command.bundle("a"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "says"),
+    [
+        ("io.containerd.nothere.v1", "containerd-shim-nothere-v1 is not on the PATH"),
+        ("nonsense", "expected a name like io.containerd.wherry.v1"),
+        ("io.containerd.../x.v1", "expected a name like"),
+        ("/nowhere/shim", "no such program"),
+    ],
+)
+async def test_a_shim_that_cannot_be_found_is_named(
+    tmp_path: Path, runtime: str, says: str
+) -> None:
+    with pytest.raises(ShimError, match=says):
+        await start_shim(
+            runtime=runtime, namespace="ns", id="a", bundle=tmp_path, events_address="/x"
+        )
+
+
+@pytest.fixture
+def other_shim(tmp_path: Path) -> Callable[[str], str]:
+    """Makes a foreign shim that runs a line of shell."""
+
+    def make(line: str) -> str:
+        path = tmp_path / "containerd-shim-other-v2"
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ("echo unix:///a", "unix:///a"),
+        ("""echo '{"version":3,"address":"unix:///b","protocol":"ttrpc"}'""", "unix:///b"),
+    ],
+)
+async def test_both_forms_of_an_address_are_understood(
+    tmp_path: Path, other_shim: Callable[[str], str], line: str, address: str
+) -> None:
+    runtime = other_shim(line)
+    assert address == await start_shim(
+        runtime=runtime, namespace="ns", id="a", bundle=tmp_path, events_address="/x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("echo what went wrong >&2; exit 1", "what went wrong"),
+        ("exit 3", "ended with 3"),
+        ("echo a warning; echo unix:///a", "not an address"),
+        ("""echo '{"version":3,"address":"x","protocol":"grpc"}'""", "speaks grpc"),
+        ("""echo '{"version"'""", "not an address"),
+        ("true", "not an address"),
+    ],
+)
+async def test_a_shim_that_fails_is_quoted(
+    tmp_path: Path, other_shim: Callable[[str], str], line: str, says: str
+) -> None:
+    with pytest.raises(ShimError, match=says):
+        await start_shim(
+            runtime=other_shim(line), namespace="ns", id="a", bundle=tmp_path, events_address="/x"
+        )
+
+
+def test_flags_are_read_as_go_reads_them() -> None:
+    flags, rest = parse_flags(["-id", "a", "--namespace=b=c", "-debug", "start", "-id"])
+    assert (flags, rest) == ({"id": "a", "namespace": "b=c", "debug": ""}, ["start", "-id"])
+    with pytest.raises(CommandError):
+        parse_flags(["-x"])
+
+
+def test_a_long_address_still_has_a_socket_and_a_pointer() -> None:
+    group = Group("/run/wherry/shim", "n" * 76, "/" + "long/" * 100)
+    assert len(group.socket) < 108
+    assert len(Path(group.pointer).name) < 255
+
+
+def test_the_client_imports_neither_the_server_nor_the_runtime() -> None:
+    code = (
+        "import sys, wherry.shim.client, wherry.shim.client.log;"
+        "print(*(name for name in sys.modules if name.startswith("
+        "('wherry.runtime', 'wherry.shim.server', 'wherry.shim.main'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
