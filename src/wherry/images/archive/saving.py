@@ -1,0 +1,83 @@
+"""Writing archives that are OCI archives and `docker load` archives at once."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from wherry.images.artifact import is_module
+from wherry.images.blobs import BlobStore
+from wherry.images.catalog import Entry
+from wherry.images.image import Image, choose
+from wherry.images.lookup import Found, Lookup
+from wherry.images.reach import Reach
+from wherry.images.tar import Entry as Member
+from wherry.images.tar import Kind, TarWriter
+from wherry.images.tar.writer import Output
+from wherry.oci import Digest, Index, Layout, encode
+
+_CHUNK = 1 << 20
+
+
+class DockerImage(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One entry of `manifest.json`: paths in the archive, and names."""
+
+    config: str
+    repo_tags: list[str] | None = None
+    layers: list[str] | None = None
+
+
+def save(lookup: Lookup, reach: Reach, blobs: BlobStore, names: Sequence[str], out: Output) -> None:
+    """Write the images `names` stand for. Equal images give equal archives.
+
+    Raises as `Lookup.find`, and InvalidImage when one is not whole.
+    """
+    found = [lookup.find(name) for name in dict.fromkeys(names)]
+    for one in found:
+        reach.verify(one.target)
+    entries = {(one.target.digest, one.reference): one for one in found}
+    described = [Entry(one.target, one.reference).described() for one in entries.values()]
+    index = Index(schema_version=2, manifests=described)
+    digests = sorted({digest for one in found for digest in _blobs_of(one, reach, blobs)})
+    tar = TarWriter(out)
+    for folder in ("blobs", *sorted({_path(digest).rpartition("/")[0] for digest in digests})):
+        tar.add(Member(folder, Kind.DIRECTORY, 0o755))
+    for digest in digests:
+        with blobs.open(digest) as blob:
+            tar.add(Member(_path(digest), size=blobs.size(digest)))
+            while chunk := blob.read(_CHUNK):
+                tar.write(chunk)
+    tar.file(Member("index.json"), encode(index))
+    tar.file(Member("manifest.json"), encode(_docker_images(found)))
+    tar.file(Member("oci-layout"), encode(Layout()))
+    tar.finish()
+
+
+def _blobs_of(found: Found, reach: Reach, blobs: BlobStore) -> list[Digest]:
+    """What there is of the target; an index may name images of other platforms that are not."""
+    names = (Digest(name) for name in reach.of(found.target) if ":" in name)
+    return [name for name in names if blobs.has(name)]
+
+
+def _docker_images(found: Sequence[Found]) -> list[DockerImage]:
+    """For `docker load`: images with layers of tar, each once, with all names asked for."""
+    images: dict[Digest, Image] = {}
+    tags: dict[Digest, list[str]] = {}
+    for one in found:
+        image = choose(one.images, None)
+        if image and not any(is_module(layer) for layer in image.manifest.layers):
+            images[image.id] = image
+            tags.setdefault(image.id, [])
+            if one.reference:
+                tags[image.id].append(one.reference.familiar)
+    return [
+        DockerImage(
+            config=_path(image.id),
+            repo_tags=tags[image.id] or None,
+            layers=[_path(Digest(layer.digest)) for layer in image.manifest.layers],
+        )
+        for image in images.values()
+    ]
+
+
+def _path(digest: Digest) -> str:
+    return f"blobs/{digest.replace(':', '/')}"

@@ -1,0 +1,75 @@
+"""Wasm OCI artifacts: a manifest whose layers are modules, not tars (CNCF TAG Runtime).
+
+Such an artifact has no rootfs and no entrypoint. wherry shows it as an image with one file for
+each module and the first of them as entrypoint, so that everything above sees images only.
+"""
+
+import re
+
+import msgspec
+
+from wherry.images.errors import InvalidImage
+from wherry.oci import (
+    Descriptor,
+    ImageConfig,
+    InvalidDocument,
+    Manifest,
+    MediaType,
+    RootFS,
+    RuntimeConfig,
+    decode,
+)
+
+TITLE = "org.opencontainers.image.title"
+_LEGACY_LAYERS = frozenset({"application/vnd.wasm.content.layer.v1+wasm"})
+_COMPONENT_LAYERS = re.compile(r"application/vnd\.bytecodealliance\.wasm\.component\.layer\.v\d.*")
+_NAME = re.compile(r"[\w][\w.+-]{0,200}", re.ASCII)
+
+
+class _Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of `application/vnd.wasm.config.v0+json`; every other config gives defaults."""
+
+    architecture: str = "wasm"
+    os: str = "wasip1"
+    created: str | None = None
+    author: str | None = None
+
+
+def is_module(layer: Descriptor) -> bool:
+    """Whether a layer is a bare module or component instead of a tar."""
+    kind = layer.media_type
+    return (
+        kind == MediaType.WASM_LAYER
+        or kind in _LEGACY_LAYERS
+        or _COMPONENT_LAYERS.fullmatch(kind) is not None
+    )
+
+
+def module_name(layer: Descriptor) -> str:
+    """The file name of a module in the root filesystem, always ending in `.wasm`."""
+    title = (layer.annotations or {}).get(TITLE, "").rpartition("/")[2]
+    name = title if _NAME.fullmatch(title) else "module"
+    return name if name.endswith((".wasm", ".wat")) else f"{name}.wasm"
+
+
+def artifact_config(manifest: Manifest, raw: bytes) -> ImageConfig:
+    """The config of an image that shows the artifact. Raises InvalidImage: it is none of Wasm."""
+    modules = [layer for layer in manifest.layers if is_module(layer)]
+    if not modules:
+        raise InvalidImage(
+            f"neither an image nor a Wasm artifact: its config is {manifest.config.media_type}"
+        )
+    said = _Config()
+    if manifest.config.media_type == MediaType.WASM_CONFIG:
+        try:
+            said = decode(raw, _Config, "Wasm config")
+        except InvalidDocument as error:
+            raise InvalidImage(str(error)) from None
+    return ImageConfig(
+        architecture=said.architecture,
+        os=said.os,
+        created=said.created,
+        author=said.author or "",
+        config=RuntimeConfig(entrypoint=[f"/{module_name(modules[0])}"], working_dir="/"),
+        rootfs=RootFS(diff_ids=[layer.digest for layer in manifest.layers]),
+    )

@@ -1,0 +1,211 @@
+"""Content by digest: the `blobs/` folder of an OCI image layout (image-layout.md)."""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from wherry.images._durable import sync_directory
+from wherry.images.errors import DigestMismatch, ImageNotFound, InvalidImage, storage_errors
+from wherry.images.holds import Holds
+from wherry.oci import Descriptor, Digest, parse_digest
+
+_CHUNK = 1 << 20
+_ALGORITHMS = ("sha256", "sha512")
+
+
+class BlobStore:
+    """Blobs below `root/blobs/ALGORITHM/HEX`; a blob that is there is whole."""
+
+    def __init__(self, root: Path, holds: Holds) -> None:
+        self._root = root / "blobs"
+        self._ingest = root / "ingest"
+        self._holds = holds
+        self._numbers = itertools.count()
+        (self._root / "sha256").mkdir(parents=True, exist_ok=True)
+        self._ingest.mkdir(exist_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is, or would be."""
+        algorithm, _, encoded = digest.partition(":")
+        return self._root / algorithm / encoded
+
+    def keep(self, *digests: Iterable[str]) -> None:
+        """Spare blobs, and layers by their diff_id, until the holds that are open now end."""
+        for some in digests:
+            self._holds.touch(*some)
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is there; within a hold it stays so."""
+        self._holds.touch(digest)
+        return self.path(digest).exists()
+
+    def size(self, digest: Digest) -> int:
+        """The blob's bytes. Raises ImageNotFound."""
+        self._holds.touch(digest)
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def open(self, digest: Digest) -> FileIO:
+        """The blob as an unbuffered file. Raises ImageNotFound."""
+        self._holds.touch(digest)
+        try:
+            return open(self.path(digest), "rb", buffering=0)
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """The whole blob, its digest checked. `limit` is in bytes.
+
+        Raises ImageNotFound, InvalidImage when it is larger, DigestMismatch when it was damaged.
+        """
+        with self.open(digest) as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise InvalidImage(f"{digest} is larger than the {limit} bytes allowed for it")
+        algorithm, _, encoded = digest.partition(":")
+        if hashlib.new(algorithm, data).hexdigest() != encoded:
+            raise DigestMismatch(f"blob {digest} is damaged: load or build the image again")
+        return data
+
+    def write(self, media_type: str, data: bytes) -> Descriptor:
+        """Store `data` as a blob."""
+        with self.writer() as writer:
+            writer.write(data)
+            return writer.commit(media_type)
+
+    def writer(self) -> "BlobWriter":
+        """A new blob, in a hold of its own until it is committed or aborted."""
+        path = self._ingest / f"{os.getpid()}-{next(self._numbers)}-{os.urandom(4).hex()}"
+        return BlobWriter(self, path, self._holds)
+
+    def delete(self, digest: Digest) -> int:
+        """Remove a blob if it is there; returns the bytes given back."""
+        path = self.path(digest)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
+
+    def digests(self) -> Iterator[Digest]:
+        """Every blob in the store; files that are no blobs are passed over."""
+        for algorithm in _ALGORITHMS:
+            folder = self._root / algorithm
+            if not folder.is_dir():
+                continue
+            for name in os.listdir(folder):
+                try:
+                    yield parse_digest(f"{algorithm}:{name}")
+                except ValueError:
+                    continue
+
+    def leftovers(self) -> Iterator[Path]:
+        """Half-written blobs: of writers at work, or of ones that were killed."""
+        return self._ingest.iterdir()
+
+
+class BlobWriter:
+    """A blob being written: invisible until `commit`, gone without it.
+
+    A context manager; leaving it without a commit aborts. `created` tells after the commit
+    whether the blob was new to the store.
+    """
+
+    def __init__(self, blobs: BlobStore, path: Path, holds: Holds) -> None:
+        self.size = 0
+        self.created = False
+        self._blobs = blobs
+        self._path = path
+        self._holds = holds
+        self._hash = hashlib.sha256()
+        self._stack = ExitStack()
+        self._stack.enter_context(holds.hold())
+        holds.touch(path.name)
+        with storage_errors("write an image"):
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115
+        self._stack.callback(self._discard)
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Append `data`; returns its length. Raises StorageFull."""
+        self._hash.update(data)
+        view = memoryview(data)
+        with storage_errors("write an image"):
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done:]) or 0
+        self.size += len(view)
+        return len(view)
+
+    def commit(
+        self,
+        media_type: str,
+        expected_digest: Digest | None = None,
+        expected_size: int | None = None,
+    ) -> Descriptor:
+        """Put the blob under its digest. Raises DigestMismatch, StorageFull; then nothing stays."""
+        try:
+            digest = self._check(expected_digest, expected_size)
+            path = self._blobs.path(digest)
+            self._holds.touch(digest)
+            if not path.exists():
+                with storage_errors("write an image"):
+                    os.fsync(self._file.fileno())
+                    path.parent.mkdir(exist_ok=True)
+                    self._path.rename(path)
+                    sync_directory(path.parent)
+                self.created = True
+        finally:
+            self.abort()
+        return Descriptor(media_type=media_type, digest=digest, size=self.size)
+
+    def abort(self) -> None:
+        """Drop what was written; harmless after a commit."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abort()
+
+    def _check(self, expected: Digest | None, size: int | None) -> Digest:
+        if size is not None and size != self.size:
+            raise DigestMismatch(f"{expected or 'blob'}: {self.size} bytes, {size} were announced")
+        digest = Digest("sha256:" + self._hash.hexdigest())
+        if expected is None or expected == digest:
+            return digest
+        algorithm = expected.partition(":")[0]
+        if algorithm != "sha256":
+            with open(self._path, "rb") as file:
+                digest = Digest(f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}")
+        if digest != expected:
+            raise DigestMismatch(f"content of {expected} has the digest {digest}")
+        return digest
+
+    def _discard(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def copy(source: BinaryIO, writer: BlobWriter, size: int | None = None) -> None:
+    """Copy a stream, or `size` bytes of it, into `writer`."""
+    left = size
+    while left is None or left > 0:
+        chunk = source.read(_CHUNK if left is None else min(_CHUNK, left))
+        if not chunk:
+            break
+        writer.write(chunk)
+        if left is not None:
+            left -= len(chunk)
+
+
+def _missing(digest: Digest) -> ImageNotFound:
+    return ImageNotFound(f"blob {digest} is not in the store: load or build the image again")

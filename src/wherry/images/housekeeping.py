@@ -1,0 +1,212 @@
+"""Removing images, and everything that no image needs any more.
+
+First the catalog changes, then what nobody can reach from it is deleted: killed in between, a
+store holds too much but never too little.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from wherry.images.blobs import BlobStore
+from wherry.images.catalog import Catalog, Entry
+from wherry.images.errors import ImageError, ImageInUse, ImageNotFound
+from wherry.images.holds import Holds
+from wherry.images.image import Image
+from wherry.images.lookup import Found, Lookup
+from wherry.images.reach import Reach
+from wherry.images.rootfs import RootFilesystems
+from wherry.oci import Digest
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What went: familiar names, ids of images, and bytes on disk."""
+
+    untagged: list[str] = field(default_factory=list)
+    deleted: list[Digest] = field(default_factory=list)
+    reclaimed: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes on disk: of blobs, of unpacked layers, and what removing unused images frees."""
+
+    blobs: int
+    layers: int
+    reclaimable: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.blobs + self.layers
+
+
+class Housekeeping:
+    """Removal and collection for one store."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        lookup: Lookup,
+        blobs: BlobStore,
+        rootfs: RootFilesystems,
+        holds: Holds,
+    ) -> None:
+        self._catalog = catalog
+        self._lookup = lookup
+        self._blobs = blobs
+        self._rootfs = rootfs
+        self._holds = holds
+        self.reach = Reach(blobs, rootfs)
+
+    def remove(self, name: str, force: bool, in_use: frozenset[Digest]) -> Removal:
+        """See `ImageStore.remove`."""
+        with self._catalog.locked():
+            found = self._lookup.find(name)
+            entries = self._catalog.entries()
+            named = [e for e in entries if e.digest == found.target.digest and e.reference]
+            going = _going(found, named, name, force)
+            used = any(image.id in in_use or image.digest in in_use for image in found.images)
+            last = len(going) == len(named)
+            if last and used and not force:
+                raise ImageInUse(
+                    f"image {name} is used by a container: remove the container first, or force it"
+                )
+            kept = [entry for entry in entries if entry not in going]
+            if last:
+                kept = [entry for entry in kept if entry.digest != found.target.digest]
+            if last and used:
+                kept.append(Entry(found.target))
+            self._catalog.replace(kept)
+        gone = [*dict.fromkeys(i.id for i in found.images)] if last and not used else []
+        reclaimed = 0
+        if gone:
+            reclaimed = self.discard(self.reach.of(found.target), in_use)
+        return Removal([e.reference.familiar for e in going if e.reference], gone, reclaimed)
+
+    def prune(
+        self,
+        *,
+        all: bool,
+        in_use: frozenset[Digest],
+        until: datetime | None,
+        labels: Sequence[str],
+        without_labels: Sequence[str],
+    ) -> Removal:
+        """See `ImageStore.prune`."""
+
+        def fits(image: Image) -> bool:
+            if image.id in in_use or image.digest in in_use or (image.names and not all):
+                return False
+            if until and (image.created or _EPOCH) >= until:
+                return False
+            return _has_labels(image, labels, without_labels)
+
+        with self._catalog.locked():
+            going = [image for image in self._lookup.images() if fits(image)]
+            targets = {image.target.digest for image in going}
+            entries = self._catalog.entries()
+            self._catalog.replace(entry for entry in entries if entry.digest not in targets)
+        untagged = [name for image in going for name in image.names]
+        return Removal(untagged, [image.id for image in going], self.collect(in_use))
+
+    def collect(self, in_use: frozenset[Digest]) -> int:
+        """Delete every blob and layer that no image in the catalog needs; returns the bytes."""
+        names = [*self._blobs.digests(), *self._rootfs.names()]
+        reclaimed = self.discard(names, in_use)
+        with self._catalog.locked(), self._holds.collecting() as spared:
+            if spared is None:
+                return reclaimed
+            for path in self._blobs.leftovers():
+                if path.name not in spared:
+                    path.unlink(missing_ok=True)
+            leftovers = [name for name in self._rootfs.leftovers() if name not in spared]
+        self._rootfs.sweep(leftovers)
+        return reclaimed
+
+    def discard(self, candidates: Iterable[str], in_use: frozenset[Digest] = frozenset()) -> int:
+        """Delete those of `candidates` that no image needs and no hold spares."""
+        reclaimed = 0
+        trash = []
+        with self._catalog.locked():
+            unneeded = set(candidates) - self._live(in_use)
+            layers = set(self._rootfs.names())
+            with self._holds.collecting() as spared:
+                if spared is None:
+                    return 0
+                for name in unneeded:
+                    if name in spared:
+                        continue
+                    if ":" in name:
+                        reclaimed += self._blobs.delete(Digest(name))
+                        self.reach.forget({name})
+                    elif name in layers:
+                        size, discarded = self._rootfs.discard(name)
+                        reclaimed += size
+                        trash.append(discarded)
+        self._rootfs.sweep(trash)
+        return reclaimed
+
+    def usage(self, in_use: frozenset[Digest]) -> Usage:
+        """See `ImageStore.usage`."""
+        needed: set[str] = set(in_use)
+        for image in self._lookup.images():
+            if image.id in in_use or image.digest in in_use:
+                needed |= self.reach.of(image.target)
+        blobs = {digest: self._blobs.size(digest) for digest in self._blobs.digests()}
+        layers = {name: self._rootfs.size(name) for name in self._rootfs.names()}
+        kept = sum(size for name, size in (*blobs.items(), *layers.items()) if name in needed)
+        total = sum(blobs.values()) + sum(layers.values())
+        return Usage(sum(blobs.values()), sum(layers.values()), total - kept)
+
+    def check(self) -> list[str]:
+        """See `ImageStore.check`."""
+        faults = []
+        for entry in self._catalog.entries():
+            try:
+                self.reach.verify(entry.target)
+            except ImageError as error:
+                faults.append(f"image {entry.reference or entry.digest}: {error}")
+        for digest in self._blobs.digests():
+            try:
+                with self._blobs.open(digest) as file:
+                    found = hashlib.file_digest(file, digest.partition(":")[0]).hexdigest()
+            except ImageNotFound:
+                continue
+            if not digest.endswith(f":{found}"):
+                faults.append(f"blob {digest} is damaged: its digest is {found}")
+        faults += [f"layer {name} is damaged" for name in self._rootfs.damaged()]
+        return faults
+
+    def _live(self, in_use: frozenset[Digest]) -> set[str]:
+        live: set[str] = set(in_use)
+        for target in {entry.digest: entry.target for entry in self._catalog.entries()}.values():
+            live |= self.reach.of(target)
+        return live
+
+
+def _going(found: Found, named: Sequence[Entry], name: str, force: bool) -> list[Entry]:
+    """The entries that lose their name: the one asked for, or by id all of them."""
+    if found.reference:
+        return [entry for entry in named if entry.reference == found.reference]
+    repositories = {entry.reference.familiar_name for entry in named if entry.reference}
+    if len(repositories) > 1 and not force:
+        raise ImageInUse(
+            f"image {name} has several names ({', '.join(sorted(repositories))}): "
+            "remove them by name, or force it"
+        )
+    return [*named]
+
+
+def _has_labels(image: Image, wanted: Sequence[str], unwanted: Sequence[str]) -> bool:
+    labels = (image.config.config and image.config.config.labels) or {}
+
+    def has(text: str) -> bool:
+        key, equals, value = text.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    return all(map(has, wanted)) and not any(map(has, unwanted))

@@ -1,0 +1,201 @@
+"""One image of one platform, as the store gives it out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from wherry.images.artifact import artifact_config
+from wherry.images.blobs import BlobStore
+from wherry.images.errors import ImageNotFound, InvalidImage
+from wherry.oci import (
+    HOST,
+    WASM,
+    Descriptor,
+    Digest,
+    ImageConfig,
+    Index,
+    InvalidDigest,
+    InvalidDocument,
+    Manifest,
+    MediaType,
+    Platform,
+    decode,
+    parse_digest,
+)
+from wherry.oci.document import MAX_DOCUMENT
+
+T = TypeVar("T")
+
+MAX_LAYERS = 500
+"""Layers of an image; the kernel's limit for one overlay."""
+MAX_CHILDREN = 1000
+"""Manifests of an image index."""
+ATTESTATION = "vnd.docker.reference.type"
+"""BuildKit's annotation of a manifest that is no image but says something about one."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image with everything that was said about it.
+
+    `id` is the digest of its config, as in Docker. `descriptor` is its manifest's; `target` what
+    its names point to: the manifest, or the index it was taken from. `names` are familiar ones
+    ("hello:latest"); an image without any is dangling. `size` is in bytes, of all its blobs.
+    """
+
+    id: Digest
+    descriptor: Descriptor
+    target: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+    size: int
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's digest."""
+        return Digest(self.descriptor.digest)
+
+    @property
+    def platform(self) -> Platform:
+        """What the image runs on."""
+        return self.config.platform
+
+    @property
+    def created(self) -> datetime | None:
+        """When the image says it was made."""
+        return parse_time(self.config.created)
+
+    @property
+    def blobs(self) -> list[Digest]:
+        """Every blob the image needs, its manifest included."""
+        parts = [self.manifest.config, *self.manifest.layers]
+        return [self.digest, *(Digest(part.digest) for part in parts)]
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether this is a Wasm OCI artifact, whose config wherry made up."""
+        return self.manifest.config.media_type not in _CONFIGS
+
+
+_CONFIGS = frozenset({MediaType.CONFIG, MediaType.DOCKER_CONFIG})
+
+
+def read_image(blobs: BlobStore, descriptor: Descriptor) -> Image:
+    """The image whose manifest `descriptor` names.
+
+    Raises ImageNotFound when a document is not in the store, InvalidImage when it is wrong.
+    """
+    manifest = read_manifest(blobs, descriptor)
+    digest = parse_digest(manifest.config.digest)
+    raw = blobs.read(digest, MAX_DOCUMENT)
+    if manifest.config.media_type in _CONFIGS:
+        config = document(raw, ImageConfig, f"config {digest}")
+    else:
+        config = artifact_config(manifest, raw)
+    if len(config.rootfs.diff_ids) != len(manifest.layers):
+        raise InvalidImage(
+            f"image {digest}: {len(manifest.layers)} layers, "
+            f"but its config speaks of {len(config.rootfs.diff_ids)}"
+        )
+    for diff_id in config.rootfs.diff_ids:
+        checked(diff_id)
+    layers = {layer.digest: layer.size for layer in manifest.layers}
+    size = descriptor.size + manifest.config.size + sum(layers.values())
+    return Image(digest, descriptor, descriptor, manifest, config, size)
+
+
+def read_manifest(blobs: BlobStore, descriptor: Descriptor) -> Manifest:
+    """The manifest, every descriptor in it checked. Raises ImageNotFound, InvalidImage."""
+    digest = checked(descriptor.digest)
+    name = f"manifest {digest}"
+    manifest = document(blobs.read(digest, MAX_DOCUMENT), Manifest, name)
+    if len(manifest.layers) > MAX_LAYERS:
+        raise InvalidImage(f"{name}: {len(manifest.layers)} layers, at most {MAX_LAYERS} can run")
+    _check_type(manifest.media_type, MediaType.MANIFESTS, name)
+    for part in (manifest.config, *manifest.layers):
+        checked(part.digest)
+        if part.size < 0:
+            raise InvalidImage(f"{name}: {part.digest} has a negative size")
+    return manifest
+
+
+def read_index(blobs: BlobStore, descriptor: Descriptor) -> Index:
+    """The image index, every descriptor in it checked. Raises ImageNotFound, InvalidImage."""
+    digest = checked(descriptor.digest)
+    name = f"index {digest}"
+    index = document(blobs.read(digest, MAX_DOCUMENT), Index, name)
+    if len(index.manifests) > MAX_CHILDREN:
+        raise InvalidImage(f"{name}: {len(index.manifests)} entries, more than {MAX_CHILDREN}")
+    _check_type(index.media_type, MediaType.INDEXES, name)
+    for child in index.manifests:
+        checked(child.digest)
+    return index
+
+
+def choose(candidates: Sequence[Image], platform: Platform | None) -> Image | None:
+    """The image for `platform`; without one wasi/wasm, else this host's, else the first."""
+    wanted: list[Callable[[Image], bool]] = (
+        [lambda image: image.platform.matches(platform)]
+        if platform
+        else [
+            lambda image: image.platform.matches(WASM),
+            lambda image: image.platform.matches(HOST),
+            lambda _: True,
+        ]
+    )
+    for fits in wanted:
+        for image in candidates:
+            if fits(image):
+                return image
+    return None
+
+
+def images_below(blobs: BlobStore, target: Descriptor) -> list[Image]:
+    """The images a name stands for: one, or those of an index that are in the store."""
+    if target.media_type not in MediaType.INDEXES:
+        return [read_image(blobs, target)]
+    found = []
+    for child in read_index(blobs, target).manifests:
+        if ATTESTATION in (child.annotations or {}):
+            continue
+        if child.media_type in MediaType.MANIFESTS and blobs.has(checked(child.digest)):
+            try:
+                found.append(read_image(blobs, child))
+            except ImageNotFound:
+                continue
+    return found
+
+
+def document(data: bytes, kind: type[T], name: str) -> T:
+    """Decode a document. Raises InvalidImage."""
+    try:
+        return decode(data, kind, name)
+    except InvalidDocument as error:
+        raise InvalidImage(str(error)) from None
+
+
+def checked(digest: str) -> Digest:
+    """`digest`, safe as a path. Raises InvalidImage."""
+    try:
+        return parse_digest(digest)
+    except InvalidDigest as error:
+        raise InvalidImage(str(error)) from None
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time; None when it is missing or is none."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else None
+
+
+def _check_type(found: str | None, allowed: frozenset[str], name: str) -> None:
+    # Without this check one document could pass for an index here and a manifest elsewhere.
+    if found is not None and found not in allowed:
+        raise InvalidImage(f"{name}: says it is a {found!r}")

@@ -1,0 +1,245 @@
+"""The image store: names, images and their content in one folder."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from wherry.images.archive import load, save
+from wherry.images.blobs import BlobStore
+from wherry.images.catalog import Catalog, Entry
+from wherry.images.errors import ImageNotFound, InvalidImage
+from wherry.images.holds import Holds
+from wherry.images.housekeeping import Housekeeping, Removal, Usage
+from wherry.images.image import MAX_LAYERS, Image, checked
+from wherry.images.layer import Layer
+from wherry.images.lookup import Lookup
+from wherry.images.rootfs import RootFilesystems
+from wherry.oci import (
+    Descriptor,
+    Digest,
+    ImageConfig,
+    Manifest,
+    MediaType,
+    Platform,
+    Reference,
+    encode,
+)
+
+_Images = list[Image]
+_Paths = list[Path]
+_Texts = list[str]
+
+
+class ImageStore:
+    """All images below one data root: `images/`, an OCI image layout, and `layers/`, unpacked.
+
+    Blocking, and safe to use from many threads and processes at once. A process may be killed at
+    any point: what it had not finished is not there. Whoever writes blobs that no image names yet
+    does so inside `hold`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open the store below the data root, making it if it is not there."""
+        images = root / "images"
+        images.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._holds = Holds(images / "hold")
+        self._catalog = Catalog(images)
+        self.blobs = BlobStore(images, self._holds)
+        self._lookup = Lookup(self._catalog, self.blobs)
+        self._rootfs = RootFilesystems(root / "layers", self.blobs, self._holds)
+        self._housekeeping = Housekeeping(
+            self._catalog, self._lookup, self.blobs, self._rootfs, self._holds
+        )
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Blobs and layers written or read inside are not collected meanwhile.
+
+        A hold ends with its process, however that ends.
+        """
+        return self._holds.hold()
+
+    def resolve(self, name: str, platform: Platform | None = None) -> Image:
+        """The image `name` stands for: a name, name:tag, name@digest, id or beginning of an id.
+
+        Of an image index the one for `platform` is taken; without a platform the one for
+        wasi/wasm, else for this host, else the first. Raises ImageNotFound, AmbiguousImage,
+        NoSuchPlatform, InvalidImage.
+        """
+        return self._lookup.resolve(name, platform)
+
+    def platforms(self, name: str) -> _Images:
+        """All images behind `name` that are in the store, one for each platform of an index.
+
+        Raises as `resolve`.
+        """
+        return [*self._lookup.find(name).images]
+
+    def tag(self, target: Descriptor, reference: Reference) -> None:
+        """Give a manifest or index a name (`latest` if it has no tag).
+
+        The image that had the name before stays in the store, dangling if it has no other.
+        Raises ImageNotFound when the target is not in the store.
+        """
+        self._enter([Entry(target, reference.with_default_tag())])
+
+    def write_image(
+        self,
+        config: ImageConfig,
+        layers: Sequence[Descriptor],
+        *,
+        reference: Reference | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Image:
+        """Make an image of layers that are in the store, lowest first, and name it.
+
+        `annotations` become the manifest's. Without a `reference` the image is dangling. Raises
+        InvalidImage when the layers are not those of the config, ImageNotFound when one is not in
+        the store.
+        """
+        if len(config.rootfs.diff_ids) != len(layers):
+            raise InvalidImage(
+                f"{len(layers)} layers, but {len(config.rootfs.diff_ids)} in the config"
+            )
+        if len(layers) > MAX_LAYERS:
+            raise InvalidImage(f"{len(layers)} layers, at most {MAX_LAYERS} can run")
+        with self.hold():
+            for layer in layers:
+                self.blobs.size(checked(layer.digest))
+            manifest = Manifest(
+                schema_version=2,
+                config=self.blobs.write(MediaType.CONFIG, encode(config)),
+                layers=[*layers],
+            )
+            if annotations:
+                manifest = _annotated(manifest, annotations)
+            written = self.blobs.write(MediaType.MANIFEST, encode(manifest))
+            target = Descriptor(
+                media_type=written.media_type,
+                digest=written.digest,
+                size=written.size,
+                platform=config.platform,
+            )
+            self._enter([Entry(target, reference.with_default_tag() if reference else None)])
+            return self.resolve(target.digest)
+
+    def lowerdirs(self, image: Image) -> _Paths:
+        """The image's unpacked layers, topmost first, as overlay's `lowerdir` wants them.
+
+        Unpacks what is missing, each layer once, checked before it is used. Never empty: an image
+        without layers has one empty folder. The folders are shared and must not be written to.
+        Raises InvalidLayer, DigestMismatch, ImageNotFound, StorageFull.
+        """
+        with self.hold():
+            self.blobs.keep(image.blobs, image.config.rootfs.diff_ids)
+            return self._rootfs.lowerdirs(image.manifest.layers, image.config.rootfs.diff_ids)
+
+    def layer_lowerdirs(self, layers: Sequence[Layer]) -> _Paths:
+        """As `lowerdirs`, for layers (lowest first) that are not an image yet."""
+        with self.hold():
+            return self._rootfs.lowerdirs(
+                [layer.descriptor for layer in layers], [layer.diff_id for layer in layers]
+            )
+
+    def save(self, names: Sequence[str], out: BinaryIO) -> None:
+        """Write images as one tar that is both an OCI archive and one for `docker load`.
+
+        `out` needs no more than `write`. Raises as `resolve`, before anything is written.
+        """
+        with self.hold():
+            save(self._lookup, self._housekeeping.reach, self.blobs, names, out)
+
+    def load(self, source: BinaryIO) -> _Texts:
+        """Read what `docker save`, `save` or skopeo wrote, compressed or not; all or nothing.
+
+        Returns the names, or the ids of images without a name. `source` needs no more than
+        `read`. Raises InvalidImage, DigestMismatch, StorageFull; then the store is as it was.
+        """
+        written: set[Digest] = set()
+        try:
+            with self.hold():
+                loaded = load(self.blobs, self._housekeeping.reach, source, written)
+                self._enter([Entry(target, reference) for target, reference in loaded.targets])
+        finally:
+            self._housekeeping.discard(written)
+        return loaded.names
+
+    def remove(self, name: str, *, force: bool = False, in_use: Collection[Digest] = ()) -> Removal:
+        """Take a name off an image, and with its last name the image out of the store.
+
+        By id, all names go. `in_use` are the ids of images that containers use: with `force` they
+        lose their names but stay, dangling. Raises ImageInUse, and what `resolve` raises.
+        """
+        return self._housekeeping.remove(name, force, frozenset(in_use))
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        in_use: Collection[Digest] = (),
+        until: datetime | None = None,
+        labels: Sequence[str] = (),
+        without_labels: Sequence[str] = (),
+    ) -> Removal:
+        """Remove dangling images, or `all` that no container uses, and collect garbage.
+
+        Only images made before `until`, with each of `labels` and none of `without_labels` (KEY or
+        KEY=VALUE). `in_use` are ids of images, and digests of blobs that are to stay.
+        """
+        return self._housekeeping.prune(
+            all=all,
+            in_use=frozenset(in_use),
+            until=until,
+            labels=labels,
+            without_labels=without_labels,
+        )
+
+    def collect(self, in_use: Collection[Digest] = ()) -> int:
+        """Remove what no image needs; returns the bytes given back. For the engine's start."""
+        return self._housekeeping.collect(frozenset(in_use))
+
+    def usage(self, in_use: Collection[Digest] = ()) -> Usage:
+        """What the store takes on disk, and what `prune(all=True, in_use=in_use)` would free."""
+        return self._housekeeping.usage(frozenset(in_use))
+
+    def check(self) -> _Texts:
+        """Read everything and compare it with its digest; one line for each thing wrong."""
+        return self._housekeeping.check()
+
+    def list(self) -> _Images:
+        """All images, dangling ones too; for an index the one `resolve` would take."""
+        return [*self._lookup.images()]
+
+    def _enter(self, new: Sequence[Entry]) -> None:
+        """Put entries into the catalog, in one step."""
+        with self.hold(), self._catalog.locked():
+            for entry in new:
+                if not self.blobs.has(entry.digest):
+                    raise ImageNotFound(f"no such image: {entry.digest}")
+            self._catalog.replace(entered(self._catalog.entries(), new))
+
+
+def entered(entries: Sequence[Entry], new: Sequence[Entry]) -> Sequence[Entry]:
+    """The catalog after `new` came in: names move, and what lost its last one is dangling."""
+    result = [*entries]
+    for entry in new:
+        before = [old for old in result if entry.reference and old.reference == entry.reference]
+        result = [old for old in result if old not in before]
+        digests = {old.digest for old in result}
+        result += [Entry(old.target) for old in before if old.digest not in digests]
+        if entry.reference:
+            result = [old for old in result if old.reference or old.digest != entry.digest]
+            result.append(entry)
+        elif entry.digest not in {old.digest for old in result}:
+            result.append(entry)
+    return result
+
+
+def _annotated(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:
+    return Manifest(
+        schema_version=2,
+        config=manifest.config,
+        layers=manifest.layers,
+        annotations=dict(sorted(annotations.items())),
+    )

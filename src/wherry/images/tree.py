@@ -1,0 +1,249 @@
+"""Writing files, folders and links into a tree beneath its root, as tar entries say.
+
+Owners that cannot be set, because the process is not root or its user namespace does not map
+them, are recorded in an extended attribute instead, with the mode they go with.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from wherry.images.beneath import Root, remove_tree
+from wherry.images.tar import Entry, Kind
+
+OWNER = "user.containers.override_stat"
+"""The owner and mode a file should have: `UID:GID:MODE`, decimal and octal."""
+OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
+"""What overlayfs itself goes by; never taken from an archive or put into one."""
+
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_IGNORED = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE})
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class _Folder:
+    mode: int
+    mtime: int
+    uid: int
+    gid: int
+    xattrs: dict[str, bytes]
+
+
+class TreeWriter:
+    """Writes entries below `path`; folders get their final mode and time at the end.
+
+    A context manager. Entry names are clean and relative ("" is the top); a name that exists is
+    replaced, a folder by a folder is merged. Raises OSError, whose `filename` is the entry's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._root = Root(path)
+        self._folders: dict[str, _Folder] = {}
+        self._ids = (os.geteuid(), os.getegid())
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._root:
+            if kind is None:
+                self._finish_folders()
+
+    def place(self, path: str) -> tuple[int, str]:
+        """The folder of `path`, made if need be, and the last part of the path."""
+        folder, _, name = path.rpartition("/")
+        return self._root.folder(folder, make=True), name
+
+    def add(self, path: str, entry: Entry, read: Callable[[int], bytes]) -> None:
+        """Write one entry at `path`; `read` gives a file's stored content. Devices are refused."""
+        match entry.kind:
+            case Kind.DIRECTORY:
+                self._folder(path, entry)
+            case Kind.FILE:
+                self._file(path, entry, read)
+            case Kind.SYMLINK:
+                at, name = self._vacate(path)
+                os.symlink(entry.target, name, dir_fd=at)
+                self._finish(at, name, entry)
+            case Kind.FIFO:
+                at, name = self._vacate(path)
+                os.mkfifo(name, 0o600, dir_fd=at)
+                self._finish(at, name, entry)
+            case _:
+                raise OSError(errno.EPERM, "device nodes are not written", path)
+
+    def hardlink(self, path: str, target: str) -> None:
+        """Make `path` another name of `target`; both are beneath the root."""
+        source_folder, _, source = target.rpartition("/")
+        source_at = os.dup(self._root.folder(source_folder))
+        try:
+            status = os.stat(source, dir_fd=source_at, follow_symlinks=False)
+            at, name = self.place(path)
+            if _same(status, at, name):
+                return
+            at, name = self._vacate(path)
+            os.link(source, name, src_dir_fd=source_at, dst_dir_fd=at, follow_symlinks=False)
+        finally:
+            os.close(source_at)
+
+    def remove(self, path: str) -> None:
+        """Remove whatever is at `path`."""
+        at, name = self.place(path)
+        remove_tree(name, at)
+        self._root.forget()
+        self._folders = {
+            known: folder
+            for known, folder in self._folders.items()
+            if known != path and not known.startswith(f"{path}/")
+        }
+
+    def exists(self, path: str) -> os.stat_result | None:
+        """What is at `path`, if anything, without following it."""
+        try:
+            folder, _, name = path.rpartition("/")
+            at = self._root.folder(folder)
+            return os.stat(name or ".", dir_fd=at, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def setxattr(self, path: str, name: str, value: bytes) -> None:
+        """Set an attribute of the folder `path`."""
+        os.setxattr(_proc(self._root.folder(path)), name, value)
+
+    def removexattr(self, path: str, name: str) -> None:
+        """Take an attribute off the folder `path`."""
+        os.removexattr(_proc(self._root.folder(path)), name)
+
+    def _folder(self, path: str, entry: Entry) -> None:
+        if path:
+            at, name = self.place(path)
+            try:
+                os.mkdir(name, 0o700, dir_fd=at)
+            except FileExistsError:
+                status = os.stat(name, dir_fd=at, follow_symlinks=False)
+                if not stat.S_ISDIR(status.st_mode):
+                    self.remove(path)
+                    at, name = self.place(path)
+                    os.mkdir(name, 0o700, dir_fd=at)
+        self._folders[path] = _Folder(entry.mode, entry.mtime, entry.uid, entry.gid, entry.xattrs)
+
+    def _file(self, path: str, entry: Entry, read: Callable[[int], bytes]) -> None:
+        at, name = self.place(path)
+        try:
+            fd = os.open(name, _WRITE, 0o600, dir_fd=at)
+        except FileExistsError:
+            at, name = self._vacate(path)
+            fd = os.open(name, _WRITE, 0o600, dir_fd=at)
+        try:
+            if entry.extents is not None:
+                self._sparse(fd, entry, read)
+            else:
+                while data := read(_CHUNK):
+                    _write(fd, data)
+            self.bytes += entry.size
+            self._owner(fd, entry.uid, entry.gid, entry.mode)
+            if entry.xattrs:
+                _set_xattrs(fd, entry.xattrs)
+            os.utime(fd, ns=(entry.mtime, entry.mtime))
+        finally:
+            os.close(fd)
+
+    def _sparse(self, fd: int, entry: Entry, read: Callable[[int], bytes]) -> None:
+        for offset, length in entry.extents or ():
+            os.lseek(fd, offset, os.SEEK_SET)
+            left = length
+            while left:
+                data = read(min(_CHUNK, left))
+                _write(fd, data)
+                left -= len(data)
+        os.ftruncate(fd, entry.size)
+
+    def _owner(self, fd: int, uid: int, gid: int, mode: int) -> None:
+        """Owner, then mode: a change of owner clears the set-id bits."""
+        if (uid, gid) != self._ids:
+            try:
+                os.fchown(fd, uid, gid)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EINVAL):
+                    raise
+                _set_xattr(fd, OWNER, f"{uid}:{gid}:{mode:o}".encode())
+        os.fchmod(fd, mode)
+
+    def _finish(self, at: int, name: str, entry: Entry) -> None:
+        """Owner and time of what cannot be opened."""
+        try:
+            os.chown(name, entry.uid, entry.gid, dir_fd=at, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+        if entry.kind is Kind.FIFO:
+            os.chmod(name, entry.mode, dir_fd=at)
+        if entry.xattrs:
+            _set_xattrs(f"{_proc(at)}/{name}", entry.xattrs)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=at, follow_symlinks=False)
+
+    def _vacate(self, path: str) -> tuple[int, str]:
+        at, name = self.place(path)
+        try:
+            os.unlink(name, dir_fd=at)
+        except FileNotFoundError:
+            pass
+        except (IsADirectoryError, PermissionError):
+            self.remove(path)
+            return self.place(path)
+        else:
+            # It may have been a link that folders were reached through.
+            self._root.forget()
+            return self.place(path)
+        return at, name
+
+    def _finish_folders(self) -> None:
+        for path in sorted(self._folders, reverse=True):
+            folder = self._folders[path]
+            fd = self._root.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if folder.xattrs:
+                    _set_xattrs(fd, folder.xattrs)
+                self._owner(fd, folder.uid, folder.gid, folder.mode)
+                os.utime(fd, ns=(folder.mtime, folder.mtime))
+            finally:
+                os.close(fd)
+
+
+def _set_xattrs(file: int | str, xattrs: dict[str, bytes]) -> None:
+    for name, value in xattrs.items():
+        if not name.startswith(OVERLAY_XATTRS) and name != OWNER:
+            _set_xattr(file, name, value)
+
+
+def _set_xattr(file: int | str, name: str, value: bytes) -> None:
+    """Set an attribute if the kernel and the filesystem let us."""
+    try:
+        os.setxattr(file, name, value, follow_symlinks=isinstance(file, int))
+    except OSError as error:
+        if error.errno not in _IGNORED:
+            raise
+
+
+def _same(status: os.stat_result, at: int, name: str) -> bool:
+    try:
+        there = os.stat(name, dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(status, there)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _proc(fd: int) -> str:
+    return f"/proc/self/fd/{fd}"

@@ -1,0 +1,228 @@
+"""Layers to folders: a layer's tar becomes a folder that overlayfs can stack (layer.md).
+
+Whiteouts become overlay's: a character device 0:0 where a name is deleted, an `opaque` attribute
+on a folder that hides what is below it. Device nodes are left out, as a container's `/dev` comes
+from its runtime, and a node made from an image would open a device of the host.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.images.beneath import clean
+from wherry.images.compression import Decompressed, Source, decompressed
+from wherry.images.errors import DigestMismatch, InvalidLayer
+from wherry.images.layer import OPAQUE, WHITEOUT
+from wherry.images.tar import Entry, InvalidTar, Kind, TarReader
+from wherry.images.tree import TreeWriter
+from wherry.oci import Descriptor, Digest
+
+_AUFS = ".wh..wh."
+_OURS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""Errors that are the machine's fault, not the layer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one layer may become: bytes of content, entries, and bytes for each byte stored.
+
+    The ratio counts only above `free_bytes`; gzip itself cannot exceed 1032.
+    """
+
+    size: int = 64 << 30
+    entries: int = 2_000_000
+    ratio: int = 200
+    free_bytes: int = 1 << 30
+
+
+LIMITS = Limits()
+
+
+def unpack(
+    source: Source,
+    descriptor: Descriptor,
+    diff_id: Digest,
+    path: Path,
+    limits: Limits = LIMITS,
+) -> int:
+    """Unpack a layer into the empty folder `path`; returns the bytes of its files.
+
+    Raises InvalidLayer, and DigestMismatch when the blob or its content is not what the
+    descriptor and `diff_id` say; the folder is then to be thrown away.
+    """
+    blob = Digesting(source, descriptor.digest)
+    content = _Content(decompressed(blob), blob, diff_id, limits)
+    try:
+        with TreeWriter(path) as tree:
+            _Unpacking(tree, limits).run(TarReader(content))
+        content.drain()
+    except (InvalidTar, InvalidLayer, ValueError) as error:
+        raise InvalidLayer(f"layer {descriptor.digest}: {error}") from None
+    blob.check(descriptor.size)
+    content.check(descriptor)
+    return tree.bytes
+
+
+class _Unpacking:
+    """The state of one layer's way to disk."""
+
+    def __init__(self, tree: TreeWriter, limits: Limits) -> None:
+        self._tree = tree
+        self._limits = limits
+        self._whiteouts: set[str] = set()
+        self._opaque = overlay_opaque(tree)
+
+    def run(self, reader: TarReader) -> None:
+        tree, limits = self._tree, self._limits
+        for count, entry in enumerate(reader):
+            if count >= limits.entries:
+                raise InvalidLayer(f"more than {limits.entries} entries")
+            if tree.bytes + entry.size > limits.size:
+                raise InvalidLayer(f"more than {limits.size} bytes of files")
+            try:
+                self._add(clean(entry.name), entry, reader)
+            except OSError as error:
+                if error.errno in _OURS:
+                    raise
+                raise InvalidLayer(f"entry {entry.name!r}: {error.strerror}") from None
+
+    def _add(self, path: str, entry: Entry, reader: TarReader) -> None:
+        folder, _, name = path.rpartition("/")
+        if f"/{WHITEOUT}" in f"/{folder}":
+            raise InvalidLayer(f"entry {entry.name!r}: folders named {WHITEOUT}… are reserved")
+        if name.startswith(WHITEOUT):
+            self._delete(folder, name)
+            return
+        if entry.kind in (Kind.CHARACTER, Kind.BLOCK):
+            return
+        if not path and entry.kind is not Kind.DIRECTORY:
+            raise InvalidLayer(f"entry {entry.name!r} is the root, but no folder")
+        if self._whiteouts:
+            self._uncover(path, entry.kind)
+        if entry.kind is Kind.HARDLINK:
+            target = clean(entry.target)
+            if not target or target in self._whiteouts or not self._tree.exists(target):
+                raise InvalidLayer(
+                    f"entry {entry.name!r} is a hard link to {entry.target!r}, "
+                    "which is not in the layer"
+                )
+            self._tree.hardlink(path, target)
+        else:
+            self._tree.add(path, entry, reader.read)
+
+    def _delete(self, folder: str, name: str) -> None:
+        if name == OPAQUE:
+            self._tree.place(f"{folder}/x" if folder else "x")
+            self._tree.setxattr(folder, self._opaque, b"y")
+            return
+        if name.startswith(_AUFS):
+            return
+        hidden = name.removeprefix(WHITEOUT)
+        if hidden in ("", ".", ".."):
+            raise InvalidLayer(f"{name!r} deletes nothing that can be: it is no whiteout")
+        path = f"{folder}/{hidden}" if folder else hidden
+        there = self._tree.exists(path)
+        if there is None:
+            at, hidden = self._tree.place(path)
+            os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=at)
+            self._whiteouts.add(path)
+        elif stat.S_ISDIR(there.st_mode):
+            self._tree.setxattr(path, self._opaque, b"y")
+
+    def _uncover(self, path: str, kind: Kind) -> None:
+        """What the layer deletes and has as well hides the lower one: a folder is opaque."""
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            above = "/".join(parts[:depth])
+            if above in self._whiteouts:
+                self._whiteouts.discard(above)
+                self._tree.remove(above)
+                if depth < len(parts) or kind is Kind.DIRECTORY:
+                    self._tree.place(f"{above}/x")
+                    self._tree.setxattr(above, self._opaque, b"y")
+
+
+def overlay_opaque(tree: TreeWriter) -> str:
+    """The attribute by which overlayfs here knows an opaque folder.
+
+    A mount in a user namespace cannot read `trusted.` attributes, and one of root ignores
+    `user.` ones; who can set the former mounts with it.
+    """
+    probe = "trusted.overlay.probe"
+    try:
+        tree.setxattr("", probe, b"y")
+    except PermissionError:
+        return "user.overlay.opaque"
+    tree.removexattr("", probe)
+    return "trusted.overlay.opaque"
+
+
+class Digesting:
+    """A blob that is hashed while it is read."""
+
+    def __init__(self, source: Source, digest: str) -> None:
+        self._source = source
+        self._expected = digest
+        self._hash = hashlib.new(digest.partition(":")[0])
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes."""
+        data = self._source.read(size)
+        self._hash.update(data)
+        self.size += len(data)
+        return data
+
+    def check(self, size: int) -> None:
+        """Read to the end, and compare. Raises DigestMismatch."""
+        while self.read(1 << 20):
+            pass
+        found = f"{self._expected.partition(':')[0]}:{self._hash.hexdigest()}"
+        if found != self._expected:
+            raise DigestMismatch(f"layer {self._expected} is damaged: its digest is {found}")
+        if self.size != size:
+            raise DigestMismatch(
+                f"layer {self._expected}: {self.size} bytes, {size} were announced"
+            )
+
+
+class _Content:
+    """A layer's uncompressed tar: hashed, and bounded in proportion to what is stored."""
+
+    def __init__(
+        self, source: Decompressed, blob: Digesting, diff_id: Digest, limits: Limits
+    ) -> None:
+        self._source = source
+        self._blob = blob
+        self._limits = limits
+        self._expected = diff_id
+        self._hash = hashlib.new(diff_id.partition(":")[0])
+
+    def read(self, size: int) -> bytes:
+        data = self._source.read(size)
+        self._hash.update(data)
+        position = self._source.position
+        if position > self._limits.free_bytes and (
+            position > self._blob.size * self._limits.ratio or position > 2 * self._limits.size
+        ):
+            raise InvalidLayer("a decompression bomb: far more content than bytes stored")
+        return data
+
+    def drain(self) -> None:
+        """Read what follows the tar's end: it belongs to the digest."""
+        while self.read(1 << 18):
+            pass
+
+    def check(self, layer: Descriptor) -> None:
+        """Compare the digest. Raises DigestMismatch."""
+        found = f"{self._expected.partition(':')[0]}:{self._hash.hexdigest()}"
+        if found != self._expected:
+            raise DigestMismatch(
+                f"layer {layer.digest}: the digest of its content is {found}, "
+                f"the config says {self._expected}"
+            )
