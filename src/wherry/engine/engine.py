@@ -98,8 +98,9 @@ class Engine:
             self._warming.cancel()
         self.events.close()
         await self.builds.close()
+        idle = not self.containers.busy
         await self.containers.close()
-        await self.shims.close()
+        await self.shims.close(idle=idle)
         await self._trash.close()
         self._state.close()
         os.close(self._lock)

@@ -50,13 +50,14 @@ class Shims:
         self._listening = asyncio.create_task(self._listen())
         self._own = await _reconnect(self._home)
 
-    async def close(self) -> None:
-        """Let go of all shims; containers live on. A shim without any ends."""
+    async def close(self, *, idle: bool) -> None:
+        """Let go of all shims; containers live on. When nothing runs (`idle`), wherry's ends."""
         if self._listening is not None:
             self._listening.cancel()
         if self._own is not None:
-            with contextlib.suppress(TaskError):
-                await self._own.shutdown()
+            if idle:
+                with contextlib.suppress(TaskError):
+                    await self._own.shutdown(now=True)
             self._own.close()
         self._events.close()
 

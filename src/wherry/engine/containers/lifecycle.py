@@ -88,7 +88,8 @@ class Lifecycle:
         except (TaskError, EngineError, OSError) as error:
             raise await self._launch_failed(container, task, error) from None
         except asyncio.CancelledError:
-            self._end_run(container)
+            if (run := self._end_run(container)) is not None:
+                run.over.set()
             if task is not None:
                 await asyncio.shield(forget_task(task, container.id))
             raise
@@ -145,7 +146,8 @@ class Lifecycle:
             finished_at=state.finished_at,
         )
         (self._context.bundle(container) / "config.json").unlink(missing_ok=True)
-        self._end_run(container)
+        if (run := self._end_run(container)) is not None:
+            run.over.set()
         container.tell_run(None)
         self._context.save(container)
         if container.host.auto_remove:
@@ -206,9 +208,12 @@ class Lifecycle:
         if oom_killed:
             context.tell(container, "oom")
         context.tell(container, "die", exitCode=str(exit.status), execDuration=str(int(ran_for)))
+        # Whoever attaches from here on waits for the next run.
+        run = self._end_run(container)
         container.tell_exit()
         await self._delete_task(container, task)
-        self._end_run(container)
+        if run is not None:
+            run.over.set()
         if delay is not None:
             self._restart_later(container, delay)
         elif container.host.auto_remove and not container.restarting_by_hand:
@@ -227,12 +232,13 @@ class Lifecycle:
             await self._context.shims.clean_up(runtime, container.id, bundle)
         (bundle / "config.json").unlink(missing_ok=True)
 
-    def _end_run(self, container: Container) -> None:
-        if container.run is not None:
-            container.run.over.set()
+    def _end_run(self, container: Container) -> Run | None:
+        """The container runs no more; the run that it was, to be told so when all is written."""
+        run = container.run
         if container.stdin is not None:
             container.stdin.close()
         container.task = container.run = container.stdin = None
+        return run
 
     def _mark_restarting(self, container: Container) -> None:
         # Docker counts a container that waits for its next run as running.
@@ -315,6 +321,7 @@ def _start_failed(error: Exception) -> StartFailed:
         message = f"{error.filename or 'the container'}: {error.strerror}"
     else:
         message = str(error)
+    message = " ".join(message.split())
     word = _WORDS.get(exit_code, "")
     if word not in message:
         message = f"{message}: {word}"
