@@ -59,4 +59,5 @@ ALL = {
     "spin": SPIN,
     "flood": FLOOD,
     "trap": TRAP,
+    "nonsense": "this is no module",
 }
