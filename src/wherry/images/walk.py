@@ -1,0 +1,116 @@
+"""Reading a tree of files beneath its root as tar entries, in sorted order."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from io import FileIO
+
+from wherry.images.beneath import Root
+from wherry.images.tar import Entry, Kind
+from wherry.images.tree import OVERLAY_XATTRS, OWNER
+
+_KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFIFO: Kind.FIFO,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+}
+_CAPABILITY = "security.capability"
+_NO_XATTRS = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.ENOENT})
+
+
+def walk(root: Root, top: str = "") -> Iterator[Entry]:
+    """`top` (clean, relative) and everything below it; a folder comes before what is in it.
+
+    An entry's name is its path beneath the root, and so is a hard link's target. Sockets are
+    left out. Raises OSError.
+    """
+    linked: dict[tuple[int, int], str] = {}
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        try:
+            entry = _entry(root, path, linked)
+        except FileNotFoundError:
+            if path == top:
+                raise
+            continue  # It was removed meanwhile.
+        if entry is None:
+            continue
+        yield entry
+        if entry.kind is Kind.DIRECTORY:
+            fd = root.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                names = sorted(os.listdir(fd), reverse=True)
+            finally:
+                os.close(fd)
+            pending += (f"{path}/{name}" if path else name for name in names)
+
+
+def open_file(root: Root, path: str) -> FileIO:
+    """A regular file beneath the root, never a pipe or device that it was replaced by."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    file = FileIO(root.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no regular file any more", path)
+    return file
+
+
+def xattrs_of(place: str | int) -> dict[str, bytes]:
+    """The extended attributes that belong to the content; a link's are its own."""
+    follow = isinstance(place, int)
+    found = {}
+    try:
+        for name in os.listxattr(place, follow_symlinks=follow):
+            if name.startswith("user.") or name == _CAPABILITY:
+                found[name] = os.getxattr(place, name, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno not in _NO_XATTRS:
+            raise
+    return found
+
+
+def _entry(root: Root, path: str, linked: dict[tuple[int, int], str]) -> Entry | None:
+    folder, _, name = path.rpartition("/")
+    at = root.folder(folder)
+    status = os.stat(name or ".", dir_fd=at, follow_symlinks=False)
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind is None:
+        return None
+    inode = (status.st_dev, status.st_ino)
+    if kind is Kind.FILE and status.st_nlink > 1:
+        if inode in linked:
+            return Entry(path, Kind.HARDLINK, target=linked[inode])
+        linked[inode] = path
+    entry = Entry(
+        path,
+        kind,
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        status.st_size if kind is Kind.FILE else 0,
+        status.st_mtime_ns,
+    )
+    if kind is Kind.SYMLINK:
+        entry.target = os.readlink(name, dir_fd=at)
+    if kind in (Kind.CHARACTER, Kind.BLOCK):
+        entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    xattrs = xattrs_of(f"/proc/self/fd/{at}/{name}" if name else f"/proc/self/fd/{at}/.")
+    if owner := xattrs.pop(OWNER, None):
+        _apply_owner(entry, owner)
+    entry.xattrs = {
+        key: value for key, value in xattrs.items() if not key.startswith(OVERLAY_XATTRS)
+    }
+    return entry
+
+
+def _apply_owner(entry: Entry, recorded: bytes) -> None:
+    """The owner and mode that could not be set when the file was unpacked."""
+    parts = recorded.split(b":")
+    if len(parts) >= 3 and all(part.isdigit() for part in parts[:3]):
+        entry.uid, entry.gid = int(parts[0]), int(parts[1])
+        entry.mode = int(parts[2], 8) & 0o7777
