@@ -111,6 +111,13 @@ async def test_refused_memory_is_told_to_who_dies_of_it(launcher: Launcher, bund
     assert b"limit is 24.0 MiB" in outcome.stderr
 
 
+async def test_a_limited_guest_has_its_initial_memory(launcher: Launcher, bundle: Make) -> None:
+    container = bundle("/hello.wat")
+    container.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}}
+    container.put("hello.wat", WASI_HELLO)
+    assert (await run(launcher, container)).stdout == b"hello\n"
+
+
 async def test_growth_within_the_limit_works(launcher: Launcher, bundle: Make) -> None:
     container = bundle()
     container.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}}

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -61,17 +62,21 @@ class CodeCache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._code = root / _engine_key()
+        key = _engine_key()
+        self._codes = {False: root / key, True: root / f"{key}-bounded"}
         self._digests = root / "digests"
-        for folder in (root, self._code, self._digests):
+        for folder in (root, *self._codes.values(), self._digests):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def peek(self, module: int) -> CompiledCode | None:
-        """The code of the module open as `module` if it is at hand, without reading the module."""
-        digest = self._remembered(module)
-        return self._open(digest) if digest else None
+    def peek(self, module: int, *, bounded: bool = False) -> CompiledCode | None:
+        """The code of the module open as `module` if it is at hand, without reading the module.
 
-    def get(self, module: int, name: str) -> CompiledCode:
+        `bounded` code is for engines with a limit on memory (see `engines.memory`).
+        """
+        digest = self._remembered(module)
+        return _open(self._codes[bounded], digest) if digest else None
+
+    def get(self, module: int, name: str, *, bounded: bool = False) -> CompiledCode:
         """The code of the module open as `module`, compiled if need be; may take long.
 
         Raises LaunchError (126) if it is not valid WebAssembly; `name` is for the message.
@@ -79,17 +84,17 @@ class CodeCache:
         if os.fstat(module).st_size > MAX_MODULE:
             limit = MAX_MODULE >> 20
             raise LaunchError(f"{name} is larger than the {limit} MiB a module may have", 126)
-        digest = self._digest(module)
-        found = self._open(digest)
+        folder, digest = self._codes[bounded], self._digest(module)
+        found = _open(folder, digest)
         if found is not None:
             return found
-        with self._locked(digest):
-            found = self._open(digest)
+        with _locked(folder / f"{digest}.lock"):
+            found = _open(folder, digest)
             if found is None:
-                self._compile(module, digest, name)
-                found = self._open(digest)
+                _compile(module, folder / digest, name, bounded)
+                found = _open(folder, digest)
         if found is None:
-            raise LaunchError(f"{name}: its compiled code vanished from {self._code}")
+            raise LaunchError(f"{name}: its compiled code vanished from {folder}")
         return found
 
     def _remembered(self, module: int) -> str | None:
@@ -103,79 +108,11 @@ class CodeCache:
         if remembered:
             return remembered
         before = os.fstat(module)
-        with open(os.dup(module), "rb") as file:
-            file.seek(0)
+        with _reopened(module) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if time.time_ns() - before.st_ctime_ns > _SETTLED:
             _write(self._digests / _identity(before), digest.encode())
         return digest
-
-    def _open(self, digest: str) -> CompiledCode | None:
-        try:
-            entry = msgspec.json.decode((self._code / f"{digest}.json").read_bytes(), type=_Entry)
-            descriptor = os.open(self._code / digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (OSError, msgspec.DecodeError):
-            return None
-        found = os.fstat(descriptor)
-        trusted = (
-            found.st_uid == os.geteuid()
-            and found.st_mode & 0o777 == 0o600
-            and found.st_size == entry.size
-            and found.st_ino == entry.inode
-        )
-        if not trusted:
-            os.close(descriptor)
-            return None
-        return CompiledCode(descriptor, entry.facts)
-
-    def _compile(self, module: int, digest: str, name: str) -> None:
-        import subprocess
-
-        with tempfile.NamedTemporaryFile(dir=self._code, delete=False) as output:
-            try:
-                process = subprocess.run(
-                    command("wherry.runtime.compiler"),
-                    stdin=module,
-                    stdout=output,
-                    stderr=subprocess.PIPE,
-                    env={"PATH": os.defpath},
-                    check=False,
-                )
-                said = process.stderr.decode(errors="replace").strip().splitlines()
-                if process.returncode == 1 and said:
-                    raise LaunchError(f"{name}: {said[-1]}", NOT_RUNNABLE)
-                if process.returncode != 0 or not said:
-                    raise LaunchError(
-                        f"{name}: the compiler ended with status {process.returncode}"
-                        + (f": {said[-1]}" if said else ""),
-                        ENGINE_FAILED,
-                    )
-                os.fsync(output.fileno())
-                stored = os.fstat(output.fileno())
-                with open(output.name, "rb") as content:
-                    sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-                facts = msgspec.json.decode(said[-1], type=Facts)
-                os.rename(output.name, self._code / digest)
-            except BaseException:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(output.name)
-                raise
-        entry = _Entry(
-            inode=stored.st_ino,
-            size=stored.st_size,
-            sha256=sha256,
-            facts=facts,
-        )
-        _write(self._code / f"{digest}.json", msgspec.json.encode(entry))
-
-    @contextlib.contextmanager
-    def _locked(self, digest: str) -> Iterator[None]:
-        lock = os.open(self._code / f"{digest}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
 
 
 def default_root() -> Path:
@@ -209,3 +146,81 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, path)
+
+
+def _reopened(module: int) -> BinaryIO:
+    """The file open as `module`, with a position of its own."""
+    return open(f"/proc/self/fd/{module}", "rb")
+
+
+def _open(folder: Path, digest: str) -> CompiledCode | None:
+    try:
+        entry = msgspec.json.decode((folder / f"{digest}.json").read_bytes(), type=_Entry)
+        descriptor = os.open(folder / digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (OSError, msgspec.DecodeError):
+        return None
+    found = os.fstat(descriptor)
+    trusted = (
+        found.st_uid == os.geteuid()
+        and found.st_mode & 0o777 == 0o600
+        and found.st_size == entry.size
+        and found.st_ino == entry.inode
+    )
+    if not trusted:
+        os.close(descriptor)
+        return None
+    return CompiledCode(descriptor, entry.facts)
+
+
+def _compile(module: int, target: Path, name: str, bounded: bool) -> None:
+    import subprocess
+
+    with (
+        _reopened(module) as source,
+        tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as output,
+    ):
+        try:
+            process = subprocess.run(
+                command("wherry.runtime.compiler", "bounded" if bounded else "plain"),
+                stdin=source,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                env={"PATH": os.defpath},
+                check=False,
+            )
+            said = process.stderr.decode(errors="replace").strip().splitlines()
+            if process.returncode == 1 and said:
+                raise LaunchError(f"{name}: {said[-1]}", NOT_RUNNABLE)
+            if process.returncode != 0 or not said:
+                raise LaunchError(
+                    f"{name}: the compiler ended with status {process.returncode}"
+                    + (f": {said[-1]}" if said else ""),
+                    ENGINE_FAILED,
+                )
+            os.fsync(output.fileno())
+            stored = os.fstat(output.fileno())
+            with open(output.name, "rb") as content:
+                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+            facts = msgspec.json.decode(said[-1], type=Facts)
+            os.rename(output.name, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(output.name)
+            raise
+    entry = _Entry(
+        inode=stored.st_ino,
+        size=stored.st_size,
+        sha256=sha256,
+        facts=facts,
+    )
+    _write(target.with_name(f"{target.name}.json"), msgspec.json.encode(entry))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -24,16 +24,15 @@ _MAX_OUTPUT = 4 << 30
 """Bytes of code."""
 
 
-def main(_arguments: list[str]) -> None:
-    """Compile stdin to stdout and exit."""
-    engine = embedded.Engine()
+def main(arguments: list[str]) -> None:
+    """Compile stdin to stdout and exit; `arguments`: for which engine, `plain` or `bounded`."""
+    engine = embedded.Engine(mapped_memory=arguments != ["bounded"])
     resource.setrlimit(resource.RLIMIT_CPU, (_MAX_CPU, _MAX_CPU))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT, _MAX_OUTPUT))
     capabilities.set_no_new_privs()
     seccomp.install(seccomp.build(allow_sockets=False))
     try:
         with open(0, "rb", closefd=False) as source:
-            source.seek(0)
             content = source.read()
         kind = wasm.sniff(content[:4096])
         if kind is None:

@@ -15,7 +15,7 @@ from typing import NoReturn
 from wherry import oci
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
-from wherry.runtime.code import CompiledCode
+from wherry.runtime.code import Facts
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.embedded import Engine, Instance, Loaded, Program
@@ -110,24 +110,24 @@ def _prepare(
         root = MountedRoot(config, request.bundle, request.rootfs, surroundings.devices)
     else:
         root = PlainRoot(config, request.bundle, request.rootfs)
-    module, name = open_program(root.fd, process)
-    code = _ask_for_code(control, module, name)
-
     memories, engine = None, surroundings.engine
     limit = _memory_limit(linux)
     if limit is not None:
         memories = BoundedMemories(limit)
         engine = Engine(memories)
-    loaded = _load(engine, code)
+    source = _CodeSource(control, engine, bounded=limit is not None)
+    module, name = open_program(root.fd, process)
+    loaded, facts = source.load(module, name)
     program = Program(
         args=process.args or (),
         env=_environment(process),
-        network=code.facts.sockets,
+        network=facts.sockets,
         preopens=root.preopens,
         workdir=workdir,
     )
-    if workdir != "/" and not (code.facts.component or code.facts.reads_pwd):
-        program.trampolines = _load_trampolines(engine, control, surroundings.trampolines)
+    if workdir != "/" and not (facts.component or facts.reads_pwd):
+        front, back = (source.load_file(path) for path in surroundings.trampolines)
+        program.trampolines = (front, back)
 
     root.enter(workdir)
     if surroundings.no_network is not None:
@@ -143,39 +143,39 @@ def _prepare(
     capabilities.set_no_new_privs()
     # The kernel forgets the parent-death signal when credentials change.
     _die_with_shim()
-    seccomp.install(surroundings.filters[code.facts.sockets])
+    seccomp.install(surroundings.filters[facts.sockets])
     return loaded.prepare(program, limit), memories
 
 
-def _ask_for_code(control: socket.socket, module: int, name: str) -> CompiledCode:
-    messages.send(control, messages.NeedCode(name), [module])
-    os.close(module)
-    packet, descriptors = messages.receive(control)
-    if not packet:
-        os._exit(ENGINE_FAILED)
-    answer = messages.decode_any(packet)
-    if isinstance(answer, messages.Failed):
-        raise LaunchError(answer.message, answer.exit_code)
-    if not isinstance(answer, messages.Code) or len(descriptors) != 1:
-        raise LaunchError("the shim answered with something else than code")
-    return CompiledCode(descriptors[0], answer.facts)
+class _CodeSource:
+    """Gets compiled code from the shim and loads it."""
 
+    def __init__(self, control: socket.socket, engine: Engine, *, bounded: bool) -> None:
+        self._control = control
+        self._engine = engine
+        self._bounded = bounded
 
-def _load(engine: Engine, code: CompiledCode) -> Loaded:
-    # wasmtime maps code by its path, which is out of reach once the root has changed.
-    loaded = engine.load(f"/proc/self/fd/{code.descriptor}", code.facts.component)
-    os.close(code.descriptor)
-    return loaded
+    def load(self, module: int, name: str) -> tuple[Loaded, Facts]:
+        """Load the code of the module open as `module`, which is closed. Raises LaunchError."""
+        messages.send(self._control, messages.NeedCode(name, self._bounded), [module])
+        os.close(module)
+        packet, descriptors = messages.receive(self._control)
+        if not packet:
+            os._exit(ENGINE_FAILED)
+        answer = messages.decode_any(packet)
+        if isinstance(answer, messages.Failed):
+            raise LaunchError(answer.message, answer.exit_code)
+        if not isinstance(answer, messages.Code) or len(descriptors) != 1:
+            raise LaunchError("the shim answered with something else than code")
+        # wasmtime maps code by its path, which is out of reach once the root has changed.
+        path = f"/proc/self/fd/{descriptors[0]}"
+        loaded = self._engine.load(path, answer.facts.component)
+        os.close(descriptors[0])
+        return loaded, answer.facts
 
-
-def _load_trampolines(
-    engine: Engine, control: socket.socket, paths: tuple[str, str]
-) -> tuple[Loaded, Loaded]:
-    front, back = (
-        _load(engine, _ask_for_code(control, os.open(path, os.O_RDONLY | os.O_CLOEXEC), path))
-        for path in paths
-    )
-    return front, back
+    def load_file(self, path: str) -> Loaded:
+        """Load the code of a module of wherry's own."""
+        return self.load(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)[0]
 
 
 def _run_guest(instance: Instance, memories: BoundedMemories | None) -> int:

@@ -190,14 +190,19 @@ class Launcher:
                     return
                 case messages.Failed(message=text, exit_code=exit_code):
                     raise LaunchError(text, exit_code)
-                case messages.NeedCode(name=name) if len(descriptors) == 1:
-                    await self._give_code(control, descriptors[0], name)
+                case messages.NeedCode() if len(descriptors) == 1:
+                    await self._give_code(control, descriptors[0], message)
 
-    async def _give_code(self, control: socket.socket, module: int, name: str) -> None:
+    async def _give_code(
+        self, control: socket.socket, module: int, wanted: messages.NeedCode
+    ) -> None:
+        bounded = wanted.bounded
         try:
-            code = self._cache.peek(module)
+            code = self._cache.peek(module, bounded=bounded)
             if code is None:
-                code = await asyncio.to_thread(self._cache.get, module, name)
+                code = await asyncio.to_thread(
+                    self._cache.get, module, wanted.name, bounded=bounded
+                )
         except (LaunchError, OSError) as error:
             exit_code = error.exit_code if isinstance(error, LaunchError) else 125
             _try_send(control, messages.Failed(str(error), exit_code), [])

@@ -44,6 +44,8 @@ class NeedCode(msgspec.Struct, tag=True):
     """Code is wanted for the module whose descriptor comes along; `name` is for messages."""
 
     name: str
+    bounded: bool
+    """Whether it is for an engine with a limit on memory."""
 
 
 class Code(msgspec.Struct, tag=True):

@@ -112,6 +112,7 @@ config_new = _function("wasm_config_new", c_void_p)
 engine_new = _function("wasm_engine_new_with_config", c_void_p, c_void_p)
 config_max_stack = _function("wasmtime_config_max_wasm_stack_set", None, c_void_p, c_size_t)
 config_async_stack = _function("wasmtime_config_async_stack_size_set", None, c_void_p, c_size_t)
+config_memory_init_cow = _function("wasmtime_config_memory_init_cow_set", None, c_void_p, c_bool)
 config_memory_creator = _function(
     "wasmtime_config_host_memory_creator_set", None, c_void_p, POINTER(MemoryCreator)
 )

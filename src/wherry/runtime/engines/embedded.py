@@ -37,13 +37,21 @@ class Program:
 class Engine:
     """A wasmtime engine with wherry's settings, which are part of every cached code's key."""
 
-    def __init__(self, memories: BoundedMemories | None = None) -> None:
+    def __init__(
+        self, memories: BoundedMemories | None = None, *, mapped_memory: bool = True
+    ) -> None:
+        """With `memories` every linear memory is one of those.
+
+        Code has to be compiled for that: by an engine without `mapped_memory`, which is
+        wasmtime's mapping of initial memory from the code's file.
+        """
         os.environ.update(settings.ENVIRONMENT)
         config = capi.config_new()
         capi.config_async_stack(config, 2 * settings.MAX_WASM_STACK)
         capi.config_max_stack(config, settings.MAX_WASM_STACK)
         if memories is not None:
             capi.config_memory_creator(config, byref(memories.creator))
+        capi.config_memory_init_cow(config, mapped_memory and memories is None)
         self.handle: int = capi.engine_new(config)
         self._linkers: dict[bool, int] = {}
         if not self.handle:
