@@ -48,7 +48,7 @@ def read_table(path: str) -> dict[str, int]:
 
 def write(path: str, value: str) -> None:
     """Write one value. Raises OSError, as the kernel answers."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
     try:
         os.write(descriptor, value.encode())
     finally:

@@ -34,7 +34,7 @@ class UnifiedCgroup(Cgroup):
         super().__init__(path)
         self._found = found
         self._home = found.unified or ""
-        self._folder = self._home + path
+        self._folder = ""
 
     def _make(self) -> bool:
         for home in self._found.homes():
@@ -151,7 +151,7 @@ class UnifiedCgroup(Cgroup):
     def delete(self) -> None:
         """Remove the folder."""
         deadline = time.monotonic() + PATIENCE
-        while not remove_folder(self._folder, self.pids(), deadline):
+        while self._folder and not remove_folder(self._folder, self.pids(), deadline):
             pass
 
     def _need(self, controller: str, what: str) -> bool:
