@@ -20,9 +20,9 @@ _FILES = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 close close_range
     open openat openat2 stat lstat fstat newfstatat statx statfs fstatfs lseek access faccessat
     faccessat2 readlink readlinkat getcwd getdents64 ftruncate fallocate fadvise64 readahead fsync
-    fdatasync sync_file_range fcntl flock dup dup2 dup3 umask mkdirat unlink unlinkat renameat
-    renameat2 linkat symlinkat utimensat fchmod fchmodat fchmodat2 copy_file_range sendfile pipe
-    pipe2
+    fdatasync sync_file_range fcntl flock dup dup2 dup3 umask mkdir mkdirat rmdir unlink unlinkat
+    rename renameat renameat2 link linkat symlink symlinkat utimensat chmod fchmod fchmodat
+    fchmodat2 truncate copy_file_range sendfile pipe pipe2
 """
 _MEMORY = """
     mmap munmap mprotect mremap madvise msync mincore brk memfd_create membarrier

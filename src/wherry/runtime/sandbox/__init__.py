@@ -1,0 +1,1 @@
+"""The walls around one container: namespaces, mounts, capabilities, seccomp, cgroups."""
