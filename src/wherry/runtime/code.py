@@ -14,8 +14,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -148,7 +148,7 @@ def _write(path: Path, content: bytes) -> None:
     os.rename(temporary, path)
 
 
-def _reopened(module: int) -> BinaryIO:
+def _reopened(module: int) -> BufferedReader:
     """The file open as `module`, with a position of its own."""
     return open(f"/proc/self/fd/{module}", "rb")
 
