@@ -113,9 +113,9 @@ async def test_what_nobody_expected_is_one_line_for_the_client(
 
 
 async def test_names_in_paths_are_decoded(api: Api) -> None:
-    named: list[Any] = []
+    named: list[str] = []
     api.has(
-        images=SimpleNamespace(history=lambda name: named.append(name) or []),
+        images=SimpleNamespace(history=named.append),
         volumes=SimpleNamespace(get=named.append),
     )
     await api.ask("GET", "/v1.41/images/localhost:5000/a/b:c/history")
@@ -162,19 +162,23 @@ async def test_a_change_is_made_whole_when_the_client_goes(api: Api) -> None:
 async def test_a_stream_ends_with_its_client(api: Api) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def subscription() -> AsyncIterator[dict[str, str]]:
+    async def figures() -> AsyncIterator[dict[str, int]]:
         try:
-            yield {"Action": "create"}
+            yield {"memory": 1}
             begun.set()
             await asyncio.Event().wait()
         finally:
             ended.set()
 
-    api.has(events=SimpleNamespace(subscribe=lambda *_, **__: subscription()))
+    api.has(
+        containers=SimpleNamespace(
+            get=lambda name: name, stats=lambda container, **wanted: figures()
+        )
+    )
     reader, writer = await api.connect()
-    writer.write(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
+    writer.write(b"GET /containers/x/stats HTTP/1.1\r\nHost: d\r\n\r\n")
     await begun.wait()
-    await reader.readuntil(b'{"Action":"create"}\n')
+    await reader.readuntil(b'{"memory":1}\n')
     writer.close()
     await asyncio.wait_for(ended.wait(), 10)
 

@@ -1,6 +1,6 @@
 """The engine as a whole."""
 
-from contextlib import aclosing
+from contextlib import closing
 
 from aiohttp import web
 
@@ -30,7 +30,7 @@ async def events(call: Call) -> web.StreamResponse:
     subscription = call.engine.events.subscribe(
         call.filters(), since=call.seconds("since"), until=call.seconds("until")
     )
-    async with aclosing(subscription):
+    with closing(subscription):
         answer = await JsonStream(call).open()
         async for event in subscription:
             await answer.send(event)

@@ -35,10 +35,10 @@ class NamespaceRefused(Exception):
 
 
 class IdRange(NamedTuple):
-    """`count` ids from `first` that a user may hand out (subuid(5))."""
+    """`size` ids from `first` that a user may hand out (subuid(5))."""
 
     first: int
-    count: int
+    size: int
 
 
 def needed() -> bool:
@@ -84,9 +84,9 @@ def subordinate_ids(table: str, names: Iterable[str]) -> list[IdRange]:
     found = []
     for line in table.splitlines():
         owner, _, rest = line.strip().partition(":")
-        first, _, count = rest.partition(":")
-        if owner in wanted and first.isdecimal() and count.isdecimal() and int(count):
-            found.append(IdRange(int(first), int(count)))
+        first, _, size = rest.partition(":")
+        if owner in wanted and first.isdecimal() and size.isdecimal() and int(size):
+            found.append(IdRange(int(first), int(size)))
     return found
 
 
@@ -94,9 +94,9 @@ def mapping(own: int, ranges: Iterable[IdRange]) -> list[str]:
     """Arguments for newuidmap(1): `own` becomes 0, the ranges follow from 1 on."""
     words = ["0", str(own), "1"]
     inside = 1
-    for first, count in ranges:
-        words += [str(inside), str(first), str(count)]
-        inside += count
+    for first, size in ranges:
+        words += [str(inside), str(first), str(size)]
+        inside += size
     return words
 
 

@@ -66,24 +66,11 @@ class Images:
         with image_errors():
             return self._store.resolve(name, _platform(platform))
 
-    def list(
-        self, filters: Filters | None = None, *, all: bool = False, shared_size: bool = False
-    ) -> "list[ImageSummary]":
-        """Newest first; with `shared_size`, what each shares with others is counted, in bytes."""
-        filters = filters or Filters()
-        filters.check(_LIST_FILTERS)
-        with image_errors():
-            images = self._store.list()
-        shared = _shared_sizes(images) if shared_size else {}
-        chosen = self._chosen(images, filters)
-        chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
-        return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
-
     def inspect(self, name: str, platform: str | None = None) -> ImageInspect:
         """All that is known of the image. Raises NotFound."""
         return inspection(self.resolve(name, platform))
 
-    def history(self, name: str) -> "list[HistoryItem]":
+    def history(self, name: str) -> list[HistoryItem]:
         """How the image was made, newest step first. Raises NotFound."""
         return steps(self.resolve(name))
 
@@ -100,7 +87,7 @@ class Images:
 
     async def remove(
         self, name: str, *, force: bool = False, prune: bool = True
-    ) -> "list[ImageDeletion]":
+    ) -> list[ImageDeletion]:
         """Take the name away, and with the last name the image. Raises NotFound, Conflict."""
         image = self.resolve(name)
         await self._refuse_if_running(name, image)
@@ -109,7 +96,7 @@ class Images:
             removal = await asyncio.to_thread(self._store.remove, name, force=force, in_use=in_use)
         return self._removed(removal, image.id)
 
-    async def load(self, source: AsyncIterator[bytes]) -> "list[str]":
+    async def load(self, source: AsyncIterator[bytes]) -> list[str]:
         """Take images from a tar; the names of those with a name, the ids of others."""
         with image_errors():
             names = await read_in_thread(source, self._store.load, "image load")
@@ -152,7 +139,7 @@ class Images:
         self._engine.events.publish("image", "prune", "", {"reclaimed": str(removal.reclaimed)})
         return ImagePruneReport(images_deleted=deletions or None, space_reclaimed=removal.reclaimed)
 
-    async def in_use(self) -> "set[Digest]":
+    async def in_use(self) -> set[Digest]:
         """The ids of images that containers were made from."""
         return {Digest(each.image_id) for each in await self._engine.containers.list(all=True)}
 
@@ -163,7 +150,7 @@ class Images:
     def _tell(self, action: str, id: str, name: str) -> None:
         self._engine.events.publish("image", action, id, {"name": name})
 
-    def _removed(self, removal: Removal, id: str) -> "list[ImageDeletion]":
+    def _removed(self, removal: Removal, id: str) -> list[ImageDeletion]:
         for name in removal.untagged:
             self._tell("untag", id, name)
         for digest in removal.deleted:
@@ -183,7 +170,7 @@ class Images:
                     f"container {each.id[:12]} runs it; stop that first"
                 )
 
-    def _chosen(self, images: "list[Image]", filters: Filters) -> "list[Image]":
+    def _chosen(self, images: list[Image], filters: Filters) -> list[Image]:
         dangling, until = filters.flag("dangling"), filters.until()
         newest = self._created(filters.one("before"))
         oldest = self._created(filters.one("since"))
@@ -200,6 +187,19 @@ class Images:
 
     def _created(self, name: str | None) -> int | None:
         return None if name is None else seconds(self.resolve(name).config.created)
+
+    def list(
+        self, filters: Filters | None = None, *, all: bool = False, shared_size: bool = False
+    ) -> list[ImageSummary]:
+        """Newest first; with `shared_size`, what each shares with others is counted, in bytes."""
+        filters = filters or Filters()
+        filters.check(_LIST_FILTERS)
+        with image_errors():
+            images = self._store.list()
+        shared = _shared_sizes(images) if shared_size else {}
+        chosen = self._chosen(images, filters)
+        chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
+        return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def _has_labels(image: Image, filters: Filters) -> bool:
     return filters.accepts_labels(labels) and not filters.rejects_labels(labels)
 
 
-def _fits_reference(image: Image, patterns: "list[str]") -> bool:
+def _fits_reference(image: Image, patterns: list[str]) -> bool:
     if not patterns:
         return True
     for name in [*image.names, *repo_digests(image)]:
@@ -239,7 +239,7 @@ def _fits_reference(image: Image, patterns: "list[str]") -> bool:
     return False
 
 
-def _shared_sizes(images: "list[Image]") -> dict[str, int]:
+def _shared_sizes(images: list[Image]) -> dict[str, int]:
     """By image id, the bytes of layers that other images have too."""
     users: Counter[str] = Counter()
     for image in images:
