@@ -42,14 +42,13 @@ class Shell:
             timeout=60,
         )
 
-    def start(self, *words: str, **options: int) -> subprocess.Popen[bytes]:
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*COMMAND, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.environment,
             cwd=self.folder,
-            **options,
         )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _EXAMPLES = (
-    ("wherry build -t hello .", "a Dockerfile and a .wasm file make an image"),
+    ("wherry build -t hello .", "a Dockerfile becomes an image"),
     ("wherry run --rm hello", "run it, and leave nothing behind"),
     ("wherry run ./tool.wasm --verbose", "run a file that is no image yet"),
     ("wherry run -d --name web -v data:/data hello", "in the background, with a volume"),

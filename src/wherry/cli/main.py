@@ -12,7 +12,7 @@ from wherry.client import ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
 ENGINE_FAILED = 125
 INTERRUPTED = 130
@@ -21,6 +21,7 @@ BROKEN_PIPE = 141
 
 def main() -> NoReturn:
     """What the `wherry` command calls; leaves without the interpreter's slow way out."""
+    sys.stdout = _output()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -31,6 +32,17 @@ def main() -> NoReturn:
         print_error(f"cannot write the output: {error.strerror}")
         code = code or 1
     os._exit(code)
+
+
+def _output() -> TextIO:
+    """Stdout in UTF-8 whatever the locale, buffered whatever PYTHONUNBUFFERED says.
+
+    An unbuffered one loses what does not fit into a pipe at once.
+    """
+    try:
+        return open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    except OSError:
+        return open(os.devnull, "w", encoding="utf-8")
 
 
 def run(words: list[str]) -> int:

@@ -17,7 +17,7 @@ _wherry() {
     read -ra words <<<"$line"
     [[ $line == *[[:space:]] ]] && words+=("")
     word="${words[-1]}"
-    candidates="$(wherry __complete "${words[@]:1}" 2>/dev/null)" || return
+    candidates="$(wherry __complete -- "${words[@]:1}" 2>/dev/null)" || return
     kind="${candidates%%$'\n'*}"
     candidates="${candidates#*$'\n'}"
     local IFS=$'\n'
@@ -32,7 +32,7 @@ _wherry() {
     for name in $(cut -f1 <<<"$candidates"); do
         [[ $name == "$word"* ]] && COMPREPLY+=("${name#"$prefix"}")
     done
-    case $kind in
+    [[ $prefix == *: ]] || case $kind in
         file) compopt -o filenames; COMPREPLY+=($(compgen -f -- "$current")) ;;
         directory) compopt -o filenames; COMPREPLY+=($(compgen -d -- "$current")) ;;
     esac
@@ -47,7 +47,7 @@ _ZSH = r"""#compdef wherry
 _wherry() {
     local -a lines values
     local line kind
-    lines=("${(@f)$(wherry __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    lines=("${(@f)$(wherry __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     kind="${lines[1]}"
     for line in "${(@)lines[2,-1]}"; do
         [[ -n $line ]] && values+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
@@ -64,7 +64,7 @@ if [[ $funcstack[1] == _wherry ]]; then _wherry "$@"; else compdef _wherry wherr
 _FISH = r"""# wherry completion for fish: wherry completion fish | source
 function __wherry_complete
     set -l words (commandline -opc) (commandline -ct)
-    set -l lines (wherry __complete $words[2..-1] 2>/dev/null)
+    set -l lines (wherry __complete -- $words[2..-1] 2>/dev/null)
     switch "$lines[1]"
         case file
             __fish_complete_path (commandline -ct)

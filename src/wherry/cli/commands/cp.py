@@ -54,19 +54,14 @@ def _status(session: Session, container: str, path: str) -> Any:
     import binascii
 
     query = {"path": path or "/"}
+    target = f"/containers/{container}/archive"
     try:
-        response = session.client.request("HEAD", f"/containers/{container}/archive", query)
-    except DaemonError as error:
-        if error.status == 404:
-            raise _missing(session, container, path) from None
+        response = session.client.request("HEAD", target, query)
+    except DaemonError:
+        # An answer to HEAD has no words; the same question as GET is refused with some.
+        session.client.request("GET", target, query).connection.close()
         raise
     return json.decode(binascii.a2b_base64(response.headers["x-docker-container-path-stat"]))
-
-
-def _missing(session: Session, container: str, path: str) -> DaemonError:
-    """A HEAD answers without words: is it the container or the file that is not there?"""
-    session.client.get(f"/containers/{container}/json")
-    return DaemonError(404, f"no such file in {container}: {path}")
 
 
 def _download(
@@ -163,10 +158,9 @@ def _container_place(
             path = status["linkTarget"]
             status = _status(session, container, path)
     except DaemonError as error:
-        if error.status != 404 or not str(error).startswith("no such file in "):
+        if error.status != 404 or (_asserted(path) and not is_folder):
             raise
-        if _asserted(path) and not is_folder:
-            raise
+        session.client.get(f"/containers/{container}/json")
         return os.path.dirname(path.rstrip("/")) or "/", os.path.basename(path.rstrip("/"))
     if status["mode"] & _GO_FOLDER:
         contents = is_folder and (source.endswith("/.") or source == ".")
