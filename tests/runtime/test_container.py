@@ -86,6 +86,18 @@ async def test_an_unknown_import_is_named(launcher: Launcher, bundle: Make) -> N
     assert outcome.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("code", [0, 1, 125, 126, 200, 255])
+async def test_every_exit_code_arrives(launcher: Launcher, bundle: Make, code: int) -> None:
+    container = bundle()
+    container.put(
+        "main.wasm",
+        '(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
+        f' (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const {code}))))',
+    )
+    outcome = await run(launcher, container)
+    assert (outcome.status, outcome.stderr) == (code, b"")
+
+
 async def test_a_trap_names_its_functions(launcher: Launcher, bundle: Make) -> None:
     container = bundle()
     container.put(

@@ -14,6 +14,7 @@ from wherry.runtime.engines import capi, settings
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+from wherry.runtime.wasi.exits import ProcExit
 from wherry.runtime.wasi.workdir import Workdir
 
 _TABLE_ENTRY = 16
@@ -48,11 +49,13 @@ class Engine:
         os.environ.update(settings.ENVIRONMENT)
         config = capi.config_new()
         capi.config_async_stack(config, 2 * settings.MAX_WASM_STACK)
+        capi.config_shared_memory(config, True)
         capi.config_max_stack(config, settings.MAX_WASM_STACK)
         if memories is not None:
             capi.config_memory_creator(config, byref(memories.creator))
         capi.config_memory_init_cow(config, mapped_memory and memories is None)
         self.handle: int = capi.engine_new(config)
+        self.proc_exit = ProcExit()
         self._linkers: dict[bool, int] = {}
         if not self.handle:
             raise LaunchError("wasmtime could not make an engine on this machine")
@@ -91,6 +94,7 @@ class Engine:
             else:
                 linker = capi.linker_new(self.handle)
                 capi.raise_error(capi.linker_define_wasi(linker))
+                self.proc_exit.shadow(linker)
             self._linkers[component] = linker
         return self._linkers[component]
 
@@ -115,18 +119,19 @@ class Loaded:
         capi.raise_error(capi.context_set_wasi(context, _wasi(program)))
         linker = self._engine.linker(self._component)
         if self._component:
-            return _ComponentInstance(context, linker, self._program)
+            return _ComponentInstance(context, linker, self._program, self._engine.proc_exit)
         workdir = None
         if program.trampolines is not None:
             front, back = program.trampolines
             workdir = Workdir(front._program, back._program, program.preopens[0][0])
-        return _ModuleInstance(context, linker, self._program, workdir)
+        return _ModuleInstance(context, linker, self._program, self._engine.proc_exit, workdir)
 
 
 class Instance:
     """A guest about to run."""
 
-    def __init__(self, context: int, linker: int, program: c_void_p) -> None:
+    def __init__(self, context: int, linker: int, program: c_void_p, proc_exit: ProcExit) -> None:
+        self._proc_exit = proc_exit
         self._context = context
         self._linker = linker
         self._program = program
@@ -140,6 +145,8 @@ class Instance:
         try:
             return self._run()
         except GuestError as error:
+            if self._proc_exit.code is not None:
+                return self._proc_exit.code
             if error.status is None:
                 raise
             return error.status
@@ -150,9 +157,14 @@ class Instance:
 
 class _ModuleInstance(Instance):
     def __init__(
-        self, context: int, linker: int, program: c_void_p, workdir: Workdir | None
+        self,
+        context: int,
+        linker: int,
+        program: c_void_p,
+        proc_exit: ProcExit,
+        workdir: Workdir | None,
     ) -> None:
-        super().__init__(context, linker, program)
+        super().__init__(context, linker, program, proc_exit)
         self._workdir = workdir
 
     def _run(self) -> int:
