@@ -262,7 +262,8 @@ def test_large_contexts_go_to_disk_once(kitchen: Kitchen) -> None:
         ("--chown=99999999999 c.txt /", "not the number"),
         ("--chown=1: c.txt /", "USER:GROUP"),
         ("--chmod=u+x c.txt /", "octal"),
-        ("d /c.txt", "cannot take its place"),
+        ("d /c.txt", "not a directory"),
+        ("e /d", "cannot take its place"),
         ("--from=nowhere c.txt /", "no such image in the local store"),
         ("--from=7 c.txt /", "no such stage"),
         ("circle /x", "circle"),
@@ -274,7 +275,7 @@ def test_mistakes_name_the_line_and_leave_no_image(
     kitchen: Kitchen, copy: str, message: str
 ) -> None:
     files: Files = {**TREE, "circle": link("circle"), "dangling": link("nowhere")}
-    files = {**files, "base/c.txt": "c", "base/d/x": "x"}
+    files = {**files, "base/c.txt": "c", "base/d/x/y": "y", "e/x": "x"}
     with pytest.raises(BuildError, match=message) as caught:
         kitchen.build(f"FROM scratch\nCOPY base /\nCOPY {copy}", files)
     assert (caught.value.file, caught.value.line) == ("Dockerfile", 3)

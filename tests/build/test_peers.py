@@ -82,7 +82,7 @@ def test_umoci_unpacks_it(kitchen: Kitchen, tmp_path: Path) -> None:
     assert (root / LONG).is_dir()
     assert os.readlink(root / "data" / "l") == "e"
     data = (root / "data").stat()
-    assert (data.st_uid, data.st_gid, stat.S_IMODE(data.st_mode)) == (11, 12, 0o640)
+    assert (data.st_uid, data.st_gid, stat.S_IMODE(data.st_mode)) == (11, 12, 0o755)
     assert (root / "data" / "e").stat().st_uid == 0
 
 

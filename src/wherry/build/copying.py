@@ -61,7 +61,6 @@ def _add(
     if entry is None:
         raise BuildError(f"{transfer.keyword}: /{source}, where a link leads, does not exist")
     if entry.kind is Kind.FILE and (archive := transfer.unpack(files, source)):
-        plan.make_directory(target, transfer.override)
         plan.add(archive, "", target, transfer.override)
     else:
         where = target if entry.kind is Kind.DIRECTORY else place

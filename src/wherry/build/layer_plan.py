@@ -117,7 +117,8 @@ class LayerPlan:
     def add(self, tree: FileTree, source: str, path: str, override: Override) -> None:
         """Copy the file or the directory's content at `source` in `tree` to `path` (resolved).
 
-        Raises BuildError, also when there is something in the way.
+        The directory itself is made like any other, whatever `source` is like. Raises BuildError,
+        also when there is something in the way.
         """
         entry = tree.entry(source)
         if entry is None or entry.kind not in _COPIED:
@@ -125,8 +126,7 @@ class LayerPlan:
         if entry.kind is not Kind.DIRECTORY:
             self._add(Addition(override.apply(entry, path), tree, source), override)
             return
-        if not self.is_directory(path):
-            self._add(Addition(override.apply(entry, path)), override)
+        self.make_directory(path, override)
         pending = [(source, path)]
         while pending:
             source, path = pending.pop()

@@ -17,6 +17,8 @@ from typing import Protocol
 
 from wherry.build.files import join, parent
 from wherry.images.tar import Entry, Kind
+from wherry.images.tree import OVERLAY_XATTRS, OWNER
+from wherry.images.walk import xattrs_of
 
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
@@ -27,10 +29,7 @@ _KINDS = {
     stat.S_IFCHR: Kind.CHARACTER,
     stat.S_IFBLK: Kind.BLOCK,
 }
-_OVERRIDE = "user.containers.override_stat"
 _OPAQUE = frozenset({"trusted.overlay.opaque", "user.overlay.opaque"})
-_KEPT_XATTRS = ("user.", "security.capability")
-_OWN_XATTRS = ("user.overlay.", "user.containers.")
 
 
 class StackedLayer(Protocol):
@@ -66,19 +65,14 @@ class UnpackedLayer:
         place = join(str(self.path), path)
         try:
             status = os.lstat(place)
-            names = os.listxattr(place, follow_symlinks=False)
+            xattrs = xattrs_of(place)
         except (FileNotFoundError, NotADirectoryError):
             return None
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
-        xattrs = {
-            name: os.getxattr(place, name, follow_symlinks=False)
-            for name in names
-            if name.startswith(_KEPT_XATTRS) and not name.startswith(_OWN_XATTRS)
-        }
         uid, gid, mode = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
-        if _OVERRIDE in names:
-            recorded = os.getxattr(place, _OVERRIDE, follow_symlinks=False).split(b":")
-            uid, gid, mode = int(recorded[0]), int(recorded[1]), int(recorded[2], 8) & 0o7777
+        if recorded := xattrs.pop(OWNER, None):
+            owner, group, permissions, *_ = recorded.split(b":")
+            uid, gid, mode = int(owner), int(group), int(permissions, 8) & 0o7777
         return Entry(
             path,
             kind,
@@ -90,7 +84,7 @@ class UnpackedLayer:
             os.readlink(place) if kind is Kind.SYMLINK else "",
             os.major(status.st_rdev),
             os.minor(status.st_rdev),
-            xattrs,
+            {name: xattrs[name] for name in xattrs if not name.startswith(OVERLAY_XATTRS)},
         )
 
     def names(self, path: str) -> Iterable[str]:
