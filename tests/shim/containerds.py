@@ -37,6 +37,7 @@ class Containerd:
         self.run_folder = folder / "run"
         self.shim_folder = self.run_folder / "shim"
         self.address = str(folder / "c.sock")
+        self.namespace = f"shim-test-{os.getpid()}"  # also the parent of its cgroups
         install_shim(folder / "bin", self.run_folder, folder / "data")
         self._config = folder / "config.toml"
         self._config.write_text(
@@ -64,7 +65,8 @@ class Containerd:
 
     def argv(self, *args: str) -> list[str]:
         """A command line of ctr."""
-        return [peers.program("ctr"), "--address", self.address, *args]
+        where = ["--address", self.address, "--namespace", self.namespace]
+        return [peers.program("ctr"), *where, *args]
 
     def ctr(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ctr to its end."""

@@ -195,7 +195,7 @@ def test_delete_has_nothing_to_say_after_an_ordinary_deletion(command: Command) 
 async def test_delete_ends_what_a_dead_shim_left(command: Command) -> None:
     bundle = command.bundle("a")
     left = subprocess.Popen(["sleep", "1000"])
-    (bundle / "wherry-task").write_text(f"{left.pid} {process_start(left.pid)} /gone\n")
+    (bundle / "wherry-task").symlink_to(f"{left.pid} {process_start(left.pid)} /gone")
     output = await asyncio.to_thread(
         command.call,
         "-namespace", "ns", "-address", "/c.sock", "-id", "a", "-bundle", str(bundle), "delete",
@@ -204,12 +204,12 @@ async def test_delete_ends_what_a_dead_shim_left(command: Command) -> None:
     assert (answer.pid, answer.exit_status) == (left.pid, 137)
     assert answer.exited_at > 0
     assert left.wait() == -signal.SIGKILL
-    assert not (bundle / "wherry-task").exists()
+    assert not (bundle / "wherry-task").is_symlink()
 
 
 async def test_delete_leaves_another_process_of_the_same_number_alone(command: Command) -> None:
     bundle = command.bundle("a")
-    (bundle / "wherry-task").write_text(f"{os.getpid()} 1 /gone\n")
+    (bundle / "wherry-task").symlink_to(f"{os.getpid()} 1 /gone")
     await delete_shim(
         runtime=command.program, namespace="ns", id="a", bundle=bundle, address="/c.sock"
     )
@@ -221,7 +221,7 @@ async def test_delete_removes_the_files_of_a_dead_server(command: Command) -> No
     pidfd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
     await readable(pidfd)
-    (bundle / "wherry-task").write_text("4194305 1 /gone\n")
+    (bundle / "wherry-task").symlink_to("4194305 1 /gone")
     await delete_shim(
         runtime=command.program, namespace="ns", id="a", bundle=bundle, address="/c.sock"
     )

@@ -47,9 +47,8 @@ def delete(namespace: str, address: str, id: str, bundle: str) -> DeleteResponse
 
 def _read_note(bundle: str) -> tuple[int, str, str] | None:
     try:
-        with open(f"{bundle}/{TASK_NOTE}") as file:
-            pid, start, cgroup = file.read().rstrip("\n").split(" ", 2)
-            return int(pid), start, cgroup
+        pid, start, cgroup = os.readlink(f"{bundle}/{TASK_NOTE}").split(" ", 2)
+        return int(pid), start, cgroup
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -11,7 +11,10 @@ class CommandError(Exception):
 
 
 TASK_NOTE = "wherry-task"
-"""In a bundle while its task exists: "PID START CGROUP", see `process_start`."""
+"""In a bundle while its task exists: "PID START CGROUP", see `process_start`.
+
+A symbolic link, which is made at once or not at all, and is cheaper than a file.
+"""
 
 
 def run_folder() -> str:

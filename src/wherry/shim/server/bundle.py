@@ -57,9 +57,13 @@ def leave_note(bundle: str, pid: int, cgroup: str) -> None:
 
     Raises OSError.
     """
-    note = f"{pid} {process_start(pid)} {cgroup}\n"
-    with open(f"{bundle}/{TASK_NOTE}", "w") as file:
-        file.write(note)
+    note = f"{pid} {process_start(pid)} {cgroup}"
+    path = f"{bundle}/{TASK_NOTE}"
+    try:
+        os.symlink(note, path)
+    except FileExistsError:
+        os.unlink(path)
+        os.symlink(note, path)
 
 
 def remove_note(bundle: str) -> None:
