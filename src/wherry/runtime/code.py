@@ -140,7 +140,8 @@ def _engine_key() -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Several containers may bring the same module at once, each in a thread of its own.
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()
