@@ -47,7 +47,8 @@ def render(source: str) -> str:
         ('{{"a" | printf "%s-%s" "b"}}', "b-a"),
         ("{{index .List 1}}", "b"),
         ('{{index .Map "k1"}}', "v1"),
-        ('{{index .Map "none"}}', "<no value>"),
+        ('{{index .Map "none"}}|{{index .Nothing "none"}}', "|"),
+        ('{{index .Deep "none"}}', "<no value>"),
         ('{{(index (index .Deep.State.Ports "80/tcp") 0).HostPort}}', "8080"),
         ('{{range $p, $c := .Deep.State.Ports}}{{$p}}={{(index $c 0).HostPort}}{{end}}',
          "80/tcp=8080"),
@@ -77,7 +78,7 @@ def render(source: str) -> str:
         ("{{$x := 1}}{{if .On}}{{$x := 2}}{{$x}}{{end}}{{$x}}", "21"),
         ("{{eq .Size 1 2 1234}} {{ne .Size 1}}", "true true"),
         ("{{lt 1 2}}{{le 2 2}}{{gt 1 2}}{{ge 2 2}}", "truetruefalsetrue"),
-        ("{{len .List}}{{len .Name}}{{len .Map}}", "342"),
+        ("{{len .List}}{{len .Name}}{{len .Map}}{{len .Nothing}}", "3420"),
         ("{{slice .Name 1}} {{slice .List 1 2}}", "web [b]"),
         ('{{join .List ", "}} {{split "a:b" ":"}}', "a, b, c [a b]"),
         ('{{lower "AbC"}}{{upper "aBc"}}{{title "two words"}}', "abcABCTwo Words"),
@@ -121,6 +122,7 @@ def test_what_is_no_template_is_refused_in_one_line(source: str) -> None:
     with pytest.raises(TemplateError) as caught:
         render(source)
     assert "\n" not in str(caught.value)
+    assert caught.value.exit_code in (64, 1)
 
 
 @pytest.mark.parametrize(

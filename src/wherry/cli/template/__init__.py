@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["HEADER_FUNCTIONS", "Template", "TemplateError", "show"]
 
 
+NOT_A_TEMPLATE = 64
+"""Docker's exit code for a template that cannot be parsed."""
+
+
 class Template:
     """A parsed template. Raises `TemplateError` when the text is none."""
 
     def __init__(self, source: str) -> None:
-        parser = Parser(source, FUNCTIONS)
-        self._root = parser.parse()
+        try:
+            parser = Parser(source, FUNCTIONS)
+            self._root = parser.parse()
+        except TemplateError as error:
+            error.exit_code = NOT_A_TEMPLATE
+            raise
         self._definitions = parser.definitions
 
     def render(self, data: Any, functions: Mapping[str, Callable[..., Any]] | None = None) -> str:

@@ -70,8 +70,12 @@ def to_json(value: Any) -> str:
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, ABSENT) if not hasattr(value, "complete") else value[key]
+        if isinstance(value, dict) and not hasattr(value, "complete"):
+            value = value.get(key, _missing_from(value))
+        elif isinstance(value, dict):
+            value = value[key]
+        elif value is None:
+            value = ""
         elif isinstance(value, list | tuple | str):
             if isinstance(key, bool) or not isinstance(key, int):
                 raise TemplateError(f"can't index a list with {show(key)!r}")
@@ -83,6 +87,11 @@ def _index(value: Any, *keys: Any) -> Any:
     return value
 
 
+def _missing_from(value: dict[str, Any]) -> object:
+    """Go finds an empty string in a map of strings, as labels are, and nothing in other maps."""
+    return "" if all(isinstance(item, str) for item in value.values()) else ABSENT
+
+
 def _slice(value: Any, *bounds: int) -> Any:
     start = bounds[0] if bounds else 0
     end = bounds[1] if len(bounds) > 1 else len(value)
@@ -92,6 +101,8 @@ def _slice(value: Any, *bounds: int) -> Any:
 
 
 def _length(value: Any) -> int:
+    if value is None:
+        return 0
     if not isinstance(value, str | list | tuple | dict):
         raise TemplateError(f"len of {show(value)}")
     return len(value.encode()) if isinstance(value, str) else len(value)
