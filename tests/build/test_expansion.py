@@ -49,6 +49,12 @@ PLAIN = st.text(st.characters(exclude_characters="\\'\"$`", exclude_categories=[
         ("${FILE%.*}", "a.tar"),
         ("${FILE%%.*}", "a"),
         ("${FILE%.zip}", "a.tar.gz"),
+        ("${FILE%a*}", "a.t"),
+        ("${FILE%%a*}", ""),
+        ("${FILE#*a*r}", ".gz"),
+        ("${FILE#?}", ".tar.gz"),
+        ("${FILE%?}", "a.tar.g"),
+        (r"${FILE%\*}", "a.tar.gz"),
         ("${FILE/a/b}", "b.tar.gz"),
         ("${FILE//a/b}", "b.tbr.gz"),
         ("${FILE/?.t/-}", "-ar.gz"),
@@ -80,6 +86,15 @@ def test_error_of_a_needed_variable_is_the_authors() -> None:
 def test_endless_nesting_is_refused() -> None:
     with pytest.raises(ExpansionError, match="deeply"):
         expand("${A:-" * 5000 + "}" * 5000, {})
+
+
+def test_doubling_again_and_again_is_refused() -> None:
+    value = "x"
+    with pytest.raises(ExpansionError, match="grows beyond"):
+        for _ in range(40):
+            value = expand("$A$A", {"A": value})
+    with pytest.raises(ExpansionError, match="grows beyond"):
+        expand("${A//x/$B}", {"A": "x" * 5000, "B": "y" * 5000})
 
 
 def test_backtick_can_be_the_escape_character() -> None:

@@ -171,6 +171,15 @@ def test_history_tells_every_step(kitchen: Kitchen) -> None:
     assert all(entry.created for entry in history)
 
 
+def test_a_config_that_grows_without_end_is_refused(kitchen: Kitchen) -> None:
+    lines = "".join(f"ENV A{n}=$X$X\n" for n in range(20))
+    with pytest.raises(BuildError, match=r"Dockerfile:\d+: .*grows beyond 2 MiB"):
+        kitchen.build(f"FROM scratch\nENV X={'x' * 200_000}\n{lines}")
+    with pytest.raises(BuildError, match=r"Dockerfile:\d+: .*grows beyond 2 MiB"):
+        text = lines.replace("ENV", "ARG")
+        kitchen.build(f"FROM scratch\nARG X={'x' * 200_000}\n{text}")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

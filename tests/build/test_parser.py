@@ -1,5 +1,7 @@
 """Dockerfiles to instructions."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,6 +203,13 @@ def test_mistakes_name_their_line(text: str, line: int, message: str) -> None:
 def test_what_is_no_text_is_refused_with_its_line() -> None:
     with pytest.raises(BuildError, match=r"Dockerfile:2: .*UTF-8"):
         parse(b"FROM scratch\nCMD \xff\n", "Dockerfile")
+
+
+def test_the_examples_parse() -> None:
+    files = list((Path(__file__).parents[2] / "examples").glob("*/Dockerfile"))
+    assert files
+    for file in files:
+        assert parse(file.read_bytes(), file.name).stages
 
 
 @given(st.text(max_size=200))

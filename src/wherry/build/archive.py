@@ -16,7 +16,7 @@ from wherry.images.tar import Entry, InvalidTar, Kind, TarReader
 
 _CHUNK = 1 << 18
 _ZEROS = bytes(_CHUNK)
-_MAX_ENTRIES = 2_000_000
+_MAX_ENTRIES = 1_000_000
 _KEPT = frozenset({Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK, Kind.HARDLINK})
 
 

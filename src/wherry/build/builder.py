@@ -1,7 +1,7 @@
 """A whole build: the Dockerfile's stages in order, and the image the last of them makes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,8 +59,8 @@ def build(
     raise.
     """
     try:
-        with store.hold():
-            return _Build(context, options, store, runner, progress, folder).run()
+        with store.hold(), ExitStack() as resources:
+            return _Build(context, options, store, runner, progress, folder, resources).run()
     except ImageError as error:
         raise BuildError(str(error)) from error
     except OSError as error:
@@ -77,6 +77,7 @@ class _Build:
         runner: StepRunner,
         progress: Progress,
         folder: Path,
+        resources: ExitStack,
     ) -> None:
         files = context.files()
         path, source = read_dockerfile(files, options.dockerfile)
@@ -97,6 +98,7 @@ class _Build:
             cache=BuildCache(folder / "cache", store.blobs),
             clock=Clock(options.arguments),
             folder=folder,
+            resources=resources,
         )
         self._step = 0
         self._total = 0

@@ -10,6 +10,10 @@ from collections.abc import Mapping
 
 _NAME = re.compile(r"[0-9]+|[@*#?$!-]|\w+")
 _MAX_DEPTH = 50
+_WILDCARDS = {"*": ".*", "?": "."}
+_LAZY = ".*?"
+MAX_EXPANSION = 1 << 20
+"""Characters that the variables of one word may add to it."""
 
 
 class ExpansionError(ValueError):
@@ -59,6 +63,7 @@ class _Expander:
         self._keep_quotes = keep_quotes
         self._at = 0
         self._depth = 0
+        self._grown = 0
 
     def parts(self, stop: str = "", *, keep_escapes: bool = False) -> list[tuple[str, bool]]:
         found: list[tuple[str, bool]] = []
@@ -114,13 +119,20 @@ class _Expander:
         self._at += 1
         if self._text[self._at : self._at + 1] != "{":
             name = self._name()
-            return self._variables.get(name, "") if name else "$"
+            return self._grow(self._variables.get(name, "") if name else "$")
         self._at += 1
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise ExpansionError(f"{self._text[:40]!r}…: variables nested too deeply")
         value = self._braced()
         self._depth -= 1
+        return self._grow(value)
+
+    def _grow(self, value: str) -> str:
+        """Count what variables add: a few lines that double one could fill any memory."""
+        self._grown += len(value)
+        if self._grown > MAX_EXPANSION:
+            raise ExpansionError(f"{self._text[:40]!r}… grows beyond {MAX_EXPANSION >> 20} MiB")
         return value
 
     def _name(self) -> str:
@@ -172,39 +184,35 @@ class _Expander:
     def _operand(self, stop: str) -> str:
         return "".join(text for text, _ in self.parts(stop))
 
-    def _pattern(self, stop: str) -> str:
-        """A shell pattern of `*`, `?` and escapes, as a regular expression."""
-        expression = ""
+    def _pattern(self, stop: str) -> list[str]:
+        """A shell pattern of `*`, `?` and escapes, each as a regular expression."""
+        found = []
         characters = iter("".join(text for text, _ in self.parts(stop, keep_escapes=True)))
         for character in characters:
-            if character == "*":
-                expression += ".*"
-            elif character == "?":
-                expression += "."
-            elif character == self._escape:
-                expression += re.escape(next(characters, self._escape))
+            if character == self._escape:
+                found.append(re.escape(next(characters, character)))
             else:
-                expression += re.escape(character)
-        return expression
+                found.append(_WILDCARDS.get(character) or re.escape(character))
+        return found
 
 
-def _trim(value: str, pattern: str, side: str, longest: bool) -> str:
+def _trim(value: str, pattern: list[str], side: str, longest: bool) -> str:
     """Remove what `pattern` matches at the start ("#") or the end ("%") of `value`."""
-    expression = re.compile(pattern, re.DOTALL)
-    cuts = range(len(value) + 1)
-    if side == "#":
-        for cut in reversed(cuts) if longest else cuts:
-            if expression.fullmatch(value, 0, cut):
-                return value[cut:]
-    else:
-        for cut in cuts if longest else reversed(cuts):
-            if expression.fullmatch(value, cut):
-                return value[:cut]
-    return value
+    step = -1 if side == "%" else 1
+    parts = [_LAZY if part == _WILDCARDS["*"] and not longest else part for part in pattern]
+    match = re.match("".join(parts[::step]), value[::step], re.DOTALL)
+    return value[::step][match.end() :][::step] if match else value
 
 
-def _replace(value: str, pattern: str, replacement: str, everywhere: bool) -> str:
-    if not pattern:
-        return value
-    count = 0 if everywhere else 1
-    return re.sub(pattern, lambda _: replacement, value, count=count, flags=re.DOTALL)
+def _replace(value: str, pattern: list[str], replacement: str, everywhere: bool) -> str:
+    expression = re.compile("".join(pattern), re.DOTALL)
+    found = ""
+    end = 0
+    for match in expression.finditer(value):
+        if match.start() == match.end():
+            continue
+        found += value[end : match.start()] + replacement
+        end = match.end()
+        if not everywhere or len(found) > MAX_EXPANSION:
+            break
+    return found + value[end:]

@@ -52,8 +52,7 @@ def apply(
             paths = [_required("VOLUME", expand(path)) for path in instruction.paths]
             return replace(config, volumes=_with_keys(config.volumes, paths))
         case syntax.Expose():
-            ports = [port for word in instruction.ports for port in _ports(expand(word))]
-            return replace(config, exposed_ports=_with_keys(config.exposed_ports, ports))
+            return replace(config, exposed_ports=_with_ports(config, instruction.ports, expand))
         case syntax.StopSignal():
             return replace(config, stop_signal=_signal(expand(instruction.signal)))
         case syntax.HealthCheck():
@@ -97,6 +96,13 @@ def _with_env(env: list[str], pairs: Iterable[tuple[str, str]], expand: Expand) 
 def _with_keys(old: dict[str, object] | None, keys: Iterable[str]) -> dict[str, object]:
     merged = set(old or ()) | set(keys)
     return {key: {} for key in sorted(merged)}
+
+
+def _with_ports(config: RuntimeConfig, words: Iterable[str], expand: Expand) -> dict[str, object]:
+    found: set[str] = set()
+    for word in words:
+        found.update(_ports(expand(word)))
+    return _with_keys(config.exposed_ports, found)
 
 
 def _required(keyword: str, value: str) -> str:

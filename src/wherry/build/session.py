@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +54,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Session:
-    """One build. `folder` is the data root's `build`; what is in it ends with the build."""
+    """One build. `folder` is the data root's `build`; `resources` are given back at its end."""
 
     file: str
     escape: str
@@ -66,6 +67,7 @@ class Session:
     cache: BuildCache
     clock: Clock
     folder: Path
+    resources: ExitStack
 
     def layer(
         self, key: tuple[object, ...], make: Callable[[], CachedLayer]

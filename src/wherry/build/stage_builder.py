@@ -8,6 +8,7 @@ from wherry.build.archive import ArchiveTree
 from wherry.build.cache import CachedLayer
 from wherry.build.compressed import unpack_archive
 from wherry.build.copying import Transfer, plan_transfer
+from wherry.build.errors import BuildError
 from wherry.build.events import Warned
 from wherry.build.expansion import expand
 from wherry.build.files import FileTree, resolve
@@ -16,7 +17,10 @@ from wherry.build.owners import find_owner, parse_mode
 from wherry.build.rootfs import Rootfs
 from wherry.build.session import Session
 from wherry.images import Layer
-from wherry.oci import History, Platform, RuntimeConfig
+from wherry.oci import History, Platform, RuntimeConfig, encode
+
+_MAX_CONFIG = 2 << 20
+"""Bytes; the store reads no document of more than twice that."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,9 @@ class StageBuilder:
     def _unpack_archive(self, files: FileTree, path: str) -> FileTree | None:
         with files.open(path) as source:
             spool = unpack_archive(source, self._session.folder)
-        return ArchiveTree(spool, own=False) if spool else None
+        if spool is None:
+            return None
+        return ArchiveTree(self._session.resources.enter_context(spool), own=False)
 
     def _workdir(self, instruction: syntax.Workdir) -> bool:
         path = metadata.workdir(instruction.path, self.state.config, self._expand)
@@ -172,13 +178,17 @@ class StageBuilder:
         author: str | None = None,
         arguments: dict[str, str] | None = None,
     ) -> None:
-        """Carry over what an instruction changed that wrote no layer."""
+        """Carry over what an instruction changed that wrote no layer. Raises BuildError."""
+        variables = self.state.arguments if arguments is None else arguments
+        size = sum(map(len, variables.values())) + (len(encode(config)) if config else 0)
+        if size > _MAX_CONFIG:
+            raise BuildError(f"the image's config grows beyond {_MAX_CONFIG >> 20} MiB")
         history = History(created_by=instruction.text, empty_layer=True)
         self.state = replace(
             self.state,
             config=self.state.config if config is None else config,
             author=self.state.author if author is None else author,
-            arguments=self.state.arguments if arguments is None else arguments,
+            arguments=variables,
             history=(*self.state.history, history),
         )
 
