@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wherry.engine.builds import (
+from wherry.engine.building import (
     Built,
     Event,
     StepFinished,
@@ -16,8 +16,10 @@ from wherry.engine.builds import (
 _SHORT = 12
 
 
-def shown(event: Event) -> list[dict[str, Any]]:
-    """The documents that tell of `event`."""
+def shown(event: Event, *, quiet: bool) -> list[dict[str, Any]]:
+    """The documents that tell of `event`; when `quiet`, of the image's id only."""
+    if quiet:
+        return _lines(f"{event.id}\n") if isinstance(event, Built) else []
     match event:
         case StepStarted(number, total, text):
             return _lines(f"Step {number}/{total} : {text}\n")

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import web
 
 from wherry import __version__
+from wherry.api._http import BaseRequest, Response, StreamResponse
 from wherry.engine import Engine, Filters, InvalidRequest
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Call:
     __slots__ = ("engine", "http", "path", "version")
 
     def __init__(
-        self, engine: Engine, http: web.BaseRequest, path: dict[str, str], version: Version
+        self, engine: Engine, http: BaseRequest, path: dict[str, str], version: Version
     ) -> None:
         self.engine = engine
         self.http = http
@@ -126,19 +126,19 @@ class Call:
             yield chunk
 
 
-Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Handler = Callable[[Call], Awaitable[StreamResponse]]
 
 
-def json_answer(document: Any, status: int = 200) -> web.Response:
+def json_answer(document: Any, status: int = 200) -> Response:
     """A JSON document, typed or plain."""
-    return web.Response(
+    return Response(
         status=status, body=msgspec.json.encode(document), content_type="application/json"
     )
 
 
-def empty_answer(status: int = 204) -> web.Response:
+def empty_answer(status: int = 204) -> Response:
     """Nothing but a status."""
-    return web.Response(status=status)
+    return Response(status=status)
 
 
 class JsonStream:
@@ -146,7 +146,7 @@ class JsonStream:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._response = web.StreamResponse(headers=HEADERS)
+        self._response = StreamResponse(headers=HEADERS)
         self._response.content_type = "application/json"
 
     async def open(self) -> "JsonStream":
@@ -165,7 +165,7 @@ class JsonStream:
             await self.open()
         await self._response.write(msgspec.json.encode(document) + b"\n")
 
-    async def close(self) -> web.StreamResponse:
+    async def close(self) -> StreamResponse:
         """Nothing follows."""
         if not self._response.prepared:
             await self.open()

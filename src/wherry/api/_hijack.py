@@ -8,7 +8,7 @@ import asyncio
 from contextlib import suppress
 from typing import cast
 
-from aiohttp import web
+from wherry.api._http import BaseRequest
 
 _READ_AHEAD = 256 << 10
 _LINGER = 10.0
@@ -28,7 +28,7 @@ class Hijacked(asyncio.Protocol):
         self._closing = False
 
     @classmethod
-    def take(cls, request: web.BaseRequest, media_type: str) -> "Hijacked":
+    def take(cls, request: BaseRequest, media_type: str) -> "Hijacked":
         """Answer `request` and take its connection over.
 
         A client sends nothing behind its request until it has the answer (RFC 9110, 7.8).

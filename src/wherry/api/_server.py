@@ -6,9 +6,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from aiohttp import web
-
 from wherry.api._call import CURRENT, HEADERS, OLDEST, Call, Refused, Version, json_answer
+from wherry.api._http import BaseRequest, HttpServer, Response, StreamResponse
 from wherry.api._routes import ROUTES, Route
 from wherry.engine import (
     Conflict,
@@ -51,8 +50,8 @@ class Server:
         """`activity` is told of each request, when it comes and when it is done."""
         self._engine = engine
         self._activity = activity
-        self._unfinished: set[asyncio.Task[web.StreamResponse]] = set()
-        self.http = web.Server(
+        self._unfinished: set[asyncio.Task[StreamResponse]] = set()
+        self.http = HttpServer(
             self._answer,
             handler_cancellation=True,
             access_log=None,
@@ -72,7 +71,7 @@ class Server:
         self.http.pre_shutdown()
         await self.http.shutdown(0.1)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         self._activity()
         try:
             version, path = _version(request.path)
@@ -86,7 +85,7 @@ class Server:
         finally:
             self._activity()
 
-    async def _run(self, route: Route, call: Call) -> web.StreamResponse:
+    async def _run(self, route: Route, call: Call) -> StreamResponse:
         task = asyncio.get_running_loop().create_task(_handle(route, call))
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
@@ -100,7 +99,7 @@ class Server:
         return await asyncio.shield(task)
 
 
-async def _handle(route: Route, call: Call) -> web.StreamResponse:
+async def _handle(route: Route, call: Call) -> StreamResponse:
     response = await route.handler(call)
     if not response.prepared:
         response.headers.update(HEADERS)
@@ -135,12 +134,12 @@ def _find(method: str, path: str) -> tuple[Route, dict[str, str]]:
     raise Refused(404, f"page not found: {method} {path[:200]}")
 
 
-def _ping(request: web.BaseRequest) -> web.Response:
+def _ping(request: BaseRequest) -> Response:
     body = b"" if request.method == "HEAD" else b"OK"
-    return web.Response(body=body, content_type="text/plain", headers=HEADERS | _PING)
+    return Response(body=body, content_type="text/plain", headers=HEADERS | _PING)
 
 
-def _failure(error: Exception, request: web.BaseRequest) -> web.Response:
+def _failure(error: Exception, request: BaseRequest) -> Response:
     """The answer that tells of `error`; the unexpected goes into the log in full."""
     if isinstance(error, ConnectionError) or request.writer.output_size:
         # The client has gone, or an answer has begun: cutting that short is the only way to tell.
@@ -148,7 +147,7 @@ def _failure(error: Exception, request: web.BaseRequest) -> web.Response:
             traceback.print_exception(error, file=sys.stderr)
         if request.transport:
             request.transport.abort()
-        return web.Response()
+        return Response()
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     if isinstance(error, Refused):
         status, message = error.status, error.message
@@ -158,7 +157,7 @@ def _failure(error: Exception, request: web.BaseRequest) -> web.Response:
         traceback.print_exception(error, file=sys.stderr)
         message = f"wherryd failed: {type(error).__name__}: {error} (its log tells more)"
     if status == 304:
-        return web.Response(status=304, headers=HEADERS)
+        return Response(status=304, headers=HEADERS)
     response = json_answer({"message": message}, status)
     response.headers.update(HEADERS)
     if request.protocol.transport is not None and not request.content.is_eof():

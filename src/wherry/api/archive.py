@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import msgspec
-from aiohttp import web
 
 from wherry.api._call import HEADERS, Call, empty_answer
+from wherry.api._http import Response, StreamResponse
 from wherry.api.containers import named
 from wherry.engine import InvalidRequest
 from wherry.engine.containers import PathStat
@@ -16,7 +16,7 @@ _STAT = "X-Docker-Container-Path-Stat"
 _TAR = "application/x-tar"
 
 
-async def stat(call: Call) -> web.Response:
+async def stat(call: Call) -> Response:
     """What is at the path, in a header."""
     found = await call.engine.containers.stat_path(named(call), _path(call))
     response = empty_answer(200)
@@ -24,13 +24,13 @@ async def stat(call: Call) -> web.Response:
     return response
 
 
-async def download(call: Call) -> web.StreamResponse:
+async def download(call: Call) -> StreamResponse:
     """A file or folder as a tar."""
     found, tar = await call.engine.containers.get_archive(named(call), _path(call))
     return await send_tar(call, tar, {_STAT: _header(found)})
 
 
-async def upload(call: Call) -> web.StreamResponse:
+async def upload(call: Call) -> StreamResponse:
     """Unpack a tar into a folder."""
     await call.engine.containers.put_archive(
         named(call),
@@ -41,18 +41,18 @@ async def upload(call: Call) -> web.StreamResponse:
     return empty_answer(200)
 
 
-async def export(call: Call) -> web.StreamResponse:
+async def export(call: Call) -> StreamResponse:
     """The whole filesystem as a tar."""
     return await send_tar(call, call.engine.containers.export(named(call)), {})
 
 
 async def send_tar(
     call: Call, tar: AsyncIterator[bytes], headers: dict[str, str]
-) -> web.StreamResponse:
+) -> StreamResponse:
     """Send a tar as it is made; an error before the first byte still becomes a status."""
     async with aclosing(tar):  # type: ignore[type-var]
         first = await anext(tar, b"")
-        response = web.StreamResponse(headers=HEADERS | headers)
+        response = StreamResponse(headers=HEADERS | headers)
         response.content_type = _TAR
         await response.prepare(call.http)
         await response.write(first)

@@ -2,26 +2,23 @@
 
 from contextlib import aclosing
 
-from aiohttp import web
-
-from wherry.api._build_lines import shown
 from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
+from wherry.api._http import Response, StreamResponse
 from wherry.engine import EngineError, InvalidRequest
-from wherry.engine.builds import BuildRequest, Built
+from wherry.engine.build_request import BuildRequest
 
 
-async def build(call: Call) -> web.StreamResponse:
+async def build(call: Call) -> StreamResponse:
     """`docker build`. Errors after the first step come in the stream, as Docker sends them."""
+    from wherry.api._build_lines import shown
+
     request, quiet = _request(call), call.flag("q")
     answer = JsonStream(call)
     try:
         async with aclosing(call.engine.builds.build(request, call.chunks())) as events:
             async for event in events:
-                if not quiet:
-                    for document in shown(event):
-                        await answer.send(document)
-                elif isinstance(event, Built):
-                    await answer.send({"stream": f"{event.id}\n"})
+                for document in shown(event, quiet=quiet):
+                    await answer.send(document)
     except EngineError as error:
         if not answer.opened:
             raise
@@ -31,17 +28,17 @@ async def build(call: Call) -> web.StreamResponse:
     return await answer.close()
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: Call) -> Response:
     """`docker builder prune`."""
     return json_answer(await call.engine.builds.prune())
 
 
-async def cancel(call: Call) -> web.Response:
+async def cancel(call: Call) -> Response:
     """Builds end with the connection that asked for them; there is nothing else to cancel."""
     return empty_answer()
 
 
-async def session(call: Call) -> web.Response:
+async def session(call: Call) -> Response:
     """BuildKit's own protocol."""
     raise Refused(501, "BuildKit's protocol is not spoken here: build with DOCKER_BUILDKIT=0")
 

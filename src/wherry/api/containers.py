@@ -1,8 +1,7 @@
 """Containers: their life, in one request each."""
 
-from aiohttp import web
-
 from wherry.api._call import MAX_BODY, Call, empty_answer, json_answer
+from wherry.api._http import Response
 from wherry.engine.config import decode_create, decode_update
 from wherry.engine.containers import Container
 
@@ -12,7 +11,7 @@ def named(call: Call) -> Container:
     return call.engine.containers.get(call.path["name"])
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Response:
     """`docker ps`."""
     found = await call.engine.containers.list(
         all=call.flag("all"),
@@ -23,7 +22,7 @@ async def listing(call: Call) -> web.Response:
     return json_answer(found)
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: Call) -> Response:
     """`docker create`."""
     config, host = decode_create(await call.body(MAX_BODY))
     result = await call.engine.containers.create(
@@ -32,18 +31,18 @@ async def create(call: Call) -> web.Response:
     return json_answer(result, 201)
 
 
-async def inspect(call: Call) -> web.Response:
+async def inspect(call: Call) -> Response:
     """`docker inspect`."""
     return json_answer(await call.engine.containers.inspect(named(call), size=call.flag("size")))
 
 
-async def start(call: Call) -> web.Response:
+async def start(call: Call) -> Response:
     """`docker start`."""
     await call.engine.containers.start(named(call))
     return empty_answer()
 
 
-async def stop(call: Call) -> web.Response:
+async def stop(call: Call) -> Response:
     """`docker stop`."""
     await call.engine.containers.stop(
         named(call), grace=call.number("t"), signal=call.text("signal") or None
@@ -51,7 +50,7 @@ async def stop(call: Call) -> web.Response:
     return empty_answer()
 
 
-async def restart(call: Call) -> web.Response:
+async def restart(call: Call) -> Response:
     """`docker restart`."""
     await call.engine.containers.restart(
         named(call), grace=call.number("t"), signal=call.text("signal") or None
@@ -59,44 +58,44 @@ async def restart(call: Call) -> web.Response:
     return empty_answer()
 
 
-async def kill(call: Call) -> web.Response:
+async def kill(call: Call) -> Response:
     """`docker kill`."""
     await call.engine.containers.kill(named(call), call.text("signal") or "SIGKILL")
     return empty_answer()
 
 
-async def pause(call: Call) -> web.Response:
+async def pause(call: Call) -> Response:
     """`docker pause`."""
     await call.engine.containers.pause(named(call))
     return empty_answer()
 
 
-async def unpause(call: Call) -> web.Response:
+async def unpause(call: Call) -> Response:
     """`docker unpause`."""
     await call.engine.containers.unpause(named(call))
     return empty_answer()
 
 
-async def rename(call: Call) -> web.Response:
+async def rename(call: Call) -> Response:
     """`docker rename`."""
     await call.engine.containers.rename(named(call), call.text("name"))
     return empty_answer()
 
 
-async def update(call: Call) -> web.Response:
+async def update(call: Call) -> Response:
     """`docker update`."""
     changes = decode_update(await call.body(MAX_BODY))
     return json_answer(await call.engine.containers.update(named(call), changes))
 
 
-async def resize(call: Call) -> web.Response:
+async def resize(call: Call) -> Response:
     """The terminal's new size, in characters."""
     height, width = call.number("h") or 0, call.number("w") or 0
     await call.engine.containers.resize(named(call), height, width)
     return empty_answer(200)
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: Call) -> Response:
     """`docker rm`."""
     await call.engine.containers.remove(
         named(call), force=call.flag("force"), volumes=call.flag("v")
@@ -104,17 +103,17 @@ async def remove(call: Call) -> web.Response:
     return empty_answer()
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: Call) -> Response:
     """`docker container prune`."""
     return json_answer(await call.engine.containers.prune(call.filters()))
 
 
-async def top(call: Call) -> web.Response:
+async def top(call: Call) -> Response:
     """`docker top`."""
     arguments = call.text("ps_args") or "-ef"
     return json_answer(await call.engine.containers.top(named(call), arguments))
 
 
-async def changes(call: Call) -> web.Response:
+async def changes(call: Call) -> Response:
     """`docker diff`. Docker answers null when nothing has changed."""
     return json_answer(await call.engine.containers.changes(named(call)) or None)

@@ -3,9 +3,8 @@
 import hashlib
 from typing import Any
 
-from aiohttp import web
-
 from wherry.api._call import Call, Refused, json_answer
+from wherry.api._http import Response
 from wherry.engine import NotFound
 
 _BEGINNING = "0001-01-01T00:00:00Z"
@@ -34,7 +33,7 @@ def _network(name: str) -> dict[str, Any]:
 _NETWORKS = (_network("host"), _network("none"))
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Response:
     """`docker network ls`."""
     filters = call.filters()
     filters.check({"dangling", "driver", "id", "label", "name", "scope", "type"})
@@ -53,7 +52,7 @@ async def listing(call: Call) -> web.Response:
     return json_answer(found)
 
 
-async def inspect(call: Call) -> web.Response:
+async def inspect(call: Call) -> Response:
     """`docker network inspect`."""
     name = call.path["name"]
     for network in _NETWORKS:
@@ -62,11 +61,11 @@ async def inspect(call: Call) -> web.Response:
     raise NotFound(f"network {name} not found")
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: Call) -> Response:
     """`docker network create`."""
     raise Refused(501, "wherry makes no networks yet; containers may use 'none' or 'host'")
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: Call) -> Response:
     """`docker network prune`, also the first step of `docker system prune`."""
     return json_answer({"NetworksDeleted": None})

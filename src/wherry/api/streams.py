@@ -3,19 +3,18 @@
 import asyncio
 from contextlib import aclosing
 
-from aiohttp import web
-
 from wherry.api._call import HEADERS, Call, JsonStream, empty_answer
 from wherry.api._detach import DetachKeys, InvalidKeys
 from wherry.api._frames import frame, media_type
 from wherry.api._hijack import Hijacked
+from wherry.api._http import StreamResponse
 from wherry.api._stamps import LineStamps
 from wherry.api.containers import named
 from wherry.engine import InvalidRequest
 from wherry.engine.containers import Attachment
 
 
-async def wait(call: Call) -> web.StreamResponse:
+async def wait(call: Call) -> StreamResponse:
     """The exit code, once there is one.
 
     Clients start the container only after the headers have come, so that its end is not missed.
@@ -26,7 +25,7 @@ async def wait(call: Call) -> web.StreamResponse:
     return await answer.close()
 
 
-async def attach(call: Call) -> web.StreamResponse:
+async def attach(call: Call) -> StreamResponse:
     """The container's streams on this connection, both ways."""
     container = named(call)
     try:
@@ -85,7 +84,7 @@ async def _receive(connection: Hijacked, attachment: Attachment, keys: DetachKey
     return False
 
 
-async def logs(call: Call) -> web.StreamResponse:
+async def logs(call: Call) -> StreamResponse:
     """`docker logs`."""
     container = named(call)
     if not call.flag("stdout") and not call.flag("stderr"):
@@ -101,7 +100,7 @@ async def logs(call: Call) -> web.StreamResponse:
     )
     tty = container.config.tty
     stamp = LineStamps() if call.flag("timestamps") else None
-    response = web.StreamResponse(headers=HEADERS)
+    response = StreamResponse(headers=HEADERS)
     response.content_type = media_type(tty=tty, version=call.version)
     await response.prepare(call.http)
     async with aclosing(output):
@@ -118,7 +117,7 @@ def _tail(call: Call) -> int | None:
     return int(tail) if tail.isdecimal() else None
 
 
-async def stats(call: Call) -> web.StreamResponse:
+async def stats(call: Call) -> StreamResponse:
     """`docker stats`."""
     container = named(call)
     figures = call.engine.containers.stats(

@@ -2,30 +2,29 @@
 
 from contextlib import closing
 
-from aiohttp import web
-
 from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, Refused, json_answer
+from wherry.api._http import Response, StreamResponse
 
 _API = f"{CURRENT[0]}.{CURRENT[1]}"
 _MIN_API = f"{OLDEST[0]}.{OLDEST[1]}"
 
 
-async def version(call: Call) -> web.Response:
+async def version(call: Call) -> Response:
     """`docker version`."""
     return json_answer(call.engine.system.version(api=_API, oldest_api=_MIN_API))
 
 
-async def info(call: Call) -> web.Response:
+async def info(call: Call) -> Response:
     """`docker info`."""
     return json_answer(await call.engine.system.info())
 
 
-async def usage(call: Call) -> web.Response:
+async def usage(call: Call) -> Response:
     """`docker system df`."""
     return json_answer(await call.engine.system.usage(call.texts("type")))
 
 
-async def events(call: Call) -> web.StreamResponse:
+async def events(call: Call) -> StreamResponse:
     """`docker events`."""
     subscription = call.engine.events.subscribe(
         call.filters(), since=call.seconds("since"), until=call.seconds("until")
@@ -37,6 +36,6 @@ async def events(call: Call) -> web.StreamResponse:
     return await answer.close()
 
 
-async def login(call: Call) -> web.Response:
+async def login(call: Call) -> Response:
     """`docker login`."""
     raise Refused(501, "wherry has no registry client yet, so there is nothing to log in to")

@@ -1,9 +1,9 @@
 """Volumes."""
 
 import msgspec
-from aiohttp import web
 
 from wherry.api._call import Call, empty_answer, json_answer
+from wherry.api._http import Response
 
 
 class _Creation(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -13,13 +13,13 @@ class _Creation(msgspec.Struct, kw_only=True, rename="pascal"):
     labels: dict[str, str] | None = None
 
 
-async def listing(call: Call) -> web.Response:
+async def listing(call: Call) -> Response:
     """`docker volume ls`."""
     found = call.engine.volumes.list(call.filters())
     return json_answer({"Volumes": found, "Warnings": None})
 
 
-async def create(call: Call) -> web.Response:
+async def create(call: Call) -> Response:
     """`docker volume create`."""
     wanted = await call.json(_Creation)
     volume = call.engine.volumes.create(
@@ -31,17 +31,17 @@ async def create(call: Call) -> web.Response:
     return json_answer(volume, 201)
 
 
-async def inspect(call: Call) -> web.Response:
+async def inspect(call: Call) -> Response:
     """`docker volume inspect`."""
     return json_answer(call.engine.volumes.get(call.path["name"]))
 
 
-async def remove(call: Call) -> web.Response:
+async def remove(call: Call) -> Response:
     """`docker volume rm`."""
     await call.engine.volumes.remove(call.path["name"], force=call.flag("force"))
     return empty_answer()
 
 
-async def prune(call: Call) -> web.Response:
+async def prune(call: Call) -> Response:
     """`docker volume prune`."""
     return json_answer(await call.engine.volumes.prune(call.filters()))

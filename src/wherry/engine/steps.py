@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wherry.build import BuildError, Step
 from wherry.engine.containers.users import find_user
 from wherry.engine.errors import EngineError
 from wherry.engine.shims import WHERRY
@@ -23,6 +22,7 @@ from wherry.shim.client import TaskClient, TaskError
 from wherry.shim.client.log import LogReader
 
 if TYPE_CHECKING:
+    from wherry.build import BuildError, Step
     from wherry.engine.engine import Engine
 
 _NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
@@ -39,11 +39,11 @@ class StepRunner:
         self._abandoned = False
         self._running: Future[int] | None = None
 
-    def run(self, step: Step) -> int:
+    def run(self, step: "Step") -> int:
         """Run `step` to its end; its exit code. Raises BuildError when it cannot be started."""
         with self._mutex:
             if self._abandoned:
-                raise BuildError("the build was given up")
+                raise _refusal("the build was given up")
             self._running = asyncio.run_coroutine_threadsafe(self._run(step), self._loop)
         return self._running.result()
 
@@ -54,7 +54,7 @@ class StepRunner:
             if self._running:
                 self._running.cancel()
 
-    async def _run(self, step: Step) -> int:
+    async def _run(self, step: "Step") -> int:
         id = secrets.token_hex(32)
         bundle = steps_folder(self._engine.root) / id
         try:
@@ -63,7 +63,7 @@ class StepRunner:
             root = _overlay(step, unprivileged=self._engine.unprivileged)
             return await _run_task(shim, id, bundle, root, step)
         except (TaskError, EngineError) as error:
-            raise BuildError(error.message) from None
+            raise _refusal(error.message) from None
         finally:
             shutil.rmtree(bundle, ignore_errors=True)
 
@@ -84,7 +84,7 @@ async def sweep(root: Path, shim: TaskClient | None) -> None:
         shutil.rmtree(bundle, ignore_errors=True)
 
 
-async def _run_task(shim: TaskClient, id: str, bundle: Path, root: oci.Mount, step: Step) -> int:
+async def _run_task(shim: TaskClient, id: str, bundle: Path, root: oci.Mount, step: "Step") -> int:
     log = bundle / "log"
     await shim.create(
         id=id,
@@ -107,7 +107,7 @@ async def _run_task(shim: TaskClient, id: str, bundle: Path, root: oci.Mount, st
         await asyncio.shield(_end(shim, id))
 
 
-async def _tell(log: Path, step: Step, ended: asyncio.Event) -> None:
+async def _tell(log: Path, step: "Step", ended: asyncio.Event) -> None:
     async for record in LogReader(log).follow(stop=ended):
         step.output(record.data)
 
@@ -125,7 +125,7 @@ async def _end(shim: TaskClient, id: str) -> None:
             raise
 
 
-def _write_bundle(bundle: Path, step: Step, id: str) -> None:
+def _write_bundle(bundle: Path, step: "Step", id: str) -> None:
     user = find_user(step.user, (), [str(layer) for layer in step.lowerdirs])
     (bundle / "rootfs").mkdir(parents=True)
     spec = oci.Spec(
@@ -147,7 +147,7 @@ def _write_bundle(bundle: Path, step: Step, id: str) -> None:
     (bundle / "config.json").write_bytes(encode(spec))
 
 
-def _overlay(step: Step, *, unprivileged: bool) -> oci.Mount:
+def _overlay(step: "Step", *, unprivileged: bool) -> oci.Mount:
     options = [
         f"lowerdir={':'.join(str(layer) for layer in step.lowerdirs)}",
         f"upperdir={step.upperdir}",
@@ -156,3 +156,10 @@ def _overlay(step: Step, *, unprivileged: bool) -> oci.Mount:
     if unprivileged:
         options.append("userxattr")
     return oci.Mount(destination="/", type="overlay", source="overlay", options=options)
+
+
+def _refusal(message: str) -> "BuildError":
+    # Not imported above: a step is run by the builder, so that is here by now, but not before.
+    from wherry.build import BuildError
+
+    return BuildError(message)

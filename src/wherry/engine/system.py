@@ -3,12 +3,10 @@
 import asyncio
 import hashlib
 import os
-import platform
 import socket
 from collections import Counter
 from collections.abc import Collection
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +70,8 @@ class System:
 
     def version(self, *, api: str, oldest_api: str) -> Version:
         """Versions of the engine and its parts; the API's are given by who speaks it."""
+        import platform
+
         kernel = os.uname().release
         python = f"python{platform.python_version()}"
         details = {
@@ -126,16 +126,17 @@ class System:
                 "Log": ["json-file"],
             },
             "MemoryLimit": True,
-            "SwapLimit": False,
+            "SwapLimit": _limits_swap(),
             "CpuCfsPeriod": True,
             "CpuCfsQuota": True,
             "CPUShares": True,
             "CPUSet": True,
             "PidsLimit": True,
             "OomKillDisable": False,
-            "IPv4Forwarding": False,
-            "BridgeNfIptables": False,
-            "BridgeNfIp6tables": False,
+            # Docker's clients warn of these; nothing here depends on them.
+            "IPv4Forwarding": True,
+            "BridgeNfIptables": True,
+            "BridgeNfIp6tables": True,
             "Debug": False,
             "ExperimentalBuild": False,
             "LoggingDriver": "json-file",
@@ -210,7 +211,14 @@ def _cgroup_version() -> str:
     return "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
 
 
+def _limits_swap() -> bool:
+    found = ("memory/memory.memsw.limit_in_bytes", "memory.swap.max", "init.scope/memory.swap.max")
+    return any(Path("/sys/fs/cgroup", name).exists() for name in found)
+
+
 def _operating_system() -> str:
+    import platform
+
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
@@ -219,4 +227,6 @@ def _operating_system() -> str:
 
 @cache
 def _wasmtime_version() -> str:
+    from importlib import metadata
+
     return metadata.version("wasmtime")

@@ -1,0 +1,121 @@
+"""One build under way: the builder in a thread of its own, and its events in the loop.
+
+Imported with the first build, since the builder is much code that most commands do not need.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from wherry.build import (
+    BuildCache,
+    BuildError,
+    BuildOptions,
+    Built,
+    Context,
+    Event,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Tagged,
+    TriggersFound,
+    Warned,
+    build,
+)
+from wherry.engine.build_request import BuildRequest
+from wherry.engine.errors import InvalidRequest
+from wherry.engine.images import image_errors
+from wherry.engine.steps import StepRunner
+from wherry.engine.worker import CHUNK, read_in_thread
+from wherry.images import Image, ImageStore
+from wherry.oci import parse_platform, parse_reference
+
+if TYPE_CHECKING:
+    from wherry.engine.engine import Engine
+
+__all__ = [
+    "Built",
+    "Event",
+    "StepFinished",
+    "StepOutput",
+    "StepStarted",
+    "Tagged",
+    "TriggersFound",
+    "Warned",
+    "clear_cache",
+    "run_build",
+]
+
+
+class _Abandoned(Exception):
+    """Nobody waits for this build any more."""
+
+
+async def run_build(
+    engine: "Engine",
+    folder: Path,
+    request: BuildRequest,
+    context: AsyncIterator[bytes],
+    finished: Callable[[Image], None],
+) -> AsyncGenerator[Event, None]:
+    """Build from a `context` that comes as a tar; yields what happens until it is done.
+
+    When whoever asked goes away, the build ends with its current step. Raises InvalidRequest.
+    """
+    options = _options(request)
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[Event | None] = asyncio.Queue()
+    abandoned = threading.Event()
+    steps = StepRunner(engine)
+
+    def progress(event: Event) -> None:
+        if abandoned.is_set():
+            raise _Abandoned
+        loop.call_soon_threadsafe(events.put_nowait, event)
+
+    def work(tar: BinaryIO) -> Image:
+        with Context(folder) as received:
+            while chunk := tar.read(CHUNK):
+                received.write(chunk)
+            return build(received, options, engine.store, steps, progress, folder)
+
+    working = asyncio.ensure_future(read_in_thread(context, work, "build"))
+    working.add_done_callback(lambda _: events.put_nowait(None))
+    try:
+        with _build_errors(), image_errors():
+            while (event := await events.get()) is not None:
+                yield event
+            finished(await working)
+    finally:
+        abandoned.set()
+        steps.abandon()
+        working.cancel()
+
+
+def clear_cache(folder: Path, store: ImageStore) -> int:
+    """Forget what builds may skip; the bytes given back."""
+    return BuildCache(folder / "cache", store.blobs).clear()
+
+
+def _options(request: BuildRequest) -> BuildOptions:
+    with image_errors():
+        return BuildOptions(
+            dockerfile=request.dockerfile,
+            tags=tuple(parse_reference(tag).with_default_tag() for tag in request.tags),
+            target=request.target,
+            arguments=request.arguments,
+            labels=request.labels,
+            platform=parse_platform(request.platform) if request.platform else None,
+            use_cache=request.use_cache,
+        )
+
+
+@contextmanager
+def _build_errors() -> Iterator[None]:
+    try:
+        yield
+    except BuildError as error:
+        raise InvalidRequest(str(error)) from None
