@@ -148,6 +148,14 @@ def test_events_come_in_order(containerd: Containerd) -> None:
     assert [event.get("exit_status") for _, event in seen] == [None, None, 7, 7]
 
 
+def test_out_of_memory_is_told_before_the_exit(containerd: Containerd) -> None:
+    with following_events(containerd) as events:
+        done = containerd.run("fill", "oom", "--rm", "--memory-limit", str(8 << 20))
+        seen = events_of(events, {"oom"}, "/tasks/delete")
+    assert done.returncode == 137
+    assert [topic for topic, _ in seen][2:] == ["/tasks/oom", "/tasks/exit", "/tasks/delete"]
+
+
 def test_pause_and_resume(containerd: Containerd) -> None:
     containerd.run("spin", "pause", "-d")
     assert containerd.ctr("task", "pause", "pause").returncode == 0
