@@ -17,7 +17,7 @@ def inspect(file: bytes | BinaryIO) -> WasmFile:
     """Read what a module or component says of itself; of a text, only that it is one.
 
     A file must be seekable; it is read from its beginning, and left at any position. Reads at most
-    16 MiB whatever the file's size. Raises InvalidWasm, and OSError from reading.
+    8 MiB whatever the file's size. Raises InvalidWasm, and OSError from reading.
     """
     opened = io.BytesIO(file) if isinstance(file, bytes) else file
     source = WasmSource(opened)
