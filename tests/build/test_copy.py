@@ -230,6 +230,11 @@ def test_dockerignore_beside_a_dockerfile_wins(kitchen: Kitchen) -> None:
     assert kitchen.files(image) == {"c.txt": "C"}
 
 
+def test_a_dockerfile_from_outside_is_not_called_by_its_made_up_name(kitchen: Kitchen) -> None:
+    with pytest.raises(BuildError, match=r"^Dockerfile:2: "):
+        kitchen.build("", {".dockerfile.0a1b": "FROM scratch\nX"}, dockerfile=".dockerfile.0a1b")
+
+
 def test_compressed_contexts(kitchen: Kitchen) -> None:
     archive = make_tar({"Dockerfile": "FROM scratch\nCOPY c.txt /", "./c.txt": "C"})
     for compress in (gzip.compress, lzma.compress):

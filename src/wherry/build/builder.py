@@ -42,6 +42,7 @@ from wherry.oci import (
 
 _SCRATCH = "scratch"
 _SHORT_ID = 12
+_MADE_UP = ".dockerfile."
 
 
 def build(
@@ -82,12 +83,12 @@ class _Build:
         files = context.files()
         path, source = read_dockerfile(files, options.dockerfile)
         apply_ignore_file(files, path)
-        self._dockerfile = parse(source, path)
+        self._dockerfile = parse(source, _told_name(path))
         self._options = options
         self._store = store
         self._progress = progress
         self._session = Session(
-            file=path,
+            file=self._dockerfile.file,
             escape=self._dockerfile.escape,
             files=files,
             options=options,
@@ -263,6 +264,11 @@ class _Build:
             raise error.at(self._session.file, instruction.line) from error
         except (ExpansionError, ImageError) as error:
             raise BuildError(str(error), self._session.file, instruction.line) from error
+
+
+def _told_name(path: str) -> str:
+    """What errors call the Dockerfile: clients give one from outside the context a made-up name."""
+    return "Dockerfile" if path.startswith(_MADE_UP) else path
 
 
 def _state_id(state: StageState) -> str:
