@@ -62,6 +62,9 @@ def test_help_is_given_however_it_is_asked_for(capsys: pytest.CaptureFixture[str
     for words in (["run", "--help"], ["run", "-i", "--help", "x"], ["help", "run"]):
         assert run(words) == 0
         assert capsys.readouterr().out.startswith("Usage:  wherry run [OPTIONS] IMAGE")
+    for words in (["ps", "-h"], ["container", "ls", "x", "--help"]):
+        assert run(words) == 0
+        assert "List containers" in capsys.readouterr().out
     for words in ([], ["--help"], ["-h"], ["help"]):
         assert run(words) == 0
         assert capsys.readouterr().out == overview()

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TextIO
 
+    from wherry.cli.command import Command
+
 ENGINE_FAILED = 125
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -85,7 +87,7 @@ def _run(words: list[str]) -> int:
     name, command, rest = find(words)
     if command is None:
         return _no_command(name, rest)
-    if _asks_for_help(rest, interspersed=command.interspersed):
+    if _asks_for_help(command, rest):
         from wherry.cli.help import describe
 
         sys.stdout.write(describe(name, command))
@@ -122,12 +124,13 @@ def _global_flags(words: list[str]) -> tuple[str, list[str]]:
     return host, words
 
 
-def _asks_for_help(words: list[str], *, interspersed: bool) -> bool:
+def _asks_for_help(command: Command, words: list[str]) -> bool:
     """`--help` among the flags, not among what belongs to a container or follows `--`."""
+    asking = ("--help",) if any(flag.short == "h" for flag in command.flags) else ("--help", "-h")
     for word in words:
-        if word == "--help":
+        if word in asking:
             return True
-        if word == "--" or (not interspersed and not word.startswith("-")):
+        if word == "--" or (not command.interspersed and not word.startswith("-")):
             return False
     return False
 

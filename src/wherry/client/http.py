@@ -68,7 +68,7 @@ class ResponseParser:
         if self._state == _UNTIL_CLOSE:
             self._state = _DONE
         elif self._state != _DONE:
-            raise ProtocolError("the connection ended in the middle of an answer")
+            raise ProtocolError("the engine went away in the middle of an answer")
 
     def _advance(self, body: list[bytes]) -> bool:
         """One step; False when more bytes are needed or the response is complete."""
