@@ -101,8 +101,10 @@ class LogWriter:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._fd = os.open(self._path, flags, 0o640)
             if self._end is None:
-                self._end = _end_of_records(self._fd)
-                os.ftruncate(self._fd, self._end)
+                size = os.fstat(self._fd).st_size
+                self._end = _end_of_records(self._fd, size)
+                if self._end != size:
+                    os.ftruncate(self._fd, self._end)
             if os.write(self._fd, records) != len(records):
                 os.ftruncate(self._fd, self._end)
                 return False
@@ -233,9 +235,8 @@ def _backwards(fd: int, end: int) -> Iterator[tuple[int, _Header]]:
         end = start
 
 
-def _end_of_records(fd: int) -> int:
-    """Where the next record belongs: the size of the file unless its last record is torn."""
-    size = os.fstat(fd).st_size
+def _end_of_records(fd: int, size: int) -> int:
+    """Where the next record belongs: at the end of the file unless its last record is torn."""
     if size == 0 or next(_backwards(fd, size), None) is not None:
         return size
     end = 0
@@ -249,7 +250,7 @@ def _end_of_records(fd: int) -> int:
 
 def _tail(fd: int, lines: int) -> tuple[int, int]:
     """Where the last `lines` lines begin: a record's offset and the bytes to skip in it."""
-    end = _end_of_records(fd)
+    end = _end_of_records(fd, os.fstat(fd).st_size)
     if lines <= 0:
         return end, 0
     wanted = lines

@@ -39,8 +39,7 @@ def read_wishes(bundle: str) -> Wishes:
     """Read a bundle's config.json. Raises BundleError."""
     path = f"{bundle}/config.json"
     try:
-        with open(path, "rb") as file:
-            config = oci.decode(file.read(_MAX_CONFIG + 1), _Config, path, _MAX_CONFIG)
+        config = oci.decode(_read(path), _Config, path, _MAX_CONFIG)
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from None
     except oci.InvalidDocument as error:
@@ -72,6 +71,15 @@ def remove_note(bundle: str) -> None:
         os.unlink(f"{bundle}/{TASK_NOTE}")
     except OSError:
         return
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # A buffer as large as the limit would cost more than all the rest.
+        return os.read(descriptor, min(os.fstat(descriptor).st_size, _MAX_CONFIG) + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _parse_seconds(text: str | None) -> float | None:
