@@ -14,7 +14,7 @@ MAX_ITEMS = 200_000
 """Sections, types, imports, exports and so on in one file; browsers take 100,000 of each."""
 
 MAX_READ = 8 << 20
-"""Bytes of one file that are read in all, whatever its size. Together these bound memory and time."""
+"""Bytes of one file read in all, whatever its size. Together these bound memory and time."""
 
 
 class Part(NamedTuple):
