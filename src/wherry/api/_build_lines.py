@@ -21,21 +21,21 @@ def shown(event: Event, *, quiet: bool) -> list[dict[str, Any]]:
     if quiet:
         return _lines(f"{event.id}\n") if isinstance(event, Built) else []
     match event:
-        case StepStarted(number, total, text):
+        case StepStarted(number=number, total=total, text=text):
             return _lines(f"Step {number}/{total} : {text}\n")
-        case TriggersFound(count):
+        case TriggersFound(count=count):
             return _lines(f"# Executing {count} build trigger{'s' if count > 1 else ''}\n")
-        case StepOutput(data):
+        case StepOutput(data=data):
             return _lines(data.decode(errors="replace"))
-        case StepFinished(id, cached):
+        case StepFinished(id=id, cached=cached):
             lines = [" ---> Using cache\n"] if cached else []
             return _lines(*lines, f" ---> {id}\n")
-        case Warned(message):
+        case Warned(message=message):
             return _lines(f"[Warning] {message}\n")
-        case Built(id):
+        case Built(id=id):
             short = id.removeprefix("sha256:")[:_SHORT]
             return [{"aux": {"ID": id}}, *_lines(f"Successfully built {short}\n")]
-        case Tagged(name):
+        case Tagged(name=name):
             return _lines(f"Successfully tagged {name}\n")
 
 

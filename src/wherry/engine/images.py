@@ -7,7 +7,7 @@ name does not, because the store keeps its index in memory.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -101,9 +101,11 @@ class Images:
         with image_errors():
             names = await read_in_thread(source, self._store.load, "image load")
         for name in names:
-            image = self.resolve(name)
-            self._tell("load", image.id, name)
-            self._engine.builds.prepare(image)
+            # Somebody may have removed it since.
+            with suppress(NotFound):
+                image = self.resolve(name)
+                self._tell("load", image.id, name)
+                self._engine.builds.prepare(image)
         return names
 
     def save(self, names: Collection[str]) -> AsyncGenerator[bytes, None]:

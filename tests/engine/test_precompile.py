@@ -1,0 +1,53 @@
+"""Which program of an image is compiled ahead."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from wherry.engine.precompile import find_program
+from wherry.images import Image
+from wherry.oci import RuntimeConfig
+
+
+def _image(**config: object) -> Image:
+    defaults = RuntimeConfig(**config)  # type: ignore[arg-type]
+    return cast("Image", SimpleNamespace(config=SimpleNamespace(config=defaults)))
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> list[Path]:
+    for layer, names in (("top", ["a.wasm"]), ("base", ["a.wasm", "app/b.wasm"])):
+        for name in names:
+            path = tmp_path / layer / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"\0asm")
+    return [tmp_path / "top", tmp_path / "base"]
+
+
+def test_the_topmost_layer_that_has_the_entrypoint_is_taken(layers: list[Path]) -> None:
+    image = _image(entrypoint=["/a.wasm"], cmd=["/other.wasm"])
+    assert find_program(image, layers) == layers[0] / "a.wasm"
+
+
+def test_without_an_entrypoint_the_command_is_taken_from_its_folder(layers: list[Path]) -> None:
+    assert find_program(_image(cmd=["b.wasm"], working_dir="/app"), layers) == (
+        layers[1] / "app/b.wasm"
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["/nothing.wasm"], ["/app"], ["/../../../etc/passwd"]])
+def test_what_is_no_file_of_the_image_is_left_alone(layers: list[Path], words: list[str]) -> None:
+    assert find_program(_image(entrypoint=words), layers) is None
+
+
+def test_links_are_not_followed(layers: list[Path], tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"\0asm")
+    (layers[0] / "link").symlink_to(outside / "secret")
+    (layers[0] / "folder").symlink_to(outside)
+    assert find_program(_image(cmd=["/link"]), layers) is None
+    with pytest.raises(OSError, match="directory"):
+        find_program(_image(cmd=["/folder/secret"]), layers)
