@@ -4,8 +4,10 @@ The archive is kept as it came; of its entries only where their content begins i
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BufferedIOBase
+
+import msgspec
 
 from wherry.build.compressed import BLOCK
 from wherry.build.errors import BuildError
@@ -20,8 +22,7 @@ _MAX_ENTRIES = 1_000_000
 _KEPT = frozenset({Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK, Kind.HARDLINK})
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(msgspec.Struct, frozen=True):
     entry: Entry
     offset: int = 0
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from wherry.build import syntax
 from wherry.build.cache import BuildCache, cache_key
@@ -145,7 +144,7 @@ class _Build:
         with self._blaming(start):
             state, base = self._base(planned)
         triggers = state.config.on_build or []
-        state = replace(state, config=changed(state.config, on_build=None))
+        state = replace(state, config=replace(state.config, on_build=None))
         builder = StageBuilder(self._session, state, lambda name: self._origin(planned, name))
         self._finished(base)
         if triggers:
@@ -239,10 +238,10 @@ class _Build:
             created = clock.text
             cache.remember_time(key, created)
         history = [
-            changed(entry, created=created) if number >= inherited and not entry.created else entry
+            replace(entry, created=created) if number >= inherited and not entry.created else entry
             for number, entry in enumerate(config.history or ())
         ]
-        return changed(config, created=created, history=history)
+        return replace(config, created=created, history=history)
 
     def _start(self, instruction: syntax.Instruction) -> None:
         self._step += 1

@@ -2,7 +2,8 @@
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.build.errors import BuildError
 from wherry.build.files import FileTree, find, join, resolve
@@ -13,8 +14,7 @@ from wherry.images.tar import Kind
 _REMOTE = ("http://", "https://", "git://", "git@", "ftp://")
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True):
     """A COPY or ADD with its variables replaced.
 
     `documents` are the names and contents of here-documents. `origin` says in errors where the

@@ -1,13 +1,13 @@
 """What a build tells while it goes on. The Engine API turns these into Docker's lines."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.oci import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(msgspec.Struct, frozen=True):
     """Instruction `number` of `total`, counted from 1 over all stages that are built."""
 
     number: int
@@ -15,22 +15,19 @@ class StepStarted:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class TriggersFound:
+class TriggersFound(msgspec.Struct, frozen=True):
     """The base image brings `count` ONBUILD instructions, which are carried out now."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepOutput:
+class StepOutput(msgspec.Struct, frozen=True):
     """What the program of a RUN step wrote, standard output and error together."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepFinished(msgspec.Struct, frozen=True):
     """The step is done. `id` is 12 hex digits, empty for FROM scratch; `cached` if nothing was
     done because the same was done before."""
 
@@ -38,22 +35,19 @@ class StepFinished:
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(msgspec.Struct, frozen=True):
     """Something that need not be wrong; one line."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """The image is in the store."""
 
     id: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(msgspec.Struct, frozen=True):
     """The image has this name, as Docker prints it: `hello:latest`."""
 
     name: str

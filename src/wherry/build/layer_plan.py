@@ -7,7 +7,9 @@ link to a directory goes through it.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from wherry.build.errors import BuildError
 from wherry.build.files import FileTree, join, parent, resolve
@@ -16,8 +18,7 @@ from wherry.images.tar import Entry, Kind
 _COPIED = frozenset({Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK})
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
+class Addition(msgspec.Struct, frozen=True):
     """An entry for the layer; a file's content is `data`, or that of `path` in `tree`."""
 
     entry: Entry
@@ -32,8 +33,7 @@ class Addition:
         return self.tree.digest(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(msgspec.Struct, frozen=True):
     """What the instruction says of owner and mode; None keeps the file's own.
 
     `mtime` is in nanoseconds: the time of everything when given, else files keep theirs and

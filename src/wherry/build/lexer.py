@@ -5,7 +5,8 @@ reference, "Format", "Parser directives" and "Here-documents".
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.build.errors import BuildError
 from wherry.build.expansion import ExpansionError, expand
@@ -19,8 +20,7 @@ _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _TAKES_HEREDOCS = frozenset({"ADD", "COPY", "RUN"})
 
 
-@dataclass(frozen=True, slots=True)
-class Heredoc:
+class Heredoc(msgspec.Struct, frozen=True):
     """A here-document: its name, its lines, and whether variables in them are to be replaced."""
 
     name: str
@@ -28,8 +28,7 @@ class Heredoc:
     expand: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """A logical line: `number` is where it starts, from 1; `keyword` is in upper case."""
 
     number: int
@@ -43,8 +42,7 @@ class Line:
         return f"{self.keyword} {self.rest}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """A whole Dockerfile as lines."""
 
     directives: dict[str, str]

@@ -1,15 +1,15 @@
 """What a build is asked for, and what it needs from the engine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from wherry.oci import Platform, Reference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildOptions:
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `wherry build`.
 
     `dockerfile` is a path in the context. `arguments` are the --build-args, with None for one that
@@ -20,14 +20,13 @@ class BuildOptions:
     dockerfile: str = "Dockerfile"
     tags: tuple[Reference, ...] = ()
     target: str = ""
-    arguments: Mapping[str, str | None] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str | None] = msgspec.field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     platform: Platform | None = None
     use_cache: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A Wasm program to be run in a stage's root filesystem.
 
     The filesystem is the overlay of `lowerdirs` (topmost first) under `upperdir`, with `workdir`

@@ -7,7 +7,8 @@ next character literally, and `**` matches any number of components.
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.build.errors import BuildError
 
@@ -51,8 +52,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise BuildError(f"the pattern {pattern!r} is malformed") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     pattern: re.Pattern[str]
     excludes: bool
 

@@ -4,9 +4,10 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from wherry.build.archive import ArchiveTree
 from wherry.build.cache import BuildCache, CachedLayer, cache_key
@@ -52,8 +53,7 @@ class Clock:
         return moment.isoformat().replace("+00:00", "Z")
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """One build. `folder` is the data root's `build`; `resources` are given back at its end."""
 
     file: str

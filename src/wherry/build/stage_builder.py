@@ -1,7 +1,9 @@
 """One stage while it is built: its instructions carried out one after the other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from wherry.build import metadata, running, syntax
 from wherry.build.archive import ArchiveTree
@@ -23,8 +25,7 @@ _MAX_CONFIG = 2 << 20
 """Bytes; the store reads no document of more than twice that."""
 
 
-@dataclass(frozen=True)
-class StageState:
+class StageState(msgspec.Struct, frozen=True):
     """What a stage has come to.
 
     `history` begins with `inherited` entries of the base image; later ones that wrote no layer have
@@ -32,13 +33,13 @@ class StageState:
     """
 
     platform: Platform
-    config: RuntimeConfig = field(default_factory=RuntimeConfig)
+    config: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     author: str = ""
     layers: tuple[Layer, ...] = ()
-    rootfs: Rootfs = field(default_factory=Rootfs)
+    rootfs: Rootfs = msgspec.field(default_factory=Rootfs)
     history: tuple[History, ...] = ()
     inherited: int = 0
-    arguments: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 Origin = Callable[[str], tuple[FileTree, str]]

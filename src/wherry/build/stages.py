@@ -1,7 +1,8 @@
 """Which stages a build needs, and in which order. Pure functions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.build import syntax
 from wherry.build.errors import BuildError
@@ -10,8 +11,7 @@ from wherry.build.expansion import ExpansionError, expand
 _MAX_STAGES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
+class PlannedStage(msgspec.Struct, frozen=True):
     """A stage to build; `number` counts from 0 in the Dockerfile.
 
     `base` is the number of the stage it begins with, None if that is an image. `image` and

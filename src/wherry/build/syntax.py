@@ -1,53 +1,47 @@
 """A Dockerfile as typed instructions, grouped in stages; variables are not yet replaced.
 
-One frozen class an instruction, named as in the Dockerfile reference.
+One struct an instruction, named as in the Dockerfile reference.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from wherry.build.lexer import Heredoc
 from wherry.oci import Healthcheck
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     """What all have: the line it starts on, from 1, and its text as progress shows it."""
 
     line: int
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """What RUN, CMD and ENTRYPOINT take: words of the exec form, or one text `for_shell`."""
 
     words: tuple[str, ...]
     for_shell: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arg(Instruction):
+class Arg(Instruction, frozen=True, kw_only=True):
     """ARG: names, each with its default or None."""
 
     names: tuple[tuple[str, str | None], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Env(Instruction):
+class Env(Instruction, frozen=True, kw_only=True):
     """ENV: pairs of name and value."""
 
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label(Instruction):
+class Label(Instruction, frozen=True, kw_only=True):
     """LABEL: pairs of name and value."""
 
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy(Instruction):
+class Copy(Instruction, frozen=True, kw_only=True):
     """COPY and ADD. `origin` is the value of --from; `extract` is ADD's unpacking of archives."""
 
     keyword: str
@@ -65,93 +59,80 @@ class Copy(Instruction):
         return self.keyword == "ADD"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Instruction):
+class Run(Instruction, frozen=True, kw_only=True):
     """RUN; `flags` are those given, uninterpreted."""
 
     command: Command
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cmd(Instruction):
+class Cmd(Instruction, frozen=True, kw_only=True):
     """CMD."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrypoint(Instruction):
+class Entrypoint(Instruction, frozen=True, kw_only=True):
     """ENTRYPOINT."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shell(Instruction):
+class Shell(Instruction, frozen=True, kw_only=True):
     """SHELL."""
 
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workdir(Instruction):
+class Workdir(Instruction, frozen=True, kw_only=True):
     """WORKDIR."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User(Instruction):
+class User(Instruction, frozen=True, kw_only=True):
     """USER."""
 
     user: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume(Instruction):
+class Volume(Instruction, frozen=True, kw_only=True):
     """VOLUME."""
 
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expose(Instruction):
+class Expose(Instruction, frozen=True, kw_only=True):
     """EXPOSE: ports as written."""
 
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopSignal(Instruction):
+class StopSignal(Instruction, frozen=True, kw_only=True):
     """STOPSIGNAL."""
 
     signal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthCheck(Instruction):
+class HealthCheck(Instruction, frozen=True, kw_only=True):
     """HEALTHCHECK."""
 
     check: Healthcheck
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintainer(Instruction):
+class Maintainer(Instruction, frozen=True, kw_only=True):
     """MAINTAINER."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnBuild(Instruction):
+class OnBuild(Instruction, frozen=True, kw_only=True):
     """ONBUILD: the trigger as text, here-documents included."""
 
     trigger: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class From(Instruction):
+class From(Instruction, frozen=True, kw_only=True):
     """FROM; `name` is what AS gives, in lower case."""
 
     image: str
@@ -159,16 +140,14 @@ class From(Instruction):
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """A FROM and the instructions after it."""
 
     start: From
     body: tuple[Instruction, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dockerfile:
+class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed Dockerfile: `args` stand before the first FROM. `file` is its name in errors."""
 
     file: str
