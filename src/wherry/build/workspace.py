@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,8 @@ def workspace(parent: Path) -> Iterator[Path]:
         fcntl.flock(gate, fcntl.LOCK_EX)
         for left in parent.iterdir():
             _remove_unlocked(left)
-        path = Path(tempfile.mkdtemp(dir=parent))
+        path = parent / os.urandom(8).hex()
+        path.mkdir(mode=0o700)
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
     finally:
