@@ -14,8 +14,10 @@ from tests.shim.containerds import SHIM, install_shim
 from wherry.shim.client import ShimError, TaskClient, TaskError, delete_shim, start_shim
 from wherry.shim.group import Group
 from wherry.shim.main import parse_flags
-from wherry.shim.messages import BootstrapParams, DeleteResponse, RuntimeInfo
+from wherry.shim.messages import BootstrapParams, ConnectResponse, DeleteResponse, RuntimeInfo
 from wherry.shim.places import CommandError, process_start
+from wherry.shim.ttrpc.connection import ClientConnection
+from wherry.shim.ttrpc.frames import REQUEST, encode_frame
 
 
 class Command:
@@ -237,6 +239,43 @@ def test_bootstrap_parameters_on_stdin_are_enough(command: Command) -> None:
     assert (command.run / "shim" / "ns,,,c.sock").exists()
 
 
+async def test_what_containerd_2_sends_is_understood(command: Command) -> None:
+    """Its environment, its parameters on stdin, the third task service, metadata in a call."""
+    bundle = command.bundle("a")
+    params = BootstrapParams(
+        instance_id="a",
+        namespace="ns",
+        containerd_version="v2.3.0",
+        containerd_ttrpc_address="/nowhere",
+        containerd_grpc_address="/c.sock",
+        containerd_binary="/usr/bin/containerd",
+    )
+    flags = ["-namespace", "ns", "-address", "/c.sock", "-publish-binary", "/usr/bin/containerd"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [command.program, *flags, "-id", "a", "start"],
+        cwd=bundle,
+        input=params.encode(),
+        env=os.environ | {"MAX_SHIM_VERSION": "2", "TTRPC_ADDRESS": "/nowhere", "NAMESPACE": "ns"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    server = done.stdout.decode()
+    command.servers.add(server)
+    call = b"\x0a\x17containerd.task.v3.Task\x12\x07Connect\x1a\x03\x0a\x01a"
+    timeout = b"\x20\x80\x94\xeb\xdc\x03"
+    metadata = b"\x2a\x10\x0a\x0btraceparent\x12\x010"
+    reader, writer = await asyncio.open_unix_connection(server.removeprefix("unix://"))
+    writer.write(encode_frame(1, REQUEST, call + timeout + metadata))
+    header = await reader.readexactly(10)
+    (reply,) = ClientConnection().receive(
+        header + await reader.readexactly(int.from_bytes(header[:4], "big"))
+    )
+    writer.close()
+    assert reply.error is None
+    assert ConnectResponse.decode(reply.payload).shim_pid == await pid_of(server)
+
+
 def test_info_and_version(command: Command) -> None:
     assert RuntimeInfo.decode(command.call("-info")).name == SHIM
     assert command.call("-v").startswith(b"containerd-shim-wherry-v1 ")
@@ -292,6 +331,7 @@ def other_shim(tmp_path: Path) -> Callable[[str], str]:
     ("line", "address"),
     [
         ("echo unix:///a", "unix:///a"),
+        ("printf unix:; sleep 0.05; printf ///c", "unix:///c"),
         ("""echo '{"version":3,"address":"unix:///b","protocol":"ttrpc"}'""", "unix:///b"),
     ],
 )

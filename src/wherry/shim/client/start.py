@@ -82,7 +82,9 @@ async def _run(
     assert process.stdout is not None
     try:
         async with asyncio.timeout(_PATIENCE):
-            output = await process.stdout.read(_LIMIT)
+            output = b""
+            while chunk := await process.stdout.read(_LIMIT):
+                output = (output + chunk)[:_LIMIT]
             return output, await process.wait()
     except TimeoutError:
         raise ShimError(f"{Path(program).name}: no answer within {_PATIENCE:g} s") from None
