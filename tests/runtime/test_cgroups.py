@@ -11,7 +11,7 @@ import pytest
 from wherry.oci.runtime import Cpu, Memory, Pids, Resources
 from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError, Hierarchies, plain_path
 from wherry.runtime.sandbox.cgroups.hierarchies import of_this_process
-from wherry.runtime.sandbox.cgroups.unified import weight_of_shares
+from wherry.runtime.sandbox.cgroups.unified import UnifiedCgroup, weight_of_shares
 
 MIB = 1 << 20
 
@@ -459,6 +459,30 @@ def test_children_of_the_group_go_with_it(group: Cgroup, found: Hierarchies) -> 
         Path(file).with_name("child").mkdir()
     group.delete()
     assert not any(Path(file).parent.exists() for file in group.procs_files)
+
+
+@pytest.mark.root
+def test_v2_the_kernel_enables_a_controller_all_the_way_down(name: str) -> None:
+    host = of_this_process()
+    if host.unified is None:
+        pytest.skip("this host has cgroup v1 only")
+    root = Path(host.unified)
+    controllers = (root / "cgroup.controllers").read_text().split()
+    enabled_before = "hugetlb" in (root / "cgroup.subtree_control").read_text().split()
+    if "hugetlb" not in controllers or not Path("/sys/kernel/mm/hugepages").exists():
+        pytest.skip("this host has no hugetlb controller in its v2 hierarchy")
+    group = UnifiedCgroup(f"{name}/inner", host)
+    group._make()
+    try:
+        group.update(Resources(unified={"hugetlb.2MB.max": str(4 * MIB)}))
+        folder = Path(group.procs_files[0]).parent
+        assert group.missing == []
+        assert (folder / "hugetlb.2MB.max").read_text() == f"{4 * MIB}\n"
+    finally:
+        group.delete()
+        folder.parent.rmdir()
+        if not enabled_before:
+            (root / "cgroup.subtree_control").write_text("-hugetlb")
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from wherry.runtime.sandbox.cgroups import hierarchies
 from wherry.runtime.sandbox.cgroups.control_file import CgroupError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wherry.oci.runtime import Resources
     from wherry.runtime.sandbox.cgroups.hierarchies import Hierarchies
     from wherry.runtime.sandbox.cgroups.statistics import CgroupStats
@@ -151,8 +153,8 @@ def make_folder(folder: str) -> None:
         os.mkdir(folder)
 
 
-def remove_folder(folder: str, pids: list[int], deadline: float) -> bool:
-    """Try once to remove a cgroup's folder; wait for one of `pids` if it is in use.
+def remove_folder(folder: str, pids: Callable[[], list[int]], deadline: float) -> bool:
+    """Try once to remove a cgroup's folder; wait for one of the `pids` in it if it is in use.
 
     Returns whether it is gone. Raises CgroupError after `deadline` (of time.monotonic).
     """
@@ -164,9 +166,9 @@ def remove_folder(folder: str, pids: list[int], deadline: float) -> bool:
         _remove_children(folder)
         left = deadline - time.monotonic()
         if left <= 0:
-            who = ", ".join(map(str, pids)) or error.strerror
+            who = ", ".join(map(str, pids())) or error.strerror
             raise CgroupError(f"cannot remove cgroup {folder}: still in use ({who})") from None
-        _wait_for_end(pids, left)
+        _wait_for_end(pids(), left)
         return False
     return True
 

@@ -137,7 +137,7 @@ class LegacyCgroup(Cgroup):
         """Remove every folder."""
         deadline = time.monotonic() + PATIENCE
         for controller, folder in list(self._folders.items()):
-            while not remove_folder(folder, self.pids(), deadline):
+            while not remove_folder(folder, self.pids, deadline):
                 pass
             del self._folders[controller]
 

@@ -151,7 +151,7 @@ class UnifiedCgroup(Cgroup):
     def delete(self) -> None:
         """Remove the folder."""
         deadline = time.monotonic() + PATIENCE
-        while self._folder and not remove_folder(self._folder, self.pids(), deadline):
+        while self._folder and not remove_folder(self._folder, self.pids, deadline):
             pass
 
     def _need(self, controller: str, what: str) -> bool:
