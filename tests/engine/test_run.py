@@ -8,7 +8,7 @@ from tests.engine.kitchen import interactive, logged, make, run
 
 from wherry.engine import Engine, NotModified
 from wherry.engine.config import ContainerConfig, HostConfig
-from wherry.engine.containers import Container, Output
+from wherry.engine.containers import Container
 
 
 async def test_output_and_exit_code_come_through(engine: Engine) -> None:
@@ -120,7 +120,7 @@ async def test_a_follower_that_goes_leaves_nothing(engine: Engine) -> None:
     await attachment.write(b"one\n")
     logs = engine.containers.logs(container, follow=True)
     async with aclosing(logs):
-        assert await anext(logs) == Output(1, pytest.approx(0, abs=1 << 62), b"one\n")
+        assert (await anext(logs))[::2] == (1, b"one\n")
 
 
 async def test_a_start_when_it_runs_changes_nothing(engine: Engine) -> None:

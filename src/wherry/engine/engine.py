@@ -66,10 +66,7 @@ class Engine:
         if set(":,\\") & set(str(root)):
             raise EngineError(f"the data root {root} must not have ':', ',' or a backslash in it")
         try:
-            for folder in (root, root / "containers"):
-                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-            run.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = _lock(root)
+            lock = _prepare(root, run)
         except OSError as error:
             raise EngineError(
                 f"the data root {error.filename} cannot be used: {error.strerror}"
@@ -109,6 +106,14 @@ class Engine:
     def busy(self) -> bool:
         """Something runs, is being made or is waited for: no time to go away."""
         return self.containers.busy
+
+
+def _prepare(root: Path, run: Path) -> int:
+    """Make the folders and take the lock. Raises StateInUse, OSError."""
+    for folder in (root, root / "containers"):
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _lock(root)
 
 
 def _lock(root: Path) -> int:

@@ -7,6 +7,7 @@ until its exit is dealt with.
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from wherry.engine.errors import EngineError
@@ -18,7 +19,7 @@ from wherry.shim.client import (
     delete_shim,
     start_shim,
 )
-from wherry.shim.messages import TaskExit, TaskOOM
+from wherry.shim.messages import TaskCreate, TaskExit, TaskOOM
 
 WHERRY = "io.containerd.wherry.v1"
 """The runtime that is taken when none is named."""
@@ -42,6 +43,8 @@ class Shims:
         self._listening: asyncio.Task[None] | None = None
         self._out_of_memory: set[str] = set()
         self._exited: dict[str, asyncio.Event] = {}
+        self.on_stray: Callable[[str], None] | None = None
+        """Called with the id of a container whose task this engine has not asked for."""
 
     async def open(self) -> None:
         """Listen to events, and to wherry's shim if it is there. Raises OSError."""
@@ -135,7 +138,10 @@ class Shims:
         async for _, event, namespace, _ in self._events:
             if namespace != NAMESPACE:
                 continue
-            if isinstance(event, TaskOOM):
+            if isinstance(event, TaskCreate):
+                if event.container_id not in self._exited and self.on_stray is not None:
+                    self.on_stray(event.container_id)
+            elif isinstance(event, TaskOOM):
                 self._out_of_memory.add(event.container_id)
             elif isinstance(event, TaskExit) and event.container_id in self._exited:
                 self._exited[event.container_id].set()

@@ -42,6 +42,8 @@ class Volumes:
         self._trash = trash
         self._rows: dict[str, VolumeRow] = {}
         self._users: defaultdict[str, set[str]] = defaultdict(set)
+        self.filling = asyncio.Lock()
+        """Held while new volumes get what their image has."""
         path.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     def recover(self) -> None:
@@ -58,10 +60,16 @@ class Volumes:
         self._rows |= {row.name: row for row in strangers}
         for name in self._rows.keys() - found:
             self._make_folder(name)
+        for name in found:
+            self._trash.discard(self.unfinished(name))
 
     def path(self, name: str) -> Path:
         """The folder that is mounted."""
         return self._path / name / "_data"
+
+    def unfinished(self, name: str) -> Path:
+        """The folder in which the volume is filled."""
+        return self._path / name / "_new"
 
     def create(
         self,

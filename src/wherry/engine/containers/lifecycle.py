@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,6 +40,8 @@ class Lifecycle:
         self._context = context
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.Task[None]] = {}
+        self._strays: set[asyncio.Task[None]] = set()
+        context.shims.on_stray = self._found_stray
 
     @property
     def busy(self) -> bool:
@@ -47,10 +50,13 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Watch no more; containers run on."""
-        tasks = [*self._watches.values(), *self._timers.values()]
+        tasks = [*self._watches.values(), *self._timers.values(), *self._strays]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for container in self._context.index:
+            if container.stdin is not None:
+                container.stdin.close()
 
     async def start(self, container: Container) -> None:
         """Start it for a person. Raises NotModified, Conflict, StartFailed."""
@@ -76,8 +82,7 @@ class Lifecycle:
         task = None
         try:
             self._write_config(container, bundle)
-            task = await context.shims.connect(container.host.runtime, container.id, bundle)
-            await self._create_task(container, task, bundle)
+            task = await self._make_task(container, bundle)
             run = Run(since)
             # Who is attached opens the log before the guest can write to it.
             container.task, container.run = task, run
@@ -88,8 +93,7 @@ class Lifecycle:
         except (TaskError, EngineError, OSError) as error:
             raise await self._launch_failed(container, task, error) from None
         except asyncio.CancelledError:
-            if (run := self._end_run(container)) is not None:
-                run.over.set()
+            self._abandon_run(container)
             if task is not None:
                 await asyncio.shield(forget_task(task, container.id))
             raise
@@ -115,19 +119,41 @@ class Lifecycle:
         spec = build_spec(container.record, bundle, context.source)
         (bundle / "config.json").write_bytes(encode(spec))
 
+    async def _make_task(self, container: Container, bundle: Path) -> TaskClient:
+        shims, runtime = self._context.shims, container.host.runtime
+        task = await shims.connect(runtime, container.id, bundle)
+        try:
+            await self._create_task(container, task, bundle)
+        except TaskError as error:
+            if error.code != "UNAVAILABLE":
+                raise
+            # The shim has died since it was last heard of: another takes its place.
+            task = await shims.connect(runtime, container.id, bundle)
+            await self._create_task(container, task, bundle)
+        return task
+
     async def _create_task(self, container: Container, task: TaskClient, bundle: Path) -> None:
         context = self._context
         log = f"wherry-log://{quote(str(context.log(container)))}"
-        config = container.config
-        await task.create(
+        config, layers = container.config, container.record.layers
+        create = partial(
+            task.create,
             id=container.id,
             bundle=str(bundle),
-            rootfs=[build_root(container.record.layers, bundle, unprivileged=context.unprivileged)],
+            rootfs=[build_root(layers, bundle, unprivileged=context.unprivileged)],
             stdin=str(bundle / "stdin") if config.open_stdin else "",
             stdout=f"{log}?stream=stdout",
             stderr="" if config.tty else f"{log}?stream=stderr",
             terminal=config.tty,
         )
+        try:
+            await create()
+        except TaskError as error:
+            if error.code != "ALREADY_EXISTS":
+                raise
+            # An engine that was killed had asked for it.
+            await forget_task(task, container.id)
+            await create()
 
     async def _launch_failed(
         self, container: Container, task: TaskClient | None, error: Exception
@@ -146,8 +172,7 @@ class Lifecycle:
             finished_at=state.finished_at,
         )
         (self._context.bundle(container) / "config.json").unlink(missing_ok=True)
-        if (run := self._end_run(container)) is not None:
-            run.over.set()
+        self._abandon_run(container)
         container.tell_run(None)
         self._context.save(container)
         if container.host.auto_remove:
@@ -240,6 +265,11 @@ class Lifecycle:
         container.task = container.run = container.stdin = None
         return run
 
+    def _abandon_run(self, container: Container) -> None:
+        """The run has come to nothing."""
+        if (run := self._end_run(container)) is not None:
+            run.over.set()
+
     def _mark_restarting(self, container: Container) -> None:
         # Docker counts a container that waits for its next run as running.
         state = container.state
@@ -269,6 +299,19 @@ class Lifecycle:
             container.life.restart_count += 1
             with suppress(StartFailed):
                 await self._launch(container)
+
+    def _found_stray(self, id: str) -> None:
+        """A task has come to be that an engine asked for and was killed before it heard of it."""
+        if id in self._context.index:
+            removing = asyncio.create_task(self._remove_stray(self._context.index.get(id)))
+            self._strays.add(removing)
+            removing.add_done_callback(self._strays.discard)
+
+    async def _remove_stray(self, container: Container) -> None:
+        async with container.lock:
+            task = self._context.shims.own
+            if task is not None and container.task is None:
+                await forget_task(task, container.id)
 
     def cancel_restart(self, container: Container) -> None:
         """Let a container that waits for its next run be one that has ended."""

@@ -27,7 +27,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 async def recover(context: Context, lifecycle: Lifecycle) -> None:
     """Bring the containers of the engine's file back; before anything else is done with them."""
-    boot = _BOOT_ID.read_text().strip()
+    boot = _boot()
     rebooted = context.state.fact("boot") != boot
     for record, life in context.state.containers():
         container = Container(record, life)
@@ -42,6 +42,11 @@ async def recover(context: Context, lifecycle: Lifecycle) -> None:
             *(_recover(context, lifecycle, container, rebooted) for container in containers)
         )
     context.state.set_fact("boot", boot)
+
+
+def _boot() -> str:
+    """What is different after each start of the machine."""
+    return _BOOT_ID.read_text().strip()
 
 
 def _batches(containers: list[Container]) -> Iterable[list[Container]]:

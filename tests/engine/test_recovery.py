@@ -1,0 +1,243 @@
+"""An engine that is killed at any moment loses nothing, and leaves nothing behind."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.engine.kitchen import environment, interactive, logged, make, make_image, run
+
+from wherry.engine import Engine, NotFound, StateInUse
+from wherry.engine.config import ContainerConfig, HostConfig, RestartPolicy
+from wherry.shim.client import TaskClient, TaskError
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_killed_engine_is_picked_up_where_it_was(
+    places: tuple[Path, Path], seed: int
+) -> None:
+    root, run_folder = places
+    engine = await Engine.open(*places)
+    make_image(engine.store)
+    await engine.close()
+    dice = random.Random(seed)
+    known: dict[str, str] = {}
+    for turn in range(3):
+        _live_and_die(root, run_folder, seed * 100 + turn, dice.randint(1, 60), known)
+        engine = await Engine.open(*places)
+        await _check(engine, known)
+        await engine.close()
+    engine = await Engine.open(*places)
+    for container in list(engine.containers):
+        await engine.containers.remove(container, force=True, volumes=True)
+    await engine.close()
+
+
+def _live_and_die(root: Path, run: Path, seed: int, lines: int, known: dict[str, str]) -> None:
+    """Let a victim say `lines` lines and kill it; `known` is the last that was heard of each."""
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.victim", str(root), str(run), str(seed)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        env=os.environ | environment(root, run) | {"PYTHONPATH": f"{PROJECT}/src:{PROJECT}"},
+    )
+    assert victim.stdout is not None
+    heard = [victim.stdout.readline() for _ in range(lines)]
+    victim.kill()
+    heard += victim.stdout.readlines()
+    victim.wait()
+    for line in heard:
+        what, _, name = line.rstrip("\n").partition(" ")
+        assert what != "failed", name
+        assert name, "the victim died by itself"
+        known[name] = what
+
+
+async def _check(engine: Engine, known: dict[str, str]) -> None:
+    found = {container.name: container for container in engine.containers}
+    for name, what in known.items():
+        if what in ("created", "starting", "running"):
+            assert name in found, f"{name} was {what} and is gone"
+        elif what == "removed":
+            assert name not in found, f"{name} was removed and is back"
+        if what == "running":
+            assert found[name].state.running, f"{name} ran and does not any more"
+    bundles = {path.name for path in (engine.root / "containers").iterdir()}
+    assert bundles == {container.id for container in found.values()}
+    volumes = {volume.name: volume for volume in engine.volumes.list()}
+    assert {path.name for path in (engine.root / "volumes").iterdir()} == set(volumes)
+    for name in volumes:
+        if engine.volumes.is_anonymous(name):
+            assert engine.volumes.users(name), "an anonymous volume that nobody has"
+    shim = engine.shims.own
+    for container in found.values():
+        if container.state.running and container.record.args == ["/loop.wasm"]:
+            assert shim is not None
+            assert (await shim.state(container.id)).pid == container.state.pid
+            assert Path(f"/proc/{container.state.pid}").exists()
+            continue
+        await engine.containers.wait(container)
+        if shim is not None:
+            async with container.lock:
+                pass  # its end is being dealt with
+            await _no_task(shim, container.id)
+
+
+async def _no_task(shim: TaskClient, id: str) -> None:
+    """The shim forgets the task, perhaps only after it has made what the victim had asked for."""
+    async with asyncio.timeout(20):
+        with pytest.raises(TaskError):
+            while await shim.state(id):
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.root
+async def test_a_running_container_outlives_its_engine(places: tuple[Path, Path]) -> None:
+    engine = await Engine.open(*places)
+    make_image(engine.store)
+    container = await make(engine, config=interactive("/echo.wasm"), name="lives")
+    attachment = engine.containers.attach(container, stdin=True, stdout=True)
+    await engine.containers.start(container)
+    await attachment.write(b"before\n")
+    assert (await anext(attachment)).data == b"before\n"
+    assert engine.busy
+    await engine.close()
+
+    engine = await Engine.open(*places)
+    again = engine.containers.get("lives")
+    assert again is not container
+    assert again.state == container.state
+    attachment = engine.containers.attach(again, stdin=True, stdout=True, logs=True)
+    await attachment.write(b"after\n")
+    await attachment.close_stdin()
+    assert b"".join([data async for _, _, data in attachment]) == b"before\nafter\n"
+    assert (await engine.containers.wait(again)).status_code == 0
+    await engine.containers.remove(again)
+    await engine.close()
+
+
+@pytest.mark.root
+async def test_an_end_that_nobody_saw_is_told_with_its_code(places: tuple[Path, Path]) -> None:
+    engine = await Engine.open(*places)
+    make_image(engine.store)
+    kept = await make(engine, config=interactive("/echo.wasm"), name="kept")
+    gone = await make(
+        engine, config=interactive("/echo.wasm"), host=HostConfig(auto_remove=True), name="gone"
+    )
+    for container in (kept, gone):
+        await engine.containers.start(container)
+    await engine.close()
+    for container in (kept, gone):
+        os.kill(container.state.pid, signal.SIGKILL)
+
+    engine = await Engine.open(*places)
+    ending = engine.containers.wait(engine.containers.get("kept"))
+    assert (await ending).status_code == 137
+    with suppress(NotFound):  # it may be quicker than we
+        await engine.containers.wait(engine.containers.get("gone"), "removed")
+    assert [container.name for container in engine.containers] == ["kept"]
+    await engine.containers.remove(engine.containers.get("kept"))
+    await engine.close()
+
+
+@pytest.mark.root
+async def test_a_dead_shim_ends_its_containers_and_a_new_one_takes_over(engine: Engine) -> None:
+    container = await make(engine, config=interactive("/echo.wasm"))
+    attachment = engine.containers.attach(container, stdout=True)
+    ending = engine.containers.wait(container, "next-exit")
+    await engine.containers.start(container)
+    pid, shim = container.state.pid, engine.shims.own
+    assert shim is not None
+    os.kill(await shim.shim_pid(container.id), signal.SIGKILL)
+    assert (await ending).status_code == 137
+    assert [output async for output in attachment] == []
+    assert container.state.error == "the shim that ran the container died"
+    async with asyncio.timeout(20):
+        while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.01)
+    after = await make(engine, "/exit.wasm", "9")
+    assert await run(engine, after) == (9, "")
+
+
+@pytest.mark.root
+async def test_what_should_run_is_started_after_the_machine_was(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await Engine.open(*places)
+    make_image(engine.store)
+    for name in ("always", "unless-stopped", "no"):
+        container = await make(
+            engine,
+            "/loop.wasm",
+            name=name,
+            host=HostConfig(restart_policy=RestartPolicy(name=name)),
+        )
+        await engine.containers.start(container)
+        if name != "no":
+            await engine.containers.stop(container)
+    running = await make(
+        engine,
+        "/loop.wasm",
+        name="ran",
+        host=HostConfig(restart_policy=RestartPolicy(name="unless-stopped")),
+    )
+    await engine.containers.start(running)
+    assert engine.shims.own is not None
+    shim = await engine.shims.own.shim_pid(running.id)
+    await engine.close()
+    os.kill(shim, signal.SIGKILL)
+
+    boot_id = places[0] / "boot_id"
+    boot_id.write_text("another boot")
+    monkeypatch.setattr("wherry.engine.containers.recovery._BOOT_ID", boot_id)
+    engine = await Engine.open(*places)
+    starts = {name: engine.containers.get(name) for name in ("always", "ran")}
+    for container in starts.values():
+        assert container.state.restarting or container.state.running
+    assert engine.containers.get("unless-stopped").state.status == "exited"
+    assert engine.containers.get("no").state.exit_code == 255
+    for container in list(engine.containers):
+        await engine.containers.remove(container, force=True)
+    await engine.close()
+
+
+async def test_a_second_engine_on_the_same_state_is_refused(engine: Engine) -> None:
+    with pytest.raises(StateInUse, match="another wherryd works on"):
+        await Engine.open(engine.root, engine.run)
+
+
+async def test_a_volume_without_a_record_is_taken_in(places: tuple[Path, Path]) -> None:
+    root, _ = places
+    (root / "volumes" / "found" / "_data").mkdir(parents=True)
+    (root / "volumes" / "found" / "_data" / "file").write_text("precious")
+    (root / "containers" / "half-made").mkdir(parents=True)
+    engine = await Engine.open(*places)
+    assert [volume.name for volume in engine.volumes.list()] == ["found"]
+    assert (engine.volumes.path("found") / "file").read_text() == "precious"
+    assert list((root / "containers").iterdir()) == []
+    await engine.close()
+
+
+async def test_settings_survive(places: tuple[Path, Path]) -> None:
+    engine = await Engine.open(*places)
+    make_image(engine.store)
+    config = ContainerConfig(cmd=["/exit.wasm"], labels={"a": "b"}, stop_timeout=3)
+    container = await make(engine, config=config, name="one", host=HostConfig(memory=1 << 30))
+    await engine.containers.rename(container, "two")
+    await engine.close()
+    engine = await Engine.open(*places)
+    again = engine.containers.get("two")
+    assert again.record == container.record
+    assert again.life == container.life
+    assert await logged(engine, again) == ""
+    await engine.containers.remove(again)
+    await engine.close()
