@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from wherry.images._durable import replace_file
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.oci import (
@@ -55,14 +57,7 @@ class Entry:
                 REF_NAME: self.reference.familiar,
                 FULL_NAME: str(self.reference),
             }
-        return Descriptor(
-            media_type=self.target.media_type,
-            digest=self.target.digest,
-            size=self.target.size,
-            platform=self.target.platform,
-            annotations=annotations,
-            artifact_type=self.target.artifact_type,
-        )
+        return msgspec.structs.replace(self.target, annotations=annotations)
 
 
 class Catalog:
@@ -122,11 +117,16 @@ class Catalog:
             index = decode(data, Index, str(self._index), _LIMIT)
             for found in index.manifests:
                 parse_digest(found.digest)
-                yield Entry(found, reference_of(found))
+                yield Entry(unnamed(found), reference_of(found))
         except (InvalidDocument, InvalidDigest) as error:
             raise StoreDamaged(
                 f"the image store's index is damaged: {error}: restore it, or remove the folder"
             ) from None
+
+
+def unnamed(descriptor: Descriptor) -> Descriptor:
+    """The descriptor without annotations, which belong to where it stands."""
+    return msgspec.structs.replace(descriptor, annotations=None)
 
 
 def reference_of(descriptor: Descriptor) -> Reference | None:

@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from wherry.images.archive import load, save
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
+from wherry.images.compression import Source
 from wherry.images.errors import ImageNotFound, InvalidImage
 from wherry.images.holds import Holds
 from wherry.images.housekeeping import Housekeeping, Removal, Usage
@@ -16,6 +16,7 @@ from wherry.images.image import MAX_LAYERS, Image, checked
 from wherry.images.layer import Layer
 from wherry.images.lookup import Lookup
 from wherry.images.rootfs import RootFilesystems
+from wherry.images.tar.writer import Output
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -142,7 +143,7 @@ class ImageStore:
                 [layer.descriptor for layer in layers], [layer.diff_id for layer in layers]
             )
 
-    def save(self, names: Sequence[str], out: BinaryIO) -> None:
+    def save(self, names: Sequence[str], out: Output) -> None:
         """Write images as one tar that is both an OCI archive and one for `docker load`.
 
         `out` needs no more than `write`. Raises as `resolve`, before anything is written.
@@ -150,7 +151,7 @@ class ImageStore:
         with self.hold():
             save(self._lookup, self._housekeeping.reach, self.blobs, names, out)
 
-    def load(self, source: BinaryIO) -> _Texts:
+    def load(self, source: Source) -> _Texts:
         """Read what `docker save`, `save` or skopeo wrote, compressed or not; all or nothing.
 
         Returns the names, or the ids of images without a name. `source` needs no more than

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from wherry.images.archive.saving import DockerImage
 from wherry.images.beneath import clean
 from wherry.images.blobs import BlobStore
-from wherry.images.catalog import reference_of
+from wherry.images.catalog import reference_of, unnamed
 from wherry.images.compression import Source, decompressed
 from wherry.images.errors import DigestMismatch, InvalidImage
 from wherry.images.image import document, images_below
@@ -142,17 +142,7 @@ class _Archive:
 
 def _oci_targets(archive: _Archive) -> list[tuple[Descriptor, Reference | None]]:
     index = document(archive.document("index.json"), Index, "index.json of the archive")
-    targets = []
-    for found in index.manifests:
-        target = Descriptor(
-            media_type=found.media_type,
-            digest=found.digest,
-            size=found.size,
-            platform=found.platform,
-            artifact_type=found.artifact_type,
-        )
-        targets.append((target, reference_of(found)))
-    return targets
+    return [(unnamed(found), reference_of(found)) for found in index.manifests]
 
 
 def _docker_targets(archive: _Archive) -> list[tuple[Descriptor, Reference | None]]:

@@ -1,6 +1,12 @@
-"""Writing archives that are OCI archives and `docker load` archives at once."""
+"""Writing archives that are OCI archives and `docker load` archives at once.
+
+Docker's classic image store refuses a config whose system is not `linux`, so `manifest.json` names
+a second config for such an image, which differs in that. Whoever reads `index.json`, as Docker
+with containerd's image store does, sees the image as it is.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,7 +19,8 @@ from wherry.images.reach import Reach
 from wherry.images.tar import Entry as Member
 from wherry.images.tar import Kind, TarWriter
 from wherry.images.tar.writer import Output
-from wherry.oci import Digest, Index, Layout, encode
+from wherry.oci import HOST, Digest, Index, Layout, decode, digest_of, encode
+from wherry.oci.document import MAX_DOCUMENT
 
 _CHUNK = 1 << 20
 
@@ -46,8 +53,12 @@ def save(lookup: Lookup, reach: Reach, blobs: BlobStore, names: Sequence[str], o
             tar.add(Member(_path(digest), size=blobs.size(digest)))
             while chunk := blob.read(_CHUNK):
                 tar.write(chunk)
+    docker = _docker_images(blobs, found)
+    for image, raw in docker:
+        if raw:
+            tar.file(Member(image.config), raw)
     tar.file(Member("index.json"), encode(index))
-    tar.file(Member("manifest.json"), encode(_docker_images(found)))
+    tar.file(Member("manifest.json"), encode([image for image, _ in docker]))
     tar.file(Member("oci-layout"), encode(Layout()))
     tar.finish()
 
@@ -58,8 +69,11 @@ def _blobs_of(found: Found, reach: Reach, blobs: BlobStore) -> list[Digest]:
     return [name for name in names if blobs.has(name)]
 
 
-def _docker_images(found: Sequence[Found]) -> list[DockerImage]:
-    """For `docker load`: images with layers of tar, each once, with all names asked for."""
+def _docker_images(blobs: BlobStore, found: Sequence[Found]) -> list[tuple[DockerImage, bytes]]:
+    """For `docker load`: images with layers of tar, each once, with all names asked for.
+
+    With each the config to write for it, if it is not one of the blobs.
+    """
     images: dict[Digest, Image] = {}
     tags: dict[Digest, list[str]] = {}
     for one in found:
@@ -69,14 +83,24 @@ def _docker_images(found: Sequence[Found]) -> list[DockerImage]:
             tags.setdefault(image.id, [])
             if one.reference:
                 tags[image.id].append(one.reference.familiar)
-    return [
-        DockerImage(
-            config=_path(image.id),
+    result = []
+    for image in images.values():
+        raw = _linux_config(blobs, image)
+        docker = DockerImage(
+            config=f"{digest_of(raw).partition(':')[2]}.json" if raw else _path(image.id),
             repo_tags=tags[image.id] or None,
             layers=[_path(Digest(layer.digest)) for layer in image.manifest.layers],
         )
-        for image in images.values()
-    ]
+        result.append((docker, raw))
+    return result
+
+
+def _linux_config(blobs: BlobStore, image: Image) -> bytes:
+    """The image's config with another system; empty if it has the right one."""
+    if image.config.os == HOST.os:
+        return b""
+    config = decode(blobs.read(image.id, MAX_DOCUMENT), dict[str, Any], f"config {image.id}")
+    return encode({**config, "os": HOST.os})
 
 
 def _path(digest: Digest) -> str:

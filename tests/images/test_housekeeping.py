@@ -1,0 +1,215 @@
+"""Removing images: what goes, what stays, what comes back."""
+
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.images.samples import image_of, layer_of, member, simple_image, tar_of
+
+from wherry.images import ImageInUse, ImageNotFound, ImageStore, LayerWriter
+from wherry.oci import parse_reference
+
+
+def bytes_on_disk(store: ImageStore) -> int:
+    return sum(store.blobs.path(digest).stat().st_size for digest in store.blobs.digests())
+
+
+def test_the_last_name_takes_the_image_with_it(store: ImageStore) -> None:
+    image = simple_image(store, "hello")
+    store.tag(image.target, parse_reference("other:1"))
+    store.lowerdirs(image)
+    taken = store.usage().total
+    first = store.remove("hello")
+    assert (first.untagged, first.deleted, first.reclaimed) == (["hello:latest"], [], 0)
+    assert store.lowerdirs(image)[0].exists()
+    last = store.remove("other:1")
+    assert (last.untagged, last.deleted, last.reclaimed) == (["other:1"], [image.id], taken)
+    assert store.usage().total == 0
+    assert store.list() == []
+
+
+def test_by_id_all_names_of_one_repository_go(store: ImageStore) -> None:
+    image = simple_image(store, "hello:1")
+    store.tag(image.target, parse_reference("hello:2"))
+    assert store.remove(image.id).untagged == ["hello:1", "hello:2"]
+    assert store.list() == []
+
+
+def test_by_id_names_of_several_repositories_need_force(store: ImageStore) -> None:
+    image = simple_image(store, "a")
+    store.tag(image.target, parse_reference("b"))
+    with pytest.raises(ImageInUse, match="a, b"):
+        store.remove(image.id)
+    assert store.remove(image.id, force=True).untagged == ["a:latest", "b:latest"]
+
+
+def test_an_image_in_use_is_not_removed(store: ImageStore) -> None:
+    image = simple_image(store, "hello")
+    with pytest.raises(ImageInUse, match="hello"):
+        store.remove("hello", in_use=[image.id])
+    assert store.resolve("hello")
+
+
+def test_an_image_in_use_loses_a_name_that_is_not_its_last(store: ImageStore) -> None:
+    image = simple_image(store, "a")
+    store.tag(image.target, parse_reference("b"))
+    assert store.remove("a", in_use=[image.id]).untagged == ["a:latest"]
+
+
+def test_by_force_an_image_in_use_stays_without_a_name(store: ImageStore) -> None:
+    image = simple_image(store, "hello")
+    paths = store.lowerdirs(image)
+    removal = store.remove("hello", force=True, in_use=[image.id])
+    assert (removal.untagged, removal.deleted) == (["hello:latest"], [])
+    assert store.resolve(image.id).names == []
+    assert all(path.exists() for path in paths)
+    assert store.prune(all=True, in_use=[image.id]).deleted == []
+    assert store.prune(all=False).deleted == [image.id]
+    assert store.usage().total == 0
+
+
+def test_what_is_not_there_is_not_removed(store: ImageStore) -> None:
+    with pytest.raises(ImageNotFound):
+        store.remove("nope")
+
+
+def test_shared_layers_stay_until_the_last_image_goes(store: ImageStore) -> None:
+    shared = layer_of(store, tar_of(member("shared", b"x" * 1000)))
+    own = layer_of(store, tar_of(member("own", b"y" * 1000)))
+    a = image_of(store, shared, own, name="a")
+    b = image_of(store, shared, name="b")
+    lower = store.lowerdirs(a)[-1]
+    store.remove("a")
+    assert lower.exists()
+    assert store.blobs.has(b.blobs[-1])
+    assert not store.blobs.has(a.blobs[-1])
+    store.remove("b")
+    assert not lower.exists()
+
+
+def test_prune_takes_dangling_images_and_all_takes_unused_ones(store: ImageStore) -> None:
+    dangling = simple_image(store, None, "1")
+    used, unused = simple_image(store, "used", "2"), simple_image(store, "unused", "3")
+    assert store.prune().deleted == [dangling.id]
+    removal = store.prune(all=True, in_use=[used.id])
+    assert (removal.untagged, removal.deleted) == (["unused:latest"], [unused.id])
+    assert [image.id for image in store.list()] == [used.id]
+
+
+def test_prune_by_age_and_label(store: ImageStore) -> None:
+    image_of(store, created="2020-01-01T00:00:00Z", stage="test", name="old")
+    image_of(store, created="2024-01-01T00:00:00Z", stage="live", name="new")
+    image_of(store, created="2019-01-01T00:00:00Z", name="plain")
+    until = datetime(2022, 1, 1, tzinfo=UTC)
+    assert store.prune(all=True, labels=["stage=none"]).untagged == []
+    assert store.prune(all=True, until=until, labels=["stage"]).untagged == ["old:latest"]
+    assert store.prune(all=True, without_labels=["stage"]).untagged == ["plain:latest"]
+    assert store.prune(all=True, until=until).untagged == []
+    assert store.prune(all=True, labels=["stage=live"]).untagged == ["new:latest"]
+
+
+def test_usage_is_right_to_the_byte(store: ImageStore, tmp_path: Path) -> None:
+    used = image_of(store, layer_of(store, tar_of(member("f", b"x" * 12345))), name="used")
+    unused = simple_image(store, "unused", "1")
+    store.lowerdirs(used)
+    store.lowerdirs(unused)
+    usage = store.usage([used.id])
+    files = (tmp_path / "data/layers").rglob("fs/**/*")
+    assert usage.layers == sum(path.stat().st_size for path in files if path.is_file())
+    assert usage.blobs == bytes_on_disk(store)
+    assert store.prune(all=True, in_use=[used.id]).reclaimed == usage.reclaimable
+    assert store.usage([used.id]).reclaimable == 0
+
+
+def test_what_no_image_needs_is_collected(store: ImageStore, tmp_path: Path) -> None:
+    image = simple_image(store, "hello")
+    orphan = layer_of(store, tar_of(member("orphan", b"x")))
+    kept = store.blobs.write("text/plain", b"kept")
+    store.layer_lowerdirs([orphan])
+    (tmp_path / "data/images/ingest/half").write_bytes(b"half")
+    os.makedirs(tmp_path / "data/layers/ingest/half/fs/a/b")
+    assert store.collect([kept.digest]) > 0  # type: ignore[list-item]
+    assert {*store.blobs.digests()} == {*image.blobs, kept.digest}
+    assert sorted(os.listdir(tmp_path / "data/layers")) == ["empty", "ingest"]
+    assert os.listdir(tmp_path / "data/layers/ingest") == []
+    assert os.listdir(tmp_path / "data/images/ingest") == []
+
+
+def test_a_hold_spares_what_is_touched_in_it(store: ImageStore) -> None:
+    before = store.blobs.write("text/plain", b"before")
+    with store.hold():
+        inside = store.blobs.write("text/plain", b"inside")
+        asked = store.blobs.write("text/plain", b"asked")
+        store.collect()
+        assert [*store.blobs.digests()] != []
+        assert not store.blobs.has(before.digest)  # type: ignore[arg-type]
+        assert store.blobs.has(inside.digest)  # type: ignore[arg-type]
+    with store.hold():
+        assert store.blobs.has(asked.digest)  # type: ignore[arg-type]
+        store.collect()
+        assert [*store.blobs.digests()] == [asked.digest]
+    store.collect()
+    assert [*store.blobs.digests()] == []
+
+
+def test_a_hold_keeps_a_resolved_image_that_is_removed_meanwhile(store: ImageStore) -> None:
+    simple_image(store, "base")
+    with store.hold():
+        base = store.resolve("base")
+        paths = store.lowerdirs(base)
+        assert store.remove("base").deleted == [base.id]
+        assert all(store.blobs.has(digest) for digest in base.blobs)
+        assert all(path.exists() for path in paths)
+        store.write_image(base.config, base.manifest.layers, reference=parse_reference("again"))
+    store.collect()
+    assert store.check() == []
+    assert store.resolve("again").id == base.id
+
+
+def test_a_layer_being_written_is_not_collected(store: ImageStore) -> None:
+    with LayerWriter(store.blobs) as writer:
+        writer.add_file("a", b"x" * 100_000)
+        store.collect()
+        layer = writer.commit()
+    assert store.layer_lowerdirs([layer])
+
+
+def test_another_process_that_holds_the_store_stops_collection(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    other = ImageStore(tmp_path / "data")  # Its locks are its own, as another process's are.
+    orphan = store.blobs.write("text/plain", b"orphan")
+    with other.hold():
+        assert store.collect() == 0
+        assert [*store.blobs.digests()] == [orphan.digest]
+        with store.hold():
+            assert store.collect() == 0
+    assert store.collect() == len(b"orphan")
+
+
+def test_many_threads_at_once(store: ImageStore) -> None:
+    faults: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(8):
+                name = f"image-{number}"
+                image = simple_image(store, name, f"{number} {turn % 2}")
+                assert store.lowerdirs(image)
+                if turn % 3 == 0:
+                    store.remove(name)
+                if turn % 4 == 0:
+                    store.collect()
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert store.check() == []
+    assert len({name for image in store.list() for name in image.names}) == 6
