@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in ("root", "containerd", "dockerd"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
             without(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the end of the engine's log beside a failure of a test that uses one."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Wherry):
+                report.sections.append((f"wherryd.log of {name}", value.log()[-3000:]))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

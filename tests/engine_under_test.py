@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,8 +70,6 @@ class Wherry:
         trace: TracebackType | None,
     ) -> None:
         self.end()
-        if kind is not None and (log := self.run_dir / "wherryd.log").exists():
-            print(f"--- {log}\n{log.read_text(errors='replace')[-4000:]}", file=sys.stderr)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # Commands
@@ -93,7 +90,7 @@ class Wherry:
         input: bytes | str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float = 120,
+        timeout: float = 60,
     ) -> Result:
         """Run `wherry ARGS` to its end, however it ends."""
         data = input.encode() if isinstance(input, str) else input
@@ -167,6 +164,13 @@ class Wherry:
                     if mark in (entry / "environ").read_bytes().split(b"\0"):
                         found.append(int(entry.name))
         return found
+
+    def log(self) -> str:
+        """What wherryd has written, empty when it never ran."""
+        try:
+            return (self.run_dir / "wherryd.log").read_text(errors="replace")
+        except OSError:
+            return ""
 
     def kill_daemon(self) -> None:
         """kill -9 of wherryd, and wait until it is gone."""

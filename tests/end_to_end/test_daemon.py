@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
+import sys
+from collections.abc import Iterator
 
 import pytest
 from tests.engine_under_test import Wherry, end
@@ -103,7 +107,7 @@ def test_kill_9_at_any_moment_of_a_run(fresh_wherry: Wherry, attempt: int) -> No
     wherry = fresh_wherry
     wherry.ok("build", "-q", "-t", "hello", EXAMPLES / "hello")
     pid = wherry.daemon_pid()
-    with wherry.background("run", "--name", "n", "hello") as process:
+    with wherry.background("run", "--name", "nn", "hello") as process:
         # A different moment in each attempt: after 0, 5, 10 … ms of the command's life.
         select.select([], [], [], attempt * 0.005)
         end(pid, signal.SIGKILL)
@@ -113,7 +117,7 @@ def test_kill_9_at_any_moment_of_a_run(fresh_wherry: Wherry, attempt: int) -> No
     wherry.ok("container", "prune", "-f")
     assert wherry.ok("ps", "-aq") == ""
     assert list((wherry.root / "containers").iterdir()) == []
-    assert "hello from" in wherry.ok("run", "--rm", "--name", "n", "hello")
+    assert "hello from" in wherry.ok("run", "--rm", "--name", "nn", "hello")
 
 
 def test_kill_9_of_the_shim_ends_its_containers_and_is_told(
@@ -132,25 +136,36 @@ def test_kill_9_of_the_shim_ends_its_containers_and_is_told(
     assert wherry.ok("run", "--rm", image, "pwd") == "/"
 
 
+@contextlib.contextmanager
+def daemon(wherry: Wherry, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A wherryd started with flags of its own, on a socket that listens already."""
+    wherry.run_dir.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(wherry.socket_path))
+        listener.listen()
+        # As systemd hands a socket over: the first descriptor after the standard ones.
+        script = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+        program = os.path.join(os.path.dirname(wherry.command), "wherryd")
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(listener.fileno()), program, *words],
+            env={**wherry.environment, "LISTEN_FDS": "1"},
+            stderr=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+        ) as process:
+            yield process
+
+
 def test_idle_it_goes_and_comes_again(fresh_wherry: Wherry) -> None:
     wherry = fresh_wherry
-    scripts = os.path.dirname(wherry.command)
-    process = subprocess.Popen(
-        [f"{scripts}/wherryd", "--idle-timeout", "1"],
-        env=wherry.environment,
-        stderr=subprocess.PIPE,
-    )
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
+    with daemon(wherry, "--idle-timeout", "1") as process:
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 0, error
     assert wherry.ok("ps", "-q") == ""
 
 
 def test_idle_it_stays_while_a_container_runs(fresh_wherry: Wherry, guests: Guests) -> None:
     wherry = fresh_wherry
-    scripts = os.path.dirname(wherry.command)
-    with subprocess.Popen(
-        [f"{scripts}/wherryd", "--idle-timeout", "1"], env=wherry.environment
-    ) as process:
+    with daemon(wherry, "--idle-timeout", "1") as process:
         image = wherry.image("toolbox", guests.toolbox())
         identity = wherry.ok("run", "-d", image, "sleep", "4")
         pidfd = os.pidfd_open(process.pid)

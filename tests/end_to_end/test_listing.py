@@ -175,7 +175,7 @@ def test_prune_of_everything(fresh_wherry: Wherry, guests: Guests) -> None:
     fresh_wherry.image("exits", guests.wat("exit"))
     fresh_wherry.ok("run", "exits")
     assert len(fresh_wherry.ok("container", "prune", "-f").splitlines()) >= 2
-    fresh_wherry.ok("volume", "create", "v")
+    fresh_wherry.ok("volume", "create", "vol")
     fresh_wherry.ok("system", "prune", "-af", "--volumes")
     assert fresh_wherry.ok("images", "-q") == ""
     assert list((fresh_wherry.root / "images" / "blobs" / "sha256").iterdir()) == []
@@ -227,10 +227,24 @@ def test_every_command_explains_itself(wherry: Wherry, command: str) -> None:
     assert f"wherry {command}" in out
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("in",), "inspect"), (("run", "--entry"), "--entrypoint"), (("rm", ""), "running"),
+        (("volume", ""), "prune"), (("run", ""), "toolbox"),
+    ],
+)  # fmt: skip
+def test_completion_offers_commands_flags_and_names(
+    wherry: Wherry, running: str, words: tuple[str, ...], expected: str
+) -> None:
+    offered = wherry.ok("__complete", "--", *words).splitlines()
+    assert any(line.split("\t")[0].startswith(expected) for line in offered), offered
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_valid_for_its_shell(wherry: Wherry, shell: str) -> None:
     script = wherry.ok("completion", shell)
-    assert "--entrypoint" in script and "inspect" in script
+    assert "wherry __complete" in script
     if program := shutil.which(shell):
         checked = subprocess.run([program, "-n"], input=script, capture_output=True, text=True)
         assert checked.returncode == 0, checked.stderr

@@ -115,7 +115,9 @@ def test_cp_both_ways(wherry: Wherry, toolbox: str, tmp_path: Path) -> None:
 
 def test_cp_from_a_container_cannot_leave_it(wherry: Wherry, toolbox: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("of the host")
-    identity = wherry.ok("create", toolbox, "symlink", f"{tmp_path}/secret", "/link")
+    identity = wherry.ok(
+        "create", toolbox, "symlink", f"../../../../../../../..{tmp_path}/secret", "/link"
+    )
     wherry.ok("start", "-a", identity)
     for path in ("/link", f"/../../../../../..{tmp_path}/secret"):
         done = wherry("cp", "-L", f"{identity}:{path}", tmp_path / "stolen")
