@@ -144,6 +144,7 @@ class _Watch:
         self._poll = select.poll()
         self._streams: dict[int, tuple[str, Response]] = {}
         self._rests: dict[int, bytes] = {}
+        self._gone: list[str] = []
         self._latest: dict[str, dict[str, Any]] = {}
         for name in names or _ids(session, everything=everything):
             self._open(name)
@@ -161,6 +162,8 @@ class _Watch:
         self._rests[descriptor] = b""
         self._poll.register(descriptor, select.POLLIN)
         self._take(descriptor, response.early())
+        if response.ended:
+            self._end(descriptor)
 
     def _take(self, descriptor: int, data: bytes) -> None:
         *lines, self._rests[descriptor] = (self._rests[descriptor] + data).split(b"\n")
@@ -168,27 +171,33 @@ class _Watch:
         for line in filter(bytes.strip, lines):
             self._latest[name] = {**_empty(name), **json.decode(line), "asked": name}
 
-    def _close(self, descriptor: int) -> None:
-        name, response = self._streams.pop(descriptor)
+    def _read(self, descriptor: int) -> None:
+        response = self._streams[descriptor][1]
+        try:
+            self._take(descriptor, response.next_portion())
+        except ClientError:
+            self._end(descriptor)
+            response.connection.close()
+        else:
+            if response.ended:
+                self._end(descriptor)
+
+    def _end(self, descriptor: int) -> None:
+        """Nothing more comes; the last reading stays for one more picture."""
         self._poll.unregister(descriptor)
-        response.connection.close()
-        if not self._everything or self._fixed:
-            self._latest.pop(name, None)
+        self._gone.append(self._streams.pop(descriptor)[0])
 
     def pictures(self) -> Iterator[list[dict[str, Any]]]:
         """What is known of all, again and again, until no named container is left."""
         yield list(self._latest.values())
         drawn = time.monotonic()
         while self._streams or not self._fixed:
+            while self._gone:
+                name = self._gone.pop()
+                if self._fixed or not self._everything:
+                    self._latest.pop(name, None)
             for descriptor, _ in self._poll.poll(_REDRAW * 1000):
-                _, response = self._streams[descriptor]
-                try:
-                    data = response.next_portion()
-                except ClientError:
-                    data = b""
-                self._take(descriptor, data)
-                if response.ended or not data:
-                    self._close(descriptor)
+                self._read(descriptor)
             if time.monotonic() - drawn >= _REDRAW:
                 drawn = time.monotonic()
                 if not self._fixed:
