@@ -6,7 +6,7 @@ import select
 import time
 
 
-class CgroupError(Exception):
+class CgroupError(OSError):
     """A cgroup could not be made, set or removed. The message is one line."""
 
 
