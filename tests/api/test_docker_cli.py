@@ -1,0 +1,229 @@
+"""The docker command itself as a client of wherryd: what people and their scripts type."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import without
+from tests.engine_under_test import SCRIPTS, Wherry
+
+GUESTS = Path(__file__).parent.parent / "guests"
+
+pytestmark = pytest.mark.root
+
+
+class Docker:
+    """`docker` against a wherryd of its own."""
+
+    def __init__(self, program: str, folder: Path, socket: Path) -> None:
+        self.program = program
+        self.folder = folder
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "DOCKER_HOST": f"unix://{socket}",
+            "DOCKER_BUILDKIT": "0",
+        }
+
+    def __call__(self, *words: str, input: str = "", code: int = 0) -> str:
+        """What `docker WORDS` prints; it must end with `code`."""
+        done = subprocess.run(
+            [self.program, *words],
+            input=input,
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            cwd=self.folder,
+            timeout=120,
+        )
+        assert done.returncode == code, f"docker {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stderr if code else done.stdout
+
+    def typing(self, *words: str) -> tuple[int, int]:
+        """Start `docker WORDS` at a terminal; its pid and the terminal's other end."""
+        pid, terminal = pty.fork()
+        if not pid:
+            os.execve(self.program, [self.program, *words], self.environment)
+        return pid, terminal
+
+
+def _read_until(terminal: int, wanted: bytes) -> bytes:
+    """What the terminal shows until `wanted` is in it."""
+    shown = b""
+    while wanted not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        shown += os.read(terminal, 4096)
+    return shown
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Docker]:
+    program = shutil.which("docker")
+    if program is None:
+        without("the docker command is not installed")
+    assert program
+    with Wherry() as wherry:
+        wherry.run_dir.mkdir(mode=0o700)
+        # Started as a person would by hand, so that docker finds it.
+        with subprocess.Popen(
+            [SCRIPTS / "wherryd"], env=wherry.environment, stderr=subprocess.PIPE
+        ) as daemon:
+            wherry.ok("version")
+            docker = Docker(program, wherry.folder, wherry.socket_path)
+            context = wherry.folder / "context"
+            context.mkdir()
+            for name in ("echo", "environ", "exit", "loop"):
+                shutil.copy(GUESTS / f"{name}.wat", context)
+            (context / "Dockerfile").write_text(
+                'FROM scratch\nCOPY *.wat /\nENV A=1\nLABEL made=here\nCMD ["/echo.wat"]\n'
+            )
+            built = docker("build", "-t", "guests", "context")
+            assert "Step 5/5 : CMD" in built
+            assert "Successfully tagged guests:latest" in built
+            yield docker
+            daemon.terminate()
+
+
+def test_version_and_info_are_shown(docker: Docker) -> None:
+    assert docker("version", "--format", "{{.Server.Version}} {{.Server.APIVersion}}").split()
+    assert docker("info", "--format", "{{.DefaultRuntime}}").strip() == "io.containerd.wherry.v1"
+
+
+def test_run_passes_input_output_and_exit_code(docker: Docker) -> None:
+    assert docker("run", "-i", "--rm", "guests", input="told\n" * 10_000) == "told\n" * 10_000
+    docker("run", "--rm", "guests", "/exit.wat", "7", code=7)
+    told = docker("run", "--rm", "-e", "B=2", "guests", "/environ.wat", "word")
+    assert {"word", "A=1", "B=2"} <= set(told.splitlines())
+
+
+def test_what_cannot_run_has_dockers_exit_codes(docker: Docker) -> None:
+    docker("run", "--rm", "guests", "/nothing", code=127)
+    docker("run", "--rm", "--mount", "type=nonsense,target=/x", "guests", code=125)
+    assert "local store" in docker("run", "--rm", "nothing", code=125)
+
+
+def test_a_container_lives_and_ends_as_dockers_do(docker: Docker) -> None:
+    id = docker("run", "-d", "--name", "life", "guests", "/loop.wat").strip()
+    assert docker("ps", "--no-trunc", "-q").strip() == id
+    assert docker("inspect", "-f", "{{.State.Status}} {{.Config.Image}}", "life").split() == [
+        "running",
+        "guests",
+    ]
+    assert "/loop.wat" in docker("top", "life")
+    assert "life" in docker("stats", "--no-stream", "life")
+    docker("pause", "life")
+    assert "Paused" in docker("ps", "--format", "{{.Status}}")
+    docker("unpause", "life")
+    docker("rename", "life", "death")
+    docker("stop", "death")
+    assert docker("wait", "death").strip() == "143"
+    docker("start", "death")
+    docker("restart", "-t", "0", "death")
+    assert "cannot remove" in docker("rm", "death", code=1)
+    docker("rm", "-f", "death")
+    assert docker("ps", "-aq") == ""
+
+
+def test_logs_are_told_whole_last_and_with_times(docker: Docker) -> None:
+    docker("run", "--name", "log", "-i", "guests", input="one\ntwo\nthree\n")
+    assert docker("logs", "log") == "one\ntwo\nthree\n"
+    assert docker("logs", "--tail", "1", "log") == "three\n"
+    assert docker("logs", "-f", "log") == "one\ntwo\nthree\n"
+    stamp, text = docker("logs", "-t", "--tail", "1", "log").split()
+    assert (len(stamp), text) == (len("2006-01-02T15:04:05.000000000Z"), "three")
+    docker("rm", "log")
+
+
+def test_a_terminal_can_be_left_and_attached_again(docker: Docker) -> None:
+    pid, terminal = docker.typing("run", "-it", "--name", "tty", "guests")
+    os.write(terminal, b"first\n")
+    _read_until(terminal, b"first\r\nfirst\r\n")
+    os.write(terminal, b"\x10\x11")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    assert docker("inspect", "-f", "{{.State.Running}}", "tty").strip() == "true"
+    pid, terminal = docker.typing("attach", "tty")
+    os.write(terminal, b"second\n")
+    _read_until(terminal, b"second\r\nsecond\r\n")
+    os.write(terminal, b"\x04")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    docker("rm", "tty")
+
+
+def test_files_are_copied_in_and_out(docker: Docker) -> None:
+    docker("create", "--name", "files", "guests")
+    (docker.folder / "in").write_text("content\n")
+    docker("cp", "in", "files:/there")
+    docker("cp", "files:/there", "out")
+    assert (docker.folder / "out").read_text() == "content\n"
+    assert "A /there" in docker("diff", "files").splitlines()
+    docker("cp", "files:/nothing", "out", code=1)
+    docker("rm", "files")
+
+
+def test_images_travel_and_change_their_names(docker: Docker) -> None:
+    docker("tag", "guests", "reg.example:5000/a/b:1")
+    assert "reg.example:5000/a/b" in docker("images", "--format", "{{.Repository}}").split()
+    docker("save", "-o", "saved.tar", "reg.example:5000/a/b:1")
+    assert "Untagged: reg.example:5000/a/b:1" in docker("rmi", "reg.example:5000/a/b:1")
+    assert "Loaded image: reg.example:5000/a/b:1" in docker("load", "-i", "saved.tar")
+    docker("rmi", "reg.example:5000/a/b:1")
+    history = docker("history", "--format", "{{.CreatedBy}}", "guests")
+    assert "COPY *.wat /" in history
+    assert docker("image", "inspect", "-f", "{{.Config.Labels.made}}", "guests").strip() == "here"
+
+
+def test_volumes_hold_what_containers_share(docker: Docker) -> None:
+    docker("volume", "create", "--label", "a=b", "shared")
+    assert docker("volume", "ls", "-q", "-f", "label=a=b").split() == ["shared"]
+    docker("run", "--rm", "-v", "shared:/v", "guests", "/exit.wat", "0")
+    assert docker("volume", "inspect", "-f", "{{.Name}}", "shared").strip() == "shared"
+    docker("volume", "rm", "shared")
+    docker("volume", "inspect", "shared", code=1)
+
+
+def test_events_tell_what_happened(docker: Docker) -> None:
+    docker("run", "--rm", "--name", "told", "guests", "/exit.wat", "3", code=3)
+    told = docker(
+        "events", "--since", "1h", "--until", str(int(time.time()) + 1), "-f", "container=told",
+        "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}",
+    )  # fmt: skip
+    actions = [line.split()[0] for line in told.splitlines()]
+    assert actions == ["create", "attach", "start", "die", "destroy"]
+    assert "die 3" in told
+
+
+def test_disk_usage_and_prunes_are_counted(docker: Docker) -> None:
+    docker("run", "guests", "/exit.wat", "0")
+    assert "Build Cache" in docker("system", "df")
+    assert "Total reclaimed space" in docker("container", "prune", "-f")
+    assert docker("ps", "-aq") == ""
+    for kind in ("image", "volume"):
+        docker(kind, "prune", "-f")
+    assert docker("images", "-q", "guests")
+
+
+def test_a_mistake_in_a_dockerfile_is_named(docker: Docker) -> None:
+    folder = docker.folder / "mistake"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPPY a b\n")
+    assert "Dockerfile:2" in docker("build", "mistake", code=1)
+
+
+def test_quiet_builds_print_the_id(docker: Docker) -> None:
+    id = docker("build", "-q", "context").strip()
+    assert id == docker("image", "inspect", "-f", "{{.Id}}", "guests").strip()
+
+
+def test_networks_are_the_two_there_are(docker: Docker) -> None:
+    assert docker("network", "ls", "--format", "{{.Name}}").split() == ["host", "none"]
+    assert "no networks yet" in docker("network", "create", "mine", code=1)
