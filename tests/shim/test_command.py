@@ -186,6 +186,17 @@ async def test_a_terminating_signal_ends_a_server_without_tasks(command: Command
     assert command.files() == []
 
 
+async def test_a_server_that_cannot_start_says_why(command: Command) -> None:
+    slow = command.folder / "bin" / "wherry-shim"
+    broken = "import wherry.runtime\ndel wherry.runtime.Launcher\n"
+    slow.write_text(slow.read_text().replace("from wherry", f"{broken}from wherry"))
+    with pytest.raises(
+        ShimError, match=r"the shim's server did not start: ImportError: .*Launcher"
+    ):
+        await command.start(command.bundle("a"))
+    assert command.files() == []
+
+
 def test_delete_has_nothing_to_say_after_an_ordinary_deletion(command: Command) -> None:
     bundle = command.bundle("a")
     arguments = ("-namespace", "ns", "-address", "/c.sock", "-publish-binary", "", "-id", "a")

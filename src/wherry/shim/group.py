@@ -36,6 +36,7 @@ class Group:
         self.pointer = f"{folder}/{name if len(name) <= _LONGEST_NAME else digest}"
         self.socket = f"{folder}/{digest}.sock"
         self.log = f"{folder}/{digest}.log"
+        self._lock = -1
 
     @classmethod
     def of_bundle(cls, namespace: str, address: str, bundle: str) -> "Group":
@@ -60,16 +61,17 @@ class Group:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Whoever makes or removes files of servers holds this lock. Not inherited by a fork."""
-        lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        holder = os.getpid()
+        """Whoever makes or removes files of servers holds this lock."""
+        self._lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
             yield
         finally:
-            if os.getpid() == holder:
-                fcntl.flock(lock, fcntl.LOCK_UN)
-            os.close(lock)
+            os.close(self._lock)
+
+    def leave_lock(self) -> None:
+        """In a child of who holds the lock: let go of it, that it ends with its holder."""
+        os.close(self._lock)
 
     def is_served(self) -> bool:
         """Whether a server answers at the socket."""

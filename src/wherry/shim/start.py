@@ -1,11 +1,15 @@
 """`start`: see to it that a server serves the bundle's group, and say where."""
 
 import os
+import socket
+from typing import NoReturn
 
 from wherry.shim.group import Group
 from wherry.shim.places import CommandError
 
 _ADDRESS_FILE = "address"
+_READY = b"+"
+_LONGEST_ANSWER = 2048
 
 
 def start(namespace: str, address: str, events_address: str) -> str:
@@ -27,12 +31,36 @@ def start(namespace: str, address: str, events_address: str) -> str:
 
 
 def _launch(group: Group, events_address: str) -> int:
-    """Fork a server and return its pid. It warms up while clients wait in the socket's backlog."""
+    """Fork a server and return its pid once it serves. Raises CommandError with what it said."""
     listener = group.listen()
+    reader, writer = os.pipe()
     pid = os.fork()
-    if pid:
-        listener.close()
-        return pid
+    if not pid:
+        os.close(reader)
+        group.leave_lock()
+        _become_server(group, listener, events_address, writer)
+    os.close(writer)
+    listener.close()
+    answer = os.read(reader, _LONGEST_ANSWER)
+    os.close(reader)
+    if answer != _READY:
+        group.clear()
+        reason = answer.decode(errors="replace") or "it ended without a word"
+        raise CommandError(f"the shim's server did not start: {reason}")
+    return pid
+
+
+def _become_server(
+    group: Group, listener: socket.socket, events_address: str, answer: int
+) -> NoReturn:
+    served = False
+
+    def ready() -> None:
+        nonlocal served
+        served = True
+        os.write(answer, _READY)
+        os.close(answer)
+
     code = 1
     try:
         os.setsid()
@@ -41,12 +69,14 @@ def _launch(group: Group, events_address: str) -> int:
         os.chdir("/")
         from wherry.shim.server.serve import serve
 
-        serve(group, listener, events_address)
+        serve(group, listener, events_address, ready)
         code = 0
-    except BaseException:
+    except BaseException as error:
         import traceback
 
         traceback.print_exc()
+        if not served:
+            os.write(answer, f"{type(error).__name__}: {error}"[:_LONGEST_ANSWER].encode())
     finally:
         os._exit(code)
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from wherry.runtime import Launcher
@@ -27,12 +28,19 @@ _LAST_EVENTS = 2.0
 """Seconds for the last events to be delivered in."""
 
 
-def serve(group: Group, listener: socket.socket, events_address: str) -> None:
-    """Serve the containers of `group` until nobody needs that any more."""
-    asyncio.run(_serve(group, listener, events_address))
+def serve(
+    group: Group, listener: socket.socket, events_address: str, ready: Callable[[], None]
+) -> None:
+    """Serve the containers of `group` until nobody needs that any more.
+
+    `ready` is called once everything is there that may be missing.
+    """
+    asyncio.run(_serve(group, listener, events_address, ready))
 
 
-async def _serve(group: Group, listener: socket.socket, events_address: str) -> None:
+async def _serve(
+    group: Group, listener: socket.socket, events_address: str, ready: Callable[[], None]
+) -> None:
     launcher = await Launcher.spawn(Path(data_folder()) / "cache")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -61,6 +69,7 @@ async def _serve(group: Group, listener: socket.socket, events_address: str) -> 
     # A terminal that goes away takes no containers with it.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     await server.listen(listener)
+    ready()
     gc.freeze()
     lifetime.changed()
     await lifetime.over.wait()
