@@ -9,7 +9,7 @@ from wherry.images.archive import load, save
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
 from wherry.images.compression import Source
-from wherry.images.errors import ImageNotFound, InvalidImage
+from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.housekeeping import Housekeeping, Removal, Usage
 from wherry.images.image import MAX_LAYERS, Image, checked
@@ -42,14 +42,18 @@ class ImageStore:
     """
 
     def __init__(self, root: Path) -> None:
-        """Open the store below the data root, making it if it is not there."""
+        """Open the store below the data root, making it if it is not there.
+
+        Raises ImageError.
+        """
         images = root / "images"
-        images.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._holds = Holds(images / "hold")
-        self._catalog = Catalog(images)
-        self.blobs = BlobStore(images, self._holds)
+        with storage_errors(f"open the image store in {root}"):
+            images.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._holds = Holds(images / "hold")
+            self._catalog = Catalog(images)
+            self.blobs = BlobStore(images, self._holds)
+            self._rootfs = RootFilesystems(root / "layers", self.blobs, self._holds)
         self._lookup = Lookup(self._catalog, self.blobs)
-        self._rootfs = RootFilesystems(root / "layers", self.blobs, self._holds)
         self._housekeeping = Housekeeping(
             self._catalog, self._lookup, self.blobs, self._rootfs, self._holds
         )
