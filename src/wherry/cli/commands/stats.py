@@ -192,17 +192,23 @@ class _Watch:
         yield list(self._latest.values())
         drawn = time.monotonic()
         while self._streams or not self._fixed:
-            while self._gone:
-                name = self._gone.pop()
-                if self._fixed or not self._everything:
-                    self._latest.pop(name, None)
-            for descriptor, _ in self._poll.poll(_REDRAW * 1000):
-                self._read(descriptor)
-            if time.monotonic() - drawn >= _REDRAW:
-                drawn = time.monotonic()
-                if not self._fixed:
-                    self._look_for_new()
-                yield list(self._latest.values())
+            self._forget()
+            while self._streams or not self._fixed:
+                for descriptor, _ in self._poll.poll(_REDRAW * 1000):
+                    self._read(descriptor)
+                if time.monotonic() - drawn >= _REDRAW:
+                    break
+            drawn = time.monotonic()
+            if not self._fixed:
+                self._look_for_new()
+            yield list(self._latest.values())
+
+    def _forget(self) -> None:
+        """Leaves out what has ended, after it was in a last picture."""
+        for name in self._gone:
+            if self._fixed or not self._everything:
+                self._latest.pop(name, None)
+        self._gone.clear()
 
     def _look_for_new(self) -> None:
         known = {name for name, _ in self._streams.values()} | set(self._latest)
