@@ -136,6 +136,8 @@ class Launcher:
                 descriptors = [request.stdin, request.stdout, request.stderr, theirs.fileno()]
                 pid, pidfd = await self._fork(message, descriptors)
             process = Process(pid, pidfd, cgroup, ours)
+            if not cgroup.procs_files:
+                cgroup.add(pid)  # it bounds nothing, and counts who it is told of
             await self._await_ready(process, ours)
         except BaseException:
             ours.close()
