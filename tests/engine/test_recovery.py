@@ -14,6 +14,7 @@ from tests.engine.kitchen import environment, interactive, logged, make, make_im
 
 from wherry.engine import Engine, NotFound, StateInUse
 from wherry.engine.config import ContainerConfig, HostConfig, RestartPolicy
+from wherry.engine.containers import Container
 from wherry.shim.client import TaskClient, TaskError
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -78,18 +79,24 @@ async def _check(engine: Engine, known: dict[str, str]) -> None:
     for name in volumes:
         if engine.volumes.is_anonymous(name):
             assert engine.volumes.users(name), "an anonymous volume that nobody has"
-    shim = engine.shims.own
     for container in found.values():
-        if container.state.running and container.record.args == ["/loop.wasm"]:
-            assert shim is not None
-            assert (await shim.state(container.id)).pid == container.state.pid
-            assert Path(f"/proc/{container.state.pid}").exists()
-            continue
-        await engine.containers.wait(container)
-        if shim is not None:
+        if not await _is_alive(engine, container):
+            await engine.containers.wait(container)
             async with container.lock:
                 pass  # its end is being dealt with
-            await _no_task(shim, container.id)
+            if engine.shims.own is not None:
+                await _no_task(engine.shims.own, container.id)
+
+
+async def _is_alive(engine: Engine, container: Container) -> bool:
+    """Whether it runs as its record says, and does not end by itself (or was killed to go)."""
+    if not container.state.running or container.record.args != ["/loop.wasm"]:
+        return False
+    pid = container.state.pid
+    assert engine.shims.own is not None
+    found = await engine.shims.own.state(container.id)
+    assert found.pid == pid
+    return found.status == "running"
 
 
 async def _no_task(shim: TaskClient, id: str) -> None:
