@@ -85,7 +85,7 @@ def _spawn(directory: str, listener: int) -> None:
     environment.pop("LISTEN_PID", None)
     os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "wherry.api.daemon"],
+        [sys.executable, "-P", "-m", "wherry.api.daemon"],
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

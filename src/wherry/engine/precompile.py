@@ -90,7 +90,7 @@ def _status(layer: Path, path: str) -> os.stat_result | None:
 
 async def _compile(program: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "wherry.runtime.command", "precompile", str(program)),
+        *(sys.executable, "-P", "-m", "wherry.runtime.command", "precompile", str(program)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -9,6 +9,7 @@ import os
 import socket
 
 from wherry.runtime import container, messages
+from wherry.runtime.exits import LaunchError
 from wherry.runtime.sandbox import syscalls as sys
 
 _SHIM = 3
@@ -18,8 +19,14 @@ def main(arguments: list[str]) -> None:
     """Serve the socket at descriptor 3 until its peer is gone; `arguments`: a state directory."""
     (state,) = arguments
     shim = socket.socket(fileno=_SHIM)
-    namespaced = _leave_mount_namespace()
-    surroundings = container.Surroundings(state, namespaced=namespaced)
+    try:
+        namespaced = _leave_mount_namespace()
+        surroundings = container.Surroundings(state, namespaced=namespaced)
+    except (OSError, ImportError, LaunchError) as error:
+        # Who asks first is told; a zygote that only vanished could not be helped.
+        messages.receive(shim)
+        messages.send(shim, messages.Forked(error=f"the zygote cannot start: {error}"))
+        return
     gc.collect()
     gc.freeze()
     gc.disable()
