@@ -13,7 +13,7 @@ from wherry.client import Address, Client, DaemonUnreachable
 
 DAEMON = """#!{python}
 import os, socket, sys
-assert sys.argv[1:] == ["-m", "wherry.api.daemon"], sys.argv
+assert sys.argv[1:] == ["-P", "-m", "wherry.api.daemon"], sys.argv
 assert os.environ["LISTEN_FDS"] == "1"
 with open("{folder}/started", "a") as file:
     file.write("x")
