@@ -50,7 +50,8 @@ class Process(_Base):
     """The process to run."""
 
     args: list[str] | None = None
-    cwd: str = "/"
+    cwd: str = ""
+    """The spec wants it written, so its default is none that omit_defaults would leave out."""
     env: list[str] | None = None
     terminal: bool = False
     console_size: ConsoleSize | None = None
