@@ -168,7 +168,7 @@ def _with_layer(layer: bytes, name: str, old: bytes) -> tuple[str, bytes]:
 
 
 def assert_refused(
-    store: ImageStore, archive: bytes, kind: type[ImageError] = InvalidImage, about: str = ""
+    store: ImageStore, archive: bytes, kind: type[ImageError] = InvalidImage, about: str | None = None
 ) -> None:
     """Loading fails with one line, and the store is as it was."""
     root = store.blobs.path("sha256:0").parents[3]  # type: ignore[arg-type]
@@ -281,6 +281,30 @@ def test_an_index_that_contains_itself_in_depth_is_refused(full: ImageStore) -> 
     assert_refused(
         full, archive_of([*files, ("index.json", inner), ("oci-layout", b"{}")]), InvalidImage
     )
+
+
+def test_an_index_within_an_index_is_loaded(store: ImageStore, other: ImageStore) -> None:
+    image = simple_image(store, None)
+    inner = store.blobs.write(
+        MediaType.INDEX, encode(Index(schema_version=2, manifests=[image.descriptor]))
+    )
+    outer = store.blobs.write(MediaType.INDEX, encode(Index(schema_version=2, manifests=[inner])))
+    store.tag(outer, parse_reference("nested"))
+    assert other.load(io.BytesIO(saved(store, "nested"))) == ["nested:latest"]
+    assert other.resolve("nested").id == image.id
+    assert store.remove("nested").deleted == [image.id]
+
+
+def test_indexes_that_name_each_other_a_thousand_times_are_read_once(
+    store: ImageStore, other: ImageStore
+) -> None:
+    descriptor = simple_image(store, None).descriptor
+    for _ in range(4):
+        index = Index(schema_version=2, manifests=[descriptor] * 1000)
+        descriptor = store.blobs.write(MediaType.INDEX, encode(index))
+    store.tag(descriptor, parse_reference("many"))
+    assert other.load(io.BytesIO(saved(store, "many"))) == ["many:latest"]
+    assert len(other.platforms("many")) == 1
 
 
 def test_thousands_of_layers_are_refused(full: ImageStore) -> None:

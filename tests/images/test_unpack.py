@@ -311,6 +311,17 @@ def test_nesting_by_links_is_removed_again(store: ImageStore) -> None:
     assert store.check() == []
 
 
+def test_a_folder_that_is_taken_away_by_another_way_is_no_fault(store: ImageStore) -> None:
+    path = unpacked(
+        store,
+        member("real/x", b""),
+        member("link", type=SYMLINK, linkname="real"),
+        member("link/folder", type=DIRECTORY, mode=0o711),
+        member("real", b"now a file"),
+    )
+    assert (path / "real").read_bytes() == b"now a file"
+
+
 def test_many_entries(store: ImageStore) -> None:
     path = unpacked(store, *(member(f"{n % 100}/{n}", b"x") for n in range(5000)))
     assert sum(len(files) for _, _, files in os.walk(path)) == 5000

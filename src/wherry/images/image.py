@@ -1,6 +1,7 @@
 """One image of one platform, as the store gives it out."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -33,6 +34,7 @@ MAX_CHILDREN = 1000
 """Manifests of an image index."""
 ATTESTATION = "vnd.docker.reference.type"
 """BuildKit's annotation of a manifest that is no image but says something about one."""
+_MAX_DEPTH = 4
 
 
 @dataclass(frozen=True)
@@ -152,20 +154,53 @@ def choose(candidates: Sequence[Image], platform: Platform | None) -> Image | No
     return None
 
 
+def descend(
+    blobs: BlobStore, target: Descriptor, *, tolerant: bool = False
+) -> Iterator[Descriptor]:
+    """`target` and every manifest and index below it, each once, whether in the store or not.
+
+    An index that cannot be read raises ImageNotFound or InvalidImage; one below the target that
+    is missing, and with `tolerant` any, leads no further.
+    """
+    pending, seen = deque([(target, 0)]), set()
+    while pending:
+        descriptor, depth = pending.popleft()
+        if descriptor.digest in seen:
+            continue
+        seen.add(descriptor.digest)
+        yield descriptor
+        if descriptor.media_type not in MediaType.INDEXES or depth == _MAX_DEPTH:
+            continue
+        try:
+            children = read_index(blobs, descriptor).manifests
+        except (ImageNotFound, InvalidImage) as error:
+            if tolerant or (depth and isinstance(error, ImageNotFound)):
+                continue
+            raise
+        pending.extend((child, depth + 1) for child in children)
+
+
 def images_below(blobs: BlobStore, target: Descriptor) -> list[Image]:
-    """The images a name stands for: one, or those of an index that are in the store."""
+    """The images a name stands for: one, or those of an index that are in the store.
+
+    Raises ImageNotFound, InvalidImage.
+    """
     if target.media_type not in MediaType.INDEXES:
         return [read_image(blobs, target)]
     found = []
-    for child in read_index(blobs, target).manifests:
-        if ATTESTATION in (child.annotations or {}):
-            continue
-        if child.media_type in MediaType.MANIFESTS and blobs.has(checked(child.digest)):
+    for child in descend(blobs, target):
+        if is_image(child) and blobs.has(checked(child.digest)):
             try:
                 found.append(read_image(blobs, child))
             except ImageNotFound:
                 continue
     return found
+
+
+def is_image(descriptor: Descriptor) -> bool:
+    """Whether a descriptor is of an image: of a manifest, and not one about another image."""
+    about = ATTESTATION in (descriptor.annotations or {})
+    return descriptor.media_type in MediaType.MANIFESTS and not about
 
 
 def document(data: bytes, kind: type[T], name: str) -> T:

@@ -2,11 +2,9 @@
 
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
-from wherry.images.image import ATTESTATION, checked, read_image, read_index, read_manifest
+from wherry.images.image import checked, descend, is_image, read_image, read_manifest
 from wherry.images.rootfs import RootFilesystems
 from wherry.oci import Descriptor, MediaType
-
-_MAX_DEPTH = 4
 
 
 class Reach:
@@ -17,56 +15,62 @@ class Reach:
         self._rootfs = rootfs
         self._known: dict[str, frozenset[str]] = {}
 
-    def of(self, target: Descriptor, depth: int = 0) -> frozenset[str]:
+    def of(self, target: Descriptor) -> frozenset[str]:
         """Digests of blobs and names of layer folders, whether they are in the store or not.
 
         A document that cannot be read leads no further. Raises OSError.
         """
-        known = self._known.get(target.digest)
-        if known is not None:
-            return known
-        found = {target.digest}
-        try:
-            if target.media_type in MediaType.INDEXES:
-                if depth < _MAX_DEPTH:
-                    for child in read_index(self._blobs, target).manifests:
-                        found |= self.of(child, depth + 1)
-                return frozenset(found)
-            manifest = read_manifest(self._blobs, target)
-            found.update(part.digest for part in (manifest.config, *manifest.layers))
-            image = read_image(self._blobs, target)
-            found |= self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
-        except (ImageNotFound, InvalidImage):
-            return frozenset(found)
-        self._known[target.digest] = frozenset(found)
-        return self._known[target.digest]
+        found: set[str] = set()
+        for document in descend(self._blobs, target, tolerant=True):
+            found.add(document.digest)
+            if document.media_type in MediaType.MANIFESTS:
+                found |= self._of_manifest(document)
+        return frozenset(found)
 
     def forget(self, digests: set[str]) -> None:
         """Drop what was known of removed manifests."""
         for digest in digests:
             self._known.pop(digest, None)
 
-    def verify(self, target: Descriptor, depth: int = 0) -> None:
+    def verify(self, target: Descriptor) -> None:
         """Check that a target is complete: every document valid, every blob there in its size.
 
         Of an index, one image is enough. Raises InvalidImage.
         """
         self._verify_blob(target)
-        if target.media_type in MediaType.INDEXES:
-            children = read_index(self._blobs, target).manifests
-            there = [child for child in children if self._blobs.has(checked(child.digest))]
-            if not there or depth >= _MAX_DEPTH:
-                raise InvalidImage(f"index {target.digest} has no image that is there")
-            for child in there:
-                self.verify(child, depth + 1)
-            return
-        if target.media_type not in MediaType.MANIFESTS:
-            raise InvalidImage(f"{target.digest} is a {target.media_type!r}, which is no image")
-        manifest = read_manifest(self._blobs, target)
+        images = 0
+        for document in descend(self._blobs, target):
+            if document.media_type not in MediaType.MANIFESTS | MediaType.INDEXES:
+                raise InvalidImage(f"{document.digest} is a {document.media_type!r}, no image")
+            if not self._blobs.has(checked(document.digest)):
+                continue
+            self._verify_blob(document)
+            if document.media_type in MediaType.MANIFESTS:
+                self._verify_manifest(document)
+                images += is_image(document)
+        if not images:
+            raise InvalidImage(f"index {target.digest} has no image that is there")
+
+    def _verify_manifest(self, descriptor: Descriptor) -> None:
+        manifest = read_manifest(self._blobs, descriptor)
         for part in (manifest.config, *manifest.layers):
             self._verify_blob(part)
-        if ATTESTATION not in (target.annotations or {}):
-            read_image(self._blobs, target)
+        if is_image(descriptor):
+            read_image(self._blobs, descriptor)
+
+    def _of_manifest(self, descriptor: Descriptor) -> frozenset[str]:
+        known = self._known.get(descriptor.digest)
+        if known is None:
+            found: set[str] = set()
+            try:
+                manifest = read_manifest(self._blobs, descriptor)
+                found.update(part.digest for part in (manifest.config, *manifest.layers))
+                image = read_image(self._blobs, descriptor)
+            except (ImageNotFound, InvalidImage):
+                return frozenset(found)
+            found |= self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+            known = self._known[descriptor.digest] = frozenset(found)
+        return known
 
     def _verify_blob(self, descriptor: Descriptor) -> None:
         digest = checked(descriptor.digest)

@@ -206,7 +206,12 @@ class TreeWriter:
     def _finish_folders(self) -> None:
         for path in sorted(self._folders, reverse=True):
             folder = self._folders[path]
-            fd = self._root.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fd = self._root.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue  # A later entry took it away, by another way that leads there.
+                raise
             try:
                 if folder.xattrs:
                     _set_xattrs(fd, folder.xattrs)
