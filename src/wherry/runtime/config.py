@@ -15,7 +15,8 @@ def read_config(bundle: str) -> spec.Spec:
     path = os.path.join(bundle, "config.json")
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_CONFIG + 1)
+            # Asked for the largest size, Python would make room for it first.
+            content = file.read(min(os.fstat(file.fileno()).st_size, MAX_CONFIG) + 1)
         return oci.decode(content, spec.Spec, path, MAX_CONFIG)
     except OSError as error:
         raise LaunchError(f"cannot read {path}: {error.strerror}") from None

@@ -54,7 +54,7 @@ class Process:
         """
         with contextlib.suppress(OSError):
             self._control.send(messages.START)
-        asyncio.get_running_loop().add_reader(self._control, self._heard, on_signal)
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._heard, on_signal)
 
     def _heard(self, on_signal: Callable[[int], None]) -> None:
         try:
@@ -69,7 +69,7 @@ class Process:
 
     def _close_control(self) -> None:
         if self._control.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._control)
+            asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()
 
     def close(self) -> None:
@@ -244,11 +244,11 @@ async def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
         except ConnectionResetError:
             return b"", []
         readable = loop.create_future()
-        loop.add_reader(channel, _wake, readable)
+        loop.add_reader(channel.fileno(), _wake, readable)
         try:
             await readable
         finally:
-            loop.remove_reader(channel)
+            loop.remove_reader(channel.fileno())
 
 
 def _wake(readable: "asyncio.Future[None]") -> None:
