@@ -46,7 +46,8 @@ def make_image(
                 elif isinstance(content, str):
                     writer.add_symlink(path, content)
                 else:
-                    writer.add_file(path, content)
+                    mode = 0o755 if path.startswith("bin/") else 0o644
+                    writer.add_file(path, content, mode=mode)
             layer = writer.commit()
         return store.write_image(
             ImageConfig(

@@ -91,9 +91,10 @@ class Engine:
 
     async def close(self) -> None:
         """Let go of everything; containers run on."""
-        if self._warming is not None:
-            self._warming.cancel()
         self.events.close()
+        if self._warming is not None:
+            # A shim that is being started could not be told to end.
+            await self._warming
         await self.builds.close()
         idle = not self.containers.busy
         await self.containers.close()

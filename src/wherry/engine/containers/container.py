@@ -8,6 +8,7 @@ from wherry.engine.inspection import ContainerState, WaitResult
 from wherry.engine.record import Life, Record
 
 if TYPE_CHECKING:
+    from wherry.engine.containers.plumbing import Plumbing
     from wherry.engine.containers.stdin import Stdin
     from wherry.shim.client import TaskClient
 
@@ -44,6 +45,7 @@ class Container:
         self.restarting_by_hand = False
         """Its end is not the time to remove it: somebody restarts it."""
         self.stdin: Stdin | None = None
+        self.plumbing: Plumbing | None = None
         self._awaiting_run: set[asyncio.Future[Run | None]] = set()
         self._awaiting_exit: set[asyncio.Future[WaitResult]] = set()
         self._awaiting_removal: set[asyncio.Future[WaitResult]] = set()

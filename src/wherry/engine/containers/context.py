@@ -36,7 +36,7 @@ class Context:
 
     def log(self, container: Container) -> Path:
         """What the container writes."""
-        return self.folder / container.id / "log"
+        return self.folder / container.id / "output.log"
 
     def source(self, mount: Mounted) -> str:
         """Where on the host a mount comes from; empty for a tmpfs."""

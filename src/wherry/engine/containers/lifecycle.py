@@ -17,6 +17,7 @@ from urllib.parse import quote
 from wherry.engine.clock import nanoseconds, timestamp
 from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.restart import delay_before_restart
 from wherry.engine.containers.spec import build_root, build_spec
 from wherry.engine.errors import Conflict, EngineError, NotFound, NotModified, StartFailed
@@ -57,6 +58,8 @@ class Lifecycle:
         for container in self._context.index:
             if container.stdin is not None:
                 container.stdin.close()
+            if container.plumbing is not None:
+                container.plumbing.close()
 
     async def start(self, container: Container) -> None:
         """Start it for a person. Raises NotModified, Conflict, StartFailed."""
@@ -121,6 +124,9 @@ class Lifecycle:
 
     async def _make_task(self, container: Container, bundle: Path) -> TaskClient:
         shims, runtime = self._context.shims, container.host.runtime
+        if runtime != WHERRY:
+            log = self._context.log(container)
+            container.plumbing = Plumbing(bundle, log, tty=container.config.tty, begin=True)
         task = await shims.connect(runtime, container.id, bundle)
         try:
             await self._create_task(container, task, bundle)
@@ -134,16 +140,20 @@ class Lifecycle:
 
     async def _create_task(self, container: Container, task: TaskClient, bundle: Path) -> None:
         context = self._context
-        log = f"wherry-log://{quote(str(context.log(container)))}"
         config, layers = container.config, container.record.layers
+        if container.plumbing is not None:
+            stdout, stderr = container.plumbing.stdout, container.plumbing.stderr
+        else:
+            log = f"wherry-log://{quote(str(context.log(container)))}"
+            stdout, stderr = f"{log}?stream=stdout", f"{log}?stream=stderr"
         create = partial(
             task.create,
             id=container.id,
             bundle=str(bundle),
             rootfs=[build_root(layers, bundle, unprivileged=context.unprivileged)],
             stdin=str(bundle / "stdin") if config.open_stdin else "",
-            stdout=f"{log}?stream=stdout",
-            stderr="" if config.tty else f"{log}?stream=stderr",
+            stdout=stdout,
+            stderr="" if config.tty else stderr,
             terminal=config.tty,
         )
         try:
@@ -182,6 +192,9 @@ class Lifecycle:
     def watch(self, container: Container, task: TaskClient, run: Run) -> None:
         """Deal with the container's end when it comes."""
         container.task, container.run = task, run
+        if container.host.runtime != WHERRY and container.plumbing is None:
+            bundle, log = self._context.bundle(container), self._context.log(container)
+            container.plumbing = Plumbing(bundle, log, tty=container.config.tty, begin=False)
         watching = asyncio.create_task(self._watch(container, task))
         self._watches[container.id] = watching
 
@@ -255,6 +268,9 @@ class Lifecycle:
                 task.close()
         if task is None or runtime != WHERRY:
             await self._context.shims.clean_up(runtime, container.id, bundle)
+        if container.plumbing is not None:
+            await container.plumbing.finish()
+            container.plumbing = None
         (bundle / "config.json").unlink(missing_ok=True)
 
     def _end_run(self, container: Container) -> Run | None:
@@ -267,6 +283,9 @@ class Lifecycle:
 
     def _abandon_run(self, container: Container) -> None:
         """The run has come to nothing."""
+        if container.plumbing is not None:
+            container.plumbing.close()
+            container.plumbing = None
         if (run := self._end_run(container)) is not None:
             run.over.set()
 

@@ -1,0 +1,55 @@
+"""Any containerd shim is a runtime: here runc's, with a Linux program."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.conftest import without
+from tests.engine.kitchen import interactive, logged, make, make_image, run
+
+from wherry.engine import Engine
+from wherry.engine.config import ContainerConfig, HostConfig
+from wherry.oci import HOST
+
+pytestmark = pytest.mark.containerd
+
+RUNC = "io.containerd.runc.v2"
+
+
+def busybox_image(engine: Engine) -> None:
+    """An image of one static Linux program."""
+    busybox = shutil.which("busybox")
+    if busybox is None or not subprocess.run(["ldd", busybox], capture_output=True).returncode:
+        without("busybox-static is not installed")
+    assert busybox is not None
+    content = Path(busybox).read_bytes()
+    make_image(engine.store, "linux", {"bin/busybox": content}, platform=HOST)
+
+
+async def test_a_linux_container_runs_under_runc(engine: Engine) -> None:
+    busybox_image(engine)
+    config = interactive("/bin/busybox", "sh", "-c", "cat; echo problem >&2; exit 6")
+    config.image = "linux"
+    made = await make(engine, image="linux", config=config, host=HostConfig(runtime=RUNC))
+    code, output = await run(engine, made, stdin=b"through\n")
+    assert (code, sorted(output.split())) == (6, ["problem", "through"])
+    assert await logged(engine, made, stdout=False) == "problem\n"
+    code, output = await run(engine, made, stdin=b"again\n")
+    assert (code, sorted(output.split())) == (6, ["again", "problem"])
+
+
+async def test_it_outlives_the_engine_too(places: tuple[Path, Path]) -> None:
+    engine = await Engine.open(*places)
+    busybox_image(engine)
+    config = ContainerConfig(cmd=["/bin/busybox", "sleep", "1000"])
+    made = await make(engine, image="linux", config=config, host=HostConfig(runtime=RUNC))
+    await engine.containers.start(made)
+    await engine.close()
+    engine = await Engine.open(*places)
+    again = engine.containers.get(made.id)
+    assert again.state == made.state
+    await engine.containers.stop(again, grace=0)
+    assert again.state.exit_code == 137
+    await engine.containers.remove(again)
+    await engine.close()
