@@ -54,6 +54,7 @@ def _run(options: Options) -> int:
         except userns.NamespaceRefused as error:
             return _fail(str(error))
 
+    _start_shim(places)
     from wherry.api import serving
 
     return serving.run(places, listener, lock, idle_timeout=options.idle_timeout)
@@ -102,6 +103,28 @@ def _listener(places: Places) -> socket.socket:
         os.umask(before)
     listener.listen(_BACKLOG)
     return listener
+
+
+def _start_shim(places: Places) -> None:
+    """Have the shim start while this process still imports.
+
+    The engine asks for it again in the same words, and is told what went wrong if anything did.
+    """
+    program = Path(sys.executable).parent / "containerd-shim-wherry-v1"
+    if not program.exists():
+        return
+    home = places.run / "shim-home"
+    home.mkdir(mode=0o700, exist_ok=True)
+    events = str(places.events)
+    words = ["-namespace", "wherry", "-address", events, "-publish-binary", "", "-id", "warm-up"]
+    # By way of a shell, so that it is no child of this process, which would have to wait for it.
+    detached = 'cd "$0" && "$@" </dev/null >/dev/null 2>&1 &'
+    shell = os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", detached, str(home), str(program), *words, "start"],
+        os.environ | {"TTRPC_ADDRESS": events},
+    )
+    os.waitpid(shell, 0)
 
 
 def _shims(run: Path) -> list[int]:
