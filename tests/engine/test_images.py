@@ -52,7 +52,7 @@ async def test_an_image_is_shown_as_docker_shows_it(engine: Engine) -> None:
 
 
 async def test_a_tag_moves_and_leaves_a_dangling_image(engine: Engine) -> None:
-    first = make_image(engine.store, "one")
+    first = make_image(engine.store, "one", {"only-here": b"1"})
     second = make_image(engine.store, "two", config=RuntimeConfig(cmd=["/exit.wasm"]))
     await engine.images.tag("two", "one", "")
     assert engine.images.inspect("one").id == second.id
