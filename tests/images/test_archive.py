@@ -168,7 +168,10 @@ def _with_layer(layer: bytes, name: str, old: bytes) -> tuple[str, bytes]:
 
 
 def assert_refused(
-    store: ImageStore, archive: bytes, kind: type[ImageError] = InvalidImage, about: str | None = None
+    store: ImageStore,
+    archive: bytes,
+    kind: type[ImageError] = InvalidImage,
+    about: str | None = None,
 ) -> None:
     """Loading fails with one line, and the store is as it was."""
     root = store.blobs.path("sha256:0").parents[3]  # type: ignore[arg-type]

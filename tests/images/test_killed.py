@@ -1,40 +1,52 @@
 """kill -9 at any moment leaves a store that is whole, and that the next process goes on with."""
 
+import itertools
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from tests.images.samples import image_of, layer_of, member, saved, simple_image, tar_of
 
 from wherry.images import ImageStore
 
-CHANGES = (
-    "open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink",
-    "os.chmod", "os.chown", "os.utime", "os.setxattr", "fcntl.flock",
+CALLS = frozenset(
+    {
+        "open", "write", "sendfile", "fsync", "close", "flock", "rename", "replace", "unlink", "rmdir",
+        "mkdir", "link", "symlink", "mknod", "chmod", "fchmod", "fchown", "utime", "setxattr",
+    }
 )  # fmt: skip
-POINTS = 60
+"""The interpreter's functions before whose calls a process is killed."""
+POINTS = 80
+
+
+def watch(called: Callable[[], None]) -> None:
+    """Call `called` before each call of CALLS from now on."""
+
+    def profile(_: FrameType, event: str, function: object) -> None:
+        if event == "c_call" and getattr(function, "__name__", "") in CALLS:
+            called()
+
+    sys.setprofile(profile)
 
 
 def killed_at(point: int, work: Callable[[], object]) -> bool:
-    """Do `work` in a child that is killed as it begins its change number `point` of files.
+    """Do `work` in a child that is killed before its call number `point`.
 
     Returns whether it got so far.
     """
     child = os.fork()
     if not child:
-        left = point
+        calls = itertools.count()
 
-        def count(event: str, _: object) -> None:
-            nonlocal left
-            if event in CHANGES:
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
+        def count() -> None:
+            if next(calls) == point:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-        sys.addaudithook(count)
+        watch(count)
         try:
             work()
         except BaseException:
@@ -49,20 +61,21 @@ def points(work: Callable[[], object]) -> list[int]:
     """Points all over `work`, which is done once to count them."""
     reader, writer = os.pipe()
     if not os.fork():
-        total = 0
+        calls = itertools.count()
 
-        def count(event: str, _: object) -> None:
-            nonlocal total
-            total += event in CHANGES
+        def count() -> None:
+            next(calls)
 
-        sys.addaudithook(count)
+        watch(count)
         work()
-        os.write(writer, str(total).encode())
+        sys.setprofile(None)
+        os.write(writer, str(next(calls)).encode())
         os._exit(0)
     os.close(writer)
     total = int(os.read(reader, 100))
     os.close(reader)
     os.wait()
+    assert total > 10
     return [*range(0, total, max(1, total // POINTS))]
 
 
