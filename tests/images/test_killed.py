@@ -15,8 +15,9 @@ from wherry.images import ImageStore
 
 CALLS = frozenset(
     {
-        "open", "write", "sendfile", "fsync", "close", "flock", "rename", "replace", "unlink", "rmdir",
-        "mkdir", "link", "symlink", "mknod", "chmod", "fchmod", "fchown", "utime", "setxattr",
+        "open", "write", "sendfile", "fsync", "close", "flock", "rename", "replace", "unlink",
+        "rmdir", "mkdir", "link", "symlink", "mknod", "chmod", "fchmod", "fchown", "utime",
+        "setxattr",
     }
 )  # fmt: skip
 """The interpreter's functions before whose calls a process is killed."""
