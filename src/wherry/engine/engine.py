@@ -96,8 +96,8 @@ class Engine:
             # A shim that is being started could not be told to end.
             await self._warming
         await self.builds.close()
-        idle = not self.containers.busy
         await self.containers.close()
+        idle = not any(container.state.running for container in self.containers)
         await self.shims.close(idle=idle)
         await self._trash.close()
         self._state.close()

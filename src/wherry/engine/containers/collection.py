@@ -157,7 +157,9 @@ class Containers:
             if container.task is not None:
                 container.stdin.join(container.task)
         context.tell(container, "attach")
-        outputs = output.attach(log, container.run, container.next_run(), streams, replay=logs)
+        run = container.run
+        run_to_come = container.next_run() if run is None else None
+        outputs = output.attach(log, run, run_to_come, streams, replay=logs)
         return Attachment(outputs, container.stdin if stdin else None, container)
 
     def logs(

@@ -85,7 +85,7 @@ async def read_log(
 async def attach(
     log: LogReader,
     run: Run | None,
-    next_run: Awaitable[Run | None],
+    run_to_come: Awaitable[Run | None] | None,
     streams: frozenset[int],
     *,
     replay: bool,
@@ -101,7 +101,7 @@ async def attach(
             for record in log.records():
                 if (output := _output(record)).stream in streams:
                     yield output
-        run = await next_run
+        run = await run_to_come if run_to_come is not None else None
         if run is None:
             return
         following = log.follow(since=run.since, stop=run.over)
