@@ -62,7 +62,12 @@ def test_sigterm_takes_the_socket_away_and_ends_well(fresh_wherry: Wherry) -> No
         listener.bind(str(wherry.socket_path))
         listener.listen()
         # The daemon inherits the socket as its first descriptor after the standard ones.
-        command = ["bash", "-c", f'exec 3<&{listener.fileno()}; exec "$0"', str(SCRIPTS / "wherryd")]
+        command = [
+            "bash",
+            "-c",
+            f'exec 3<&{listener.fileno()}; exec "$0"',
+            str(SCRIPTS / "wherryd"),
+        ]
         with subprocess.Popen(
             command,
             env=wherry.environment | {"LISTEN_FDS": "1"},

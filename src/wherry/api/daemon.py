@@ -15,6 +15,7 @@ from wherry.api.places import PlaceRefused, Places, find_places
 _IDLE_SECONDS = 300.0
 _BACKLOG = 512
 _LISTEN_FD = 3
+_SHIM = "containerd-shim-wherry-v1"
 
 
 class Options:
@@ -41,8 +42,9 @@ def _run(options: Options) -> int:
     places.prepare()
     # Once in a user namespace everybody is root, so the shim is told rather than left to guess.
     os.environ["WHERRY_ROOT"], os.environ["WHERRY_RUN"] = str(places.root), str(places.run)
-    # The shim's program lies beside this one's interpreter, which need not be on the PATH.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    shim = _find_shim()
+    # That folder need not be on the PATH, where the engine looks for shims.
+    os.environ["PATH"] = f"{shim.parent}:{os.environ.get('PATH', os.defpath)}"
     lock = DaemonLock.take(places.run / "wherryd.lock")
     listener = _listener(places)
 
@@ -54,7 +56,7 @@ def _run(options: Options) -> int:
         except userns.NamespaceRefused as error:
             return _fail(str(error))
 
-    _start_shim(places)
+    _start_shim(shim, places)
     from wherry.api import serving
 
     return serving.run(places, listener, lock, idle_timeout=options.idle_timeout)
@@ -105,12 +107,23 @@ def _listener(places: Places) -> socket.socket:
     return listener
 
 
-def _start_shim(places: Places) -> None:
+def _find_shim() -> Path:
+    """The shim's program as it was installed with this package; it may be missing."""
+    beside = Path(sys.executable).parent / _SHIM
+    if beside.exists():
+        return beside
+    import sysconfig
+
+    folders = [sysconfig.get_path("scripts"), sysconfig.get_path("scripts", "posix_user")]
+    found = (Path(folder) / _SHIM for folder in folders)
+    return next((path for path in found if path.exists()), beside)
+
+
+def _start_shim(program: Path, places: Places) -> None:
     """Have the shim start while this process still imports.
 
     The engine asks for it again in the same words, and is told what went wrong if anything did.
     """
-    program = Path(sys.executable).parent / "containerd-shim-wherry-v1"
     if not program.exists():
         return
     home = places.run / "shim-home"

@@ -25,7 +25,7 @@ class Door:
     def shut(self) -> bool:
         """Take the path away unless somebody is at the door; whether it is shut.
 
-        Once shut, clients wait for the end of this process before they start another.
+        Once shut, clients that would start another daemon wait until `remove`.
         """
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
