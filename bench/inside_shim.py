@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.stage import Stage
 from bench.timing import Attempt
 
+from wherry.oci.runtime import Mount
 from wherry.shim.client import TaskClient, start_shim
 
 RUNTIME, NAMESPACE = "io.containerd.wherry.v1", "bench"
@@ -24,8 +25,9 @@ def driven(stage: Stage) -> Iterator[Attempt]:
     """A shim of its own; the attempt creates, starts, reads and deletes one container."""
     folder = stage.wherry.folder / "shim"
     folder.mkdir(exist_ok=True)
+    _layer(folder, stage)
     os.environ.update(stage.wherry.environment)
-    bundles = (_bundle(folder / f"bundle-{n}", stage) for n in range(1_000_000))
+    bundles = (_bundle(folder / f"bundle-{n}") for n in range(1_000_000))
     with asyncio.Runner() as runner:
         first = next(bundles)
         address = runner.run(
@@ -46,9 +48,9 @@ def driven(stage: Stage) -> Iterator[Attempt]:
             task.close()
 
 
-def _bundle(folder: Path, stage: Stage) -> Path:
-    (folder / "rootfs").mkdir(parents=True)
-    shutil.copy(stage.guests.wasm("environ"), folder / "rootfs" / "main.wasm")
+def _bundle(folder: Path) -> Path:
+    for name in ("rootfs", "upper", "work"):
+        (folder / name).mkdir(parents=True)
     kinds = ("pid", "mount", "ipc", "uts", "network")
     config = {
         "ociVersion": "1.1.0",
@@ -60,12 +62,27 @@ def _bundle(folder: Path, stage: Stage) -> Path:
         "linux": {
             "namespaces": [{"type": kind} for kind in kinds],
             "cgroupsPath": f"/wherry-bench/{folder.name}",
-            "resources": {"memory": {"limit": 256 << 20}, "pids": {"limit": 64}},
+            "resources": {"pids": {"limit": 64}},
         },
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     os.mkfifo(folder / "stdout")
     return folder
+
+
+def _layer(folder: Path, stage: Stage) -> None:
+    """The image's only layer, unpacked once and shared, as images are."""
+    (folder / "layer").mkdir()
+    shutil.copy(stage.guests.wasm("environ"), folder / "layer" / "main.wasm")
+
+
+def _overlay(bundle: Path) -> Mount:
+    options = [
+        f"lowerdir={bundle.parent}/layer",
+        f"upperdir={bundle}/upper",
+        f"workdir={bundle}/work",
+    ]
+    return Mount(destination="", type="overlay", source="overlay", options=options)
 
 
 async def _once(task: TaskClient, bundle: Path) -> float:
@@ -74,8 +91,12 @@ async def _once(task: TaskClient, bundle: Path) -> float:
         readable = asyncio.Event()
         loop = asyncio.get_running_loop()
         began = time.perf_counter()
-        stdout = str(bundle / "stdout")
-        await task.create(id=bundle.name, bundle=str(bundle), rootfs=(), stdout=stdout)
+        await task.create(
+            id=bundle.name,
+            bundle=str(bundle),
+            rootfs=(_overlay(bundle),),
+            stdout=str(bundle / "stdout"),
+        )
         loop.add_reader(pipe, readable.set)
         await task.start(bundle.name)
         await readable.wait()
