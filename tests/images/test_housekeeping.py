@@ -1,5 +1,6 @@
 """Removing images: what goes, what stays, what comes back."""
 
+import asyncio
 import os
 import threading
 from datetime import UTC, datetime
@@ -159,13 +160,46 @@ def test_a_hold_keeps_a_resolved_image_that_is_removed_meanwhile(store: ImageSto
     with store.hold():
         base = store.resolve("base")
         paths = store.lowerdirs(base)
-        assert store.remove("base").deleted == [base.id]
+        removal = store.remove("base")
+        assert (removal.untagged, removal.deleted) == (["base:latest"], [])
+        assert store.prune(all=True).deleted == []
         assert all(store.blobs.has(digest) for digest in base.blobs)
         assert all(path.exists() for path in paths)
         store.write_image(base.config, base.manifest.layers, reference=parse_reference("again"))
-    store.collect()
     assert store.check() == []
     assert store.resolve("again").id == base.id
+    assert store.remove("again").deleted == [base.id]
+    assert store.usage().total == 0
+
+
+def test_a_hold_spares_only_what_was_touched_in_it(store: ImageStore) -> None:
+    image = simple_image(store, "hello")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.hold():
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    store.lowerdirs(store.resolve("hello"))
+    removal = store.remove("hello")
+    done.set()
+    thread.join()
+    assert removal.deleted == [image.id]
+    assert store.usage().total == 0
+
+
+async def test_a_hold_goes_along_into_threads(store: ImageStore) -> None:
+    simple_image(store, "hello")
+    with store.hold():
+        image = await asyncio.to_thread(store.resolve, "hello")
+        paths = await asyncio.to_thread(store.lowerdirs, image)
+        assert store.remove("hello").deleted == []
+        assert all(path.exists() for path in paths)
+    assert store.prune().deleted == [image.id]
 
 
 def test_a_layer_being_written_is_not_collected(store: ImageStore) -> None:

@@ -35,7 +35,7 @@ class BlobStore:
         return self._root / algorithm / encoded
 
     def keep(self, *digests: Iterable[str]) -> None:
-        """Spare blobs, and layers by their diff_id, until the holds that are open now end."""
+        """Spare blobs, whether they are there or not, until the holds around the caller end."""
         for some in digests:
             self._holds.touch(*some)
 

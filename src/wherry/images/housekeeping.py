@@ -5,7 +5,7 @@ store holds too much but never too little.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -70,23 +70,24 @@ class Housekeeping:
             entries = self._catalog.entries()
             named = [e for e in entries if e.digest == found.target.digest and e.reference]
             going = _going(found, named, name, force)
-            used = any(image.id in in_use or image.digest in in_use for image in found.images)
             last = len(going) == len(named)
-            if last and used and not force:
+            if last and not force and _is_any(found.images, in_use):
                 raise ImageInUse(
                     f"image {name} is used by a container: remove the container first, or force it"
                 )
             kept = [entry for entry in entries if entry not in going]
-            if last:
-                kept = [entry for entry in kept if entry.digest != found.target.digest]
-            if last and used:
-                kept.append(Entry(found.target))
-            self._catalog.replace(kept)
-        gone = [*dict.fromkeys(i.id for i in found.images)] if last and not used else []
-        reclaimed = 0
-        if gone:
-            reclaimed = self.discard(self.reach.of(found.target), in_use)
-        return Removal([e.reference.familiar for e in going if e.reference], gone, reclaimed)
+            with self._holds.collecting() as spared:
+                stays = spared is None or _is_any(found.images, in_use | spared)
+                if last:
+                    kept = [entry for entry in kept if entry.digest != found.target.digest]
+                if last and stays:
+                    kept.append(Entry(found.target))
+                self._catalog.replace(kept)
+        untagged = [entry.reference.familiar for entry in going if entry.reference]
+        if stays or not last:
+            return Removal(untagged)
+        ids = [*dict.fromkeys(image.id for image in found.images)]
+        return Removal(untagged, ids, self.discard(self.reach.of(found.target), in_use))
 
     def prune(
         self,
@@ -100,17 +101,21 @@ class Housekeeping:
         """See `ImageStore.prune`."""
 
         def fits(image: Image) -> bool:
-            if image.id in in_use or image.digest in in_use or (image.names and not all):
+            if image.names and not all:
                 return False
             if until and (image.created or _EPOCH) >= until:
                 return False
             return _has_labels(image, labels, without_labels)
 
         with self._catalog.locked():
-            going = [image for image in self._lookup.images() if fits(image)]
-            targets = {image.target.digest for image in going}
+            images = [image for image in self._lookup.images() if fits(image)]
             entries = self._catalog.entries()
-            self._catalog.replace(entry for entry in entries if entry.digest not in targets)
+            with self._holds.collecting() as spared:
+                going = []
+                if spared is not None:
+                    going = [i for i in images if not _is_any([i], in_use | spared)]
+                targets = {image.target.digest for image in going}
+                self._catalog.replace(e for e in entries if e.digest not in targets)
         untagged = [name for image in going for name in image.names]
         return Removal(untagged, [image.id for image in going], self.collect(in_use))
 
@@ -155,7 +160,7 @@ class Housekeeping:
         """See `ImageStore.usage`."""
         needed: set[str] = set(in_use)
         for image in self._lookup.images():
-            if image.id in in_use or image.digest in in_use:
+            if _is_any([image], in_use):
                 needed |= self.reach.of(image.target)
         blobs = {digest: self._blobs.size(digest) for digest in self._blobs.digests()}
         layers = {name: self._rootfs.size(name) for name in self._rootfs.names()}
@@ -200,6 +205,10 @@ def _going(found: Found, named: Sequence[Entry], name: str, force: bool) -> list
             "remove them by name, or force it"
         )
     return [*named]
+
+
+def _is_any(images: Iterable[Image], digests: Collection[str]) -> bool:
+    return any(image.id in digests or image.digest in digests for image in images)
 
 
 def _has_labels(image: Image, wanted: Sequence[str], unwanted: Sequence[str]) -> bool:

@@ -67,9 +67,11 @@ class Lookup:
         if image is None:
             there = ", ".join(str(other.platform) for other in found.images)
             raise NoSuchPlatform(f"image {name} is for {there}, not for {platform}")
-        names = _names(self._catalog.entries()).get(found.target.digest, [])
-        self._blobs.keep(image.blobs, image.config.rootfs.diff_ids, [found.target.digest])
-        return replace(image, names=names, target=found.target)
+        self._blobs.keep([found.target.digest], [image.id], image.blobs)
+        names = _names(self._catalog.entries())
+        if found.target.digest not in names:
+            return self.resolve(name, platform)  # It was removed before it could be kept.
+        return replace(image, names=names[found.target.digest], target=found.target)
 
     def find(self, name: str) -> Found:
         """What `name` stands for: a name, a name with digest, or the beginning of an id.

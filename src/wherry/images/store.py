@@ -59,9 +59,10 @@ class ImageStore:
         )
 
     def hold(self) -> AbstractContextManager[None]:
-        """Blobs and layers written or read inside are not collected meanwhile.
+        """Blobs, layers and images that this thread or task works with inside stay meanwhile.
 
-        A hold ends with its process, however that ends.
+        So does what it hands to `asyncio.to_thread`. A hold ends with its process, however that
+        ends.
         """
         return self._holds.hold()
 
@@ -137,7 +138,7 @@ class ImageStore:
         Raises InvalidLayer, DigestMismatch, ImageNotFound, StorageFull.
         """
         with self.hold():
-            self.blobs.keep(image.blobs, image.config.rootfs.diff_ids)
+            self.blobs.keep(image.blobs)
             return self._rootfs.lowerdirs(image.manifest.layers, image.config.rootfs.diff_ids)
 
     def layer_lowerdirs(self, layers: Sequence[Layer]) -> _Paths:
@@ -174,7 +175,8 @@ class ImageStore:
         """Take a name off an image, and with its last name the image out of the store.
 
         By id, all names go. `in_use` are the ids of images that containers use: with `force` they
-        lose their names but stay, dangling. Raises ImageInUse, and what `resolve` raises.
+        lose their names but stay, dangling; so does one that a hold is working with. Raises
+        ImageInUse, and what `resolve` raises.
         """
         return self._housekeeping.remove(name, force, frozenset(in_use))
 
