@@ -165,8 +165,17 @@ async def test_lists_are_filtered_by_label_name_and_time(engine: Engine) -> None
     assert names(label="a=1") == ["labelled:latest"]
     assert names(label="a=2") == []
     assert names(reference="l*") == ["labelled:latest"]
+    assert names(reference="l*:*") == ["labelled:latest"]
+    assert names(reference="*/*") == []
     assert names(reference="docker.io/library/guests") == ["guests:latest"]
     assert names(until="10m") == ["guests:latest", "labelled:latest"]
+
+
+async def test_a_list_by_name_shows_only_the_names_asked_for(engine: Engine) -> None:
+    image = make_image(engine.store, "one", {"only-here": b"1"})
+    await engine.images.tag("one", "two", "x")
+    (shown,) = engine.images.list(Filters({"reference": ["two"]}))
+    assert (shown.id, shown.repo_tags) == (image.id, ["two:x"])
 
 
 async def test_many_loads_and_removals_at_once_end_well(engine: Engine) -> None:

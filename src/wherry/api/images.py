@@ -12,10 +12,7 @@ _NO_REGISTRY = (
 
 async def listing(call: Call) -> Response:
     """`docker images`."""
-    filters = call.filters()
-    images = call.engine.images.list(
-        filters, all=call.flag("all"), shared_size=call.flag("shared-size")
-    )
+    images = call.engine.images.list(call.filters(), shared_size=call.flag("shared-size"))
     return json_answer(images)
 
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -21,7 +22,6 @@ from wherry.engine.image_inspection import (
     ImagePruneReport,
     ImageSummary,
     inspection,
-    repo_digests,
     seconds,
     steps,
     summary,
@@ -181,7 +181,6 @@ class Images:
             for image in images
             if (dangling is None or dangling is not bool(image.names))
             and _has_labels(image, filters)
-            and _fits_reference(image, filters.get("reference"))
             and (until is None or (image.created or _EPOCH) < until)
             and (newest is None or seconds(image.config.created) < newest)
             and (oldest is None or seconds(image.config.created) > oldest)
@@ -191,15 +190,21 @@ class Images:
         return None if name is None else seconds(self.resolve(name).config.created)
 
     def list(
-        self, filters: Filters | None = None, *, all: bool = False, shared_size: bool = False
+        self, filters: Filters | None = None, *, shared_size: bool = False
     ) -> list[ImageSummary]:
-        """Newest first; with `shared_size`, what each shares with others is counted, in bytes."""
+        """Newest first; with `shared_size`, what each shares with others is counted, in bytes.
+
+        The filter on references chooses names too: an image is shown with those that fit.
+        """
         filters = filters or Filters()
         filters.check(_LIST_FILTERS)
         with image_errors():
             images = self._store.list()
         shared = _shared_sizes(images) if shared_size else {}
         chosen = self._chosen(images, filters)
+        if patterns := filters.get("reference"):
+            named = (_only_named(image, patterns) for image in chosen)
+            chosen = [image for image in named if image.names]
         chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
         return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
 
@@ -228,17 +233,23 @@ def _has_labels(image: Image, filters: Filters) -> bool:
     return filters.accepts_labels(labels) and not filters.rejects_labels(labels)
 
 
-def _fits_reference(image: Image, patterns: list[str]) -> bool:
-    if not patterns:
-        return True
-    for name in [*image.names, *repo_digests(image)]:
-        reference = parse_reference(name)
-        candidates = (
-            reference.familiar, reference.familiar_name, str(reference), reference.name,
-        )  # fmt: skip
-        if any(fnmatchcase(each, pattern) for each in candidates for pattern in patterns):
-            return True
-    return False
+def _only_named(image: Image, patterns: list[str]) -> Image:
+    """The image with those of its names that fit one of `patterns`."""
+    return replace(image, names=[name for name in image.names if _fits(name, patterns)])
+
+
+def _fits(name: str, patterns: list[str]) -> bool:
+    reference = parse_reference(name)
+    candidates = (
+        reference.familiar, reference.familiar_name, str(reference), reference.name,
+    )  # fmt: skip
+    return any(_matches(each, pattern) for each in candidates for pattern in patterns)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """As Go's path.Match: a star ends at a slash."""
+    parts, wanted = name.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def _shared_sizes(images: list[Image]) -> dict[str, int]:

@@ -23,6 +23,11 @@ from wherry.oci import HOST
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
 
+_CAP_SYS_ADMIN = 21
+_NO_NAMESPACES = (
+    "WARNING: No namespaces here: containers are held by WASI and seccomp alone "
+    "(why: the first lines of wherryd.log)"
+)
 _RUNTIME = "io.containerd.wherry.v1"
 _KINDS = ("container", "image", "volume", "build-cache")
 
@@ -106,7 +111,13 @@ class System:
         """`GET /info`."""
         containers = await self._engine.containers.list(all=True)
         states = Counter(each.state for each in containers)
-        rootless = ["name=rootless"] if _maps_ids() else []
+        security = ["name=seccomp,profile=builtin"]
+        warnings = None
+        if not _may_make_namespaces():
+            security.append("name=no-namespaces")
+            warnings = [_NO_NAMESPACES]
+        elif _maps_ids():
+            security.append("name=rootless")
         return {
             "ID": _identity(),
             "Name": socket.gethostname(),
@@ -157,12 +168,12 @@ class System:
             "LiveRestoreEnabled": True,
             "Isolation": "",
             "InitBinary": "",
-            "SecurityOptions": ["name=seccomp,profile=builtin", *rootless],
+            "SecurityOptions": security,
             "Labels": [],
             "HttpProxy": "",
             "HttpsProxy": "",
             "NoProxy": "",
-            "Warnings": None,
+            "Warnings": warnings,
         }
 
     async def usage(self, kinds: Collection[str] = ()) -> Usage:
@@ -200,6 +211,13 @@ def _identity() -> str:
         machine = socket.gethostname().encode()
     digest = hashlib.sha256(b"wherry " + machine).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+
+
+def _may_make_namespaces() -> bool:
+    """Whether this process has CAP_SYS_ADMIN, in whichever user namespace it is."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def _maps_ids() -> bool:
