@@ -14,6 +14,7 @@ from wherry.runtime.engines import capi, settings
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+from wherry.runtime.sandbox.root import Preopen
 from wherry.runtime.wasi.exits import ProcExit
 from wherry.runtime.wasi.workdir import Workdir
 
@@ -28,8 +29,8 @@ class Program:
     args: Sequence[str]
     env: Sequence[str]
     network: bool
-    preopens: Sequence[tuple[str, str]]
-    """Directories, and the guest's names for them; the first is its root."""
+    preopens: Sequence[Preopen]
+    """The first is the guest's root."""
     workdir: str = "/"
     trampolines: tuple["Loaded", "Loaded"] | None = None
     """Front and back that make a module of WASI 0.1 begin in `workdir` (see `runtime.wasi`)."""
@@ -123,7 +124,7 @@ class Loaded:
         workdir = None
         if program.trampolines is not None:
             front, back = program.trampolines
-            workdir = Workdir(front._program, back._program, program.preopens[0][0])
+            workdir = Workdir(front._program, back._program, program.preopens[0].host)
         return _ModuleInstance(context, linker, self._program, self._engine.proc_exit, workdir)
 
 
@@ -247,11 +248,24 @@ def _wasi(program: Program) -> int:
         capi.wasi_config_allow_ip_name_lookup(config, True)
     root, *others = program.preopens
     if program.trampolines is not None:
-        others.insert(0, (root[0] + program.workdir, program.workdir))
-    for host, guest in (root, *others):
-        if not capi.wasi_config_preopen_dir(config, host.encode(), guest.encode(), True):
+        workdir = Preopen(root.host + program.workdir, program.workdir, root.writable)
+        others.insert(0, _deepest(workdir, others))
+    for host, guest, writable in (root, *others):
+        if not capi.wasi_config_preopen_dir(config, host.encode(), guest.encode(), writable):
             raise LaunchError(f"the guest's directory {guest} cannot be opened", NOT_RUNNABLE)
     return config
+
+
+def _deepest(wanted: Preopen, others: Sequence[Preopen]) -> Preopen:
+    """`wanted` where it really lies: a directory of the root, or one beneath another preopen."""
+    above = [
+        other for other in others if f"{wanted.guest}/".startswith(f"{other.guest.rstrip('/')}/")
+    ]
+    if not above:
+        return wanted
+    holder = max(above, key=lambda other: len(other.guest))
+    rest = wanted.guest[len(holder.guest.rstrip("/")) :]
+    return Preopen(holder.host + rest, wanted.guest, holder.writable)
 
 
 def _strings(items: Sequence[str]) -> "ctypes.Array[c_char_p]":

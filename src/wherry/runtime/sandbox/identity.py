@@ -1,6 +1,7 @@
 """Who the process is and what it may use, before its privileges go."""
 
 import contextlib
+import errno
 import os
 import resource
 
@@ -30,10 +31,18 @@ def set_oom_score(process: spec.Process) -> None:
 
 
 def become(user: spec.User) -> None:
-    """Change to the user and groups of the container. Raises OSError."""
+    """Change to the user and groups of the container. Raises LaunchError and OSError."""
     if user.umask is not None:
         os.umask(user.umask)
     with contextlib.suppress(PermissionError):  # a user namespace with one id maps no groups
         os.setgroups(user.additional_gids or [])
-    os.setresgid(user.gid, user.gid, user.gid)
-    os.setresuid(user.uid, user.uid, user.uid)
+    try:
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise LaunchError(
+            f"user {user.uid}:{user.gid} does not exist in this user namespace: "
+            "give yourself a range of ids (/etc/subuid, newuidmap), or run as root in the container"
+        ) from None

@@ -7,13 +7,26 @@ copied into it, and its volumes are directories it is handed. Nothing else of th
 """
 
 import os
+import shutil
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
 from wherry.runtime.sandbox import mounts
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.merged import merge
+
+_OWN_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+"""Files that engines bind into every container, writable for no reason that counts here."""
+
+
+class Preopen(NamedTuple):
+    """A directory handed to the guest."""
+
+    host: str
+    guest: str
+    writable: bool = True
 
 
 class MountedRoot:
@@ -27,8 +40,8 @@ class MountedRoot:
         mounts.mount_root(layers, target)
         self.fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         """The root from outside, with O_PATH."""
-        self.preopens = [("/", "/")]
-        """What the guest may open, once entered: directories and the guest's names for them."""
+        self.preopens = [Preopen("/", "/")]
+        """What the guest may open, once this is entered."""
         self._readonly = config.root is not None and config.root.readonly
         for mount in config.mounts or ():
             if _is_for_guests(mount):
@@ -70,34 +83,40 @@ class PlainRoot:
         for layer in layers:
             path = merge(layer, path)
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.preopens = [(path, "/")]
+        readonly = config.root is not None and config.root.readonly
+        self.preopens = [Preopen(path, "/", writable=not readonly)]
         for number, mount in enumerate(config.mounts or ()):
             if _is_for_guests(mount):
-                self.preopens.append((_directory(mount, bundle, number), mount.destination))
+                self._add(mount, os.path.join(bundle, f"tmpfs-{number}"))
+
+    def _add(self, mount: spec.Mount, scratch: str) -> None:
+        readonly = "ro" in (mount.options or ())
+        source = mount.source
+        if mount.type == "tmpfs":
+            source = scratch
+            os.makedirs(source, mode=0o700, exist_ok=True)
+        if os.path.isdir(source):
+            self.preopens.append(Preopen(source, mount.destination, writable=not readonly))
+        elif os.path.isfile(source) and (readonly or mount.destination in _OWN_FILES):
+            self._copy(source, mount.destination)
+        else:
+            raise LaunchError(
+                f"{source} cannot be mounted on {mount.destination}: without namespaces "
+                "only directories and read-only files can (see 'wherry info')"
+            )
+
+    def _copy(self, source: str, destination: str) -> None:
+        target = mounts.make_beneath(self.fd, destination, directory=False)
+        try:
+            with open(source, "rb") as file, open(f"/proc/self/fd/{target}", "wb") as copy:
+                shutil.copyfileobj(file, copy)
+        finally:
+            os.close(target)
 
     def enter(self, workdir: str) -> None:
         """Only makes the working directory: the process stays where it is."""
         _make_workdir(self.fd, workdir)
         os.close(self.fd)
-
-
-def _directory(mount: spec.Mount, bundle: str, number: int) -> str:
-    """The directory of the host that stands for a mount."""
-    if mount.type == "tmpfs":
-        path = os.path.join(bundle, f"tmpfs-{number}")
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        return path
-    if "ro" in (mount.options or ()):
-        raise LaunchError(
-            f"{mount.destination} cannot be mounted read-only without namespaces "
-            "(see 'wherry info')"
-        )
-    if not os.path.isdir(mount.source):
-        raise LaunchError(
-            f"{mount.source} cannot be mounted on {mount.destination}: "
-            "without namespaces only directories can (see 'wherry info')"
-        )
-    return mount.source
 
 
 def _is_for_guests(mount: spec.Mount) -> bool:

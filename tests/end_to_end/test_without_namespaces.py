@@ -1,0 +1,78 @@
+"""Where the kernel allows no namespaces at all, containers are held by WASI and seccomp alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.engine_under_test import Wherry
+from tests.guests.toolchain import EXAMPLES, Guests
+
+pytestmark = pytest.mark.root
+
+_FORBID = 'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-sys_admin "$@"'
+
+
+@pytest.fixture(scope="module")
+def confined() -> Iterator[Wherry]:
+    """An engine that may mount nothing and make no namespace."""
+    with Wherry() as engine:
+        engine.within = ("unshare", "--user", "--map-root-user", "sh", "-c", _FORBID, "sh")
+        engine.ok("build", "-t", "hello", EXAMPLES / "hello")
+        yield engine
+
+
+def test_an_image_runs(confined: Wherry) -> None:
+    assert confined.ok("run", "--rm", "hello") == "hello from a WebAssembly container"
+
+
+def test_info_says_what_is_missing(confined: Wherry) -> None:
+    info = confined("info")
+    assert "no-namespaces" in info.out
+    assert "WASI and seccomp alone" in info.err
+
+
+def test_the_process_is_confined_all_the_same(confined: Wherry, guests: Guests) -> None:
+    confined.ok("run", "-d", "--name", "looping", guests.wat("loop"))
+    pid = confined.ok("inspect", "--format", "{{.State.Pid}}", "looping")
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "Seccomp:\t2" in status and "NoNewPrivs:\t1" in status
+    assert "CapEff:\t0000000000000000" in status
+    confined.ok("stop", "looping")
+    state = confined.ok("inspect", "--format", "{{.State.ExitCode}}", "looping")
+    assert state == "143"
+
+
+def test_what_a_container_wrote_stays_with_it(confined: Wherry, guests: Guests) -> None:
+    confined.ok("run", "--name", "first", guests.toolbox(), "put", "/kept", "x")
+    assert confined("run", "--rm", guests.toolbox(), "cat", "/kept").code != 0
+
+
+def test_volumes_are_shared_and_read_only_ones_stay_so(
+    confined: Wherry, guests: Guests, tmp_path: Path
+) -> None:
+    confined.ok("run", "--rm", "-v", f"{tmp_path}:/data", guests.toolbox(), "put", "/data/a", "x")
+    assert (tmp_path / "a").read_text() == "x"
+    at = f"{tmp_path}:/data:ro"
+    assert confined("run", "--rm", "-v", at, guests.toolbox(), "put", "/data/b", "x").code != 0
+    assert confined.ok("run", "--rm", "-v", at, guests.toolbox(), "cat", "/data/a") == "x"
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_read_only_root_stays_so(confined: Wherry, guests: Guests) -> None:
+    assert confined("run", "--rm", "--read-only", guests.toolbox(), "put", "/a", "x").code != 0
+
+
+def test_the_working_directory_may_be_a_volume(
+    confined: Wherry, guests: Guests, tmp_path: Path
+) -> None:
+    at = ("-v", f"{tmp_path}:/work", "-w", "/work")
+    confined.ok("run", "--rm", *at, guests.toolbox(), "put", "relative", "x")
+    assert (tmp_path / "relative").read_text() == "x"
+
+
+def test_a_memory_limit_holds(confined: Wherry, guests: Guests) -> None:
+    ended = confined("run", "--rm", "-m", "32m", guests.wat("grow"))
+    assert ended.code != 0
+    assert "refused memory" in ended.err
