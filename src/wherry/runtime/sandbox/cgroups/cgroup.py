@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from wherry.runtime.sandbox.cgroups import hierarchies
@@ -22,7 +23,7 @@ PATIENCE = 10.0
 """Seconds that `freeze` and `delete` wait for the kernel before they give up."""
 
 
-class Cgroup:
+class Cgroup(ABC):
     """The cgroup of one container. All methods are quick, but they block; see each.
 
     `path` is where it lies beneath its hierarchies; `missing` says which of the limits asked for
@@ -63,6 +64,7 @@ class Cgroup:
         return group if group._find() else _unbounded(path)
 
     @property
+    @abstractmethod
     def procs_files(self) -> list[str]:
         """Files to which a process with one thread writes "0" to join every controller.
 
@@ -70,31 +72,30 @@ class Cgroup:
         thread that moves only itself does not wait for an RCU grace period (up to 20 ms). When
         there are none, `add` the process, so that it is at least measured.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, pid: int) -> None:
         """Move a process, with all its threads, into the group. Raises CgroupError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, resources: Resources) -> None:
         """Set the limits that `resources` names and leave the others. Raises CgroupError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stats(self) -> CgroupStats:
         """Measure now. Never fails: of a group that is gone everything is 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def freeze(self) -> None:
         """Stop all processes and wait until they have stopped. Raises CgroupError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def thaw(self) -> None:
         """Let frozen processes go on. Raises CgroupError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pids(self) -> list[int]:
         """Return the processes in the group, as this pid namespace numbers them."""
-        raise NotImplementedError
 
     def kill(self) -> None:
         """Send SIGKILL to every process, frozen ones too. Does not wait for their end."""
@@ -105,28 +106,28 @@ class Cgroup:
                 send_signal(pid, signal.SIGKILL)
             told |= new
 
+    @abstractmethod
     def oom_event(self) -> int | None:
         """Return a new descriptor that polls readable when the group ran out of memory.
 
         It may be readable early: read it (up to 4 KiB) and see whether `stats().oom_kills` grew.
         The caller closes it. None when the host cannot tell.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self) -> None:
         """Remove the group, waiting for processes that are about to end. May be repeated.
 
         Raises CgroupError when processes are still there after ten seconds.
         """
-        raise NotImplementedError
 
     def _make(self) -> bool:
         """Make the folders; False when this user may make none at all."""
-        raise NotImplementedError
+        return False
 
     def _find(self) -> bool:
         """Look the folders up; False when there are none."""
-        raise NotImplementedError
+        return False
 
 
 def send_signal(pid: int, number: int) -> None:
