@@ -23,6 +23,7 @@ class BlobStore:
 
     def __init__(self, root: Path, holds: Holds) -> None:
         self._root = root / "blobs"
+        self._folder = str(self._root)
         self._ingest = root / "ingest"
         self._holds = holds
         self._numbers = itertools.count()
@@ -31,8 +32,7 @@ class BlobStore:
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
-        algorithm, _, encoded = digest.partition(":")
-        return self._root / algorithm / encoded
+        return Path(self._name(digest))
 
     def keep(self, *digests: Iterable[str]) -> None:
         """Spare blobs, whether they are there or not, until the holds around the caller end."""
@@ -42,13 +42,13 @@ class BlobStore:
     def has(self, digest: Digest) -> bool:
         """Whether the blob is there; within a hold it stays so."""
         self._holds.touch(digest)
-        return self.path(digest).exists()
+        return os.path.exists(self._name(digest))  # noqa: PTH110 - asked very often
 
     def size(self, digest: Digest) -> int:
         """The blob's bytes. Raises ImageNotFound."""
         self._holds.touch(digest)
         try:
-            return self.path(digest).stat().st_size
+            return os.stat(self._name(digest)).st_size  # noqa: PTH116 - as above
         except FileNotFoundError:
             raise _missing(digest) from None
 
@@ -56,7 +56,7 @@ class BlobStore:
         """The blob as an unbuffered file. Raises ImageNotFound."""
         self._holds.touch(digest)
         try:
-            return open(self.path(digest), "rb", buffering=0)
+            return open(self._name(digest), "rb", buffering=0)
         except FileNotFoundError:
             raise _missing(digest) from None
 
@@ -106,6 +106,10 @@ class BlobStore:
                     yield parse_digest(f"{algorithm}:{name}")
                 except ValueError:
                     continue
+
+    def _name(self, digest: Digest) -> str:
+        # Listing a store opens thousands of blobs; pathlib would take half of the time.
+        return f"{self._folder}/{digest.replace(':', '/', 1)}"
 
     def leftovers(self) -> Iterator[Path]:
         """Half-written blobs: of writers at work, or of ones that were killed."""

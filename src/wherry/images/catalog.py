@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -133,9 +134,15 @@ def reference_of(descriptor: Descriptor) -> Reference | None:
     """The name a descriptor carries in its annotations, if it is one."""
     annotations = descriptor.annotations or {}
     for key in (FULL_NAME, REF_NAME):
-        if text := annotations.get(key):
-            try:
-                return parse_reference(text).with_default_tag()
-            except InvalidReference:
-                continue
+        if found := _parsed(annotations.get(key, "")):
+            return found
     return None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Reference | None:
+    """Remembered, since each change of the catalog makes all of it be read again."""
+    try:
+        return parse_reference(text).with_default_tag()
+    except InvalidReference:
+        return None
