@@ -4,7 +4,20 @@ A `Launcher` owns a warm zygote and makes containers by forking it. What runs in
 the containers (`zygote`, `container`, `engines`, `sandbox`) is never imported by who launches them.
 """
 
-from wherry.runtime.exits import LaunchError
-from wherry.runtime.launcher import CreateRequest, Launcher, Process
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wherry.runtime.exits import LaunchError
+    from wherry.runtime.launcher import CreateRequest, Launcher, Process
 
 __all__ = ["CreateRequest", "LaunchError", "Launcher", "Process"]
+
+
+def __getattr__(name: str) -> object:
+    # The zygote is in this package too, and what it has loaded every fork of it pays for: asyncio,
+    # which the launcher needs, would double its memory.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from wherry.runtime import exits, launcher
+
+    return getattr(exits if name == "LaunchError" else launcher, name)

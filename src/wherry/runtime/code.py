@@ -21,6 +21,7 @@ import msgspec
 
 from wherry.runtime.engines import settings
 from wherry.runtime.exits import ENGINE_FAILED, NOT_RUNNABLE, LaunchError
+from wherry.runtime.facts import Facts
 from wherry.runtime.interpreter import command
 
 _SETTLED = 2_000_000_000
@@ -28,16 +29,6 @@ _SETTLED = 2_000_000_000
 
 MAX_MODULE = 1 << 30
 """Bytes; a larger module is refused."""
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What the compiler found out about a module that decides how it is run."""
-
-    component: bool
-    sockets: bool
-    """Whether it imports sockets."""
-    reads_pwd: bool
-    """Whether its language takes the working directory from PWD."""
 
 
 class _Entry(msgspec.Struct):

@@ -12,9 +12,9 @@ import sys
 import msgspec
 
 from wherry import wasm
-from wherry.runtime.code import Facts
 from wherry.runtime.engines import embedded
 from wherry.runtime.engines.capi import GuestError
+from wherry.runtime.facts import Facts
 from wherry.runtime.sandbox import capabilities, seccomp
 
 _MAX_CPU = 900

@@ -15,12 +15,12 @@ from typing import NoReturn
 from wherry import oci
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
-from wherry.runtime.code import Facts
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.embedded import Engine, Instance, Loaded, Program
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.exits import ENGINE_FAILED, NOT_FOUND, TRAPPED, LaunchError
+from wherry.runtime.facts import Facts
 from wherry.runtime.program import open_program
 from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp
 from wherry.runtime.sandbox import syscalls as sys

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from wherry.oci.runtime import Mount
-from wherry.runtime.code import Facts
+from wherry.runtime.facts import Facts
 
 MAX_PACKET = 200_000
 """Bytes, below the kernel's default limit for a packet."""
