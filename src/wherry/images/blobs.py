@@ -42,13 +42,13 @@ class BlobStore:
     def has(self, digest: Digest) -> bool:
         """Whether the blob is there; within a hold it stays so."""
         self._holds.touch(digest)
-        return os.path.exists(self._name(digest))  # noqa: PTH110 - asked very often
+        return os.path.exists(self._name(digest))
 
     def size(self, digest: Digest) -> int:
         """The blob's bytes. Raises ImageNotFound."""
         self._holds.touch(digest)
         try:
-            return os.stat(self._name(digest)).st_size  # noqa: PTH116 - as above
+            return os.stat(self._name(digest)).st_size
         except FileNotFoundError:
             raise _missing(digest) from None
 
