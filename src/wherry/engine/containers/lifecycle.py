@@ -42,6 +42,8 @@ class Lifecycle:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._strays: set[asyncio.Task[None]] = set()
+        self.recovered = asyncio.Event()
+        """Set when what the last engine left has been picked up."""
         context.shims.on_stray = self._found_stray
 
     @property
@@ -321,16 +323,19 @@ class Lifecycle:
 
     def _found_stray(self, id: str) -> None:
         """A task has come to be that an engine asked for and was killed before it heard of it."""
-        if id in self._context.index:
-            removing = asyncio.create_task(self._remove_stray(self._context.index.get(id)))
-            self._strays.add(removing)
-            removing.add_done_callback(self._strays.discard)
+        removing = asyncio.create_task(self._remove_stray(id))
+        self._strays.add(removing)
+        removing.add_done_callback(self._strays.discard)
 
-    async def _remove_stray(self, container: Container) -> None:
+    async def _remove_stray(self, id: str) -> None:
+        await self.recovered.wait()
+        if id not in self._context.index:
+            return
+        container = self._context.index.get(id)
         async with container.lock:
             task = self._context.shims.own
             if task is not None and container.task is None:
-                await forget_task(task, container.id)
+                await forget_task(task, id)
 
     def cancel_restart(self, container: Container) -> None:
         """Let a container that waits for its next run be one that has ended."""

@@ -42,6 +42,7 @@ async def recover(context: Context, lifecycle: Lifecycle) -> None:
             *(_recover(context, lifecycle, container, rebooted) for container in containers)
         )
     context.state.set_fact("boot", boot)
+    lifecycle.recovered.set()
 
 
 def _boot() -> str:
@@ -81,7 +82,10 @@ async def _recover(
             await forget_task(task, container.id)
         else:
             await context.shims.clean_up(container.host.runtime, container.id, bundle)
-        (bundle / "config.json").unlink(missing_ok=True)
+        # A living shim may still be making what the last engine asked for: it tells when it has,
+        # and until the container has run again each engine asks for it anew.
+        if task is None or found is not None or container.state.running:
+            (bundle / "config.json").unlink(missing_ok=True)
     if container.state.running and not container.state.restarting:
         _lost(context, container)
     if container.host.auto_remove and container.state.started_at != NEVER:
