@@ -308,6 +308,23 @@ async def test_devices_are_there_and_read_only(launcher: Launcher, bundle: Make)
     assert all(stat.S_ISCHR(mode) and mode & 0o777 == 0o666 for mode in modes.values())
 
 
+async def test_a_device_node_of_an_image_or_a_volume_does_not_open(
+    launcher: Launcher, bundle: Make, guests: Guests, tmp_path: Path
+) -> None:
+    for path in ("/node", "/data/node"):
+        container = bundle("/toolbox.wasm", "cat", path)
+        container.put("toolbox.wasm", guests.toolbox().read_bytes())
+        volume = container.path / "volume"
+        volume.mkdir()
+        for folder in (container.image, volume):
+            os.mknod(folder / "node", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+        container.config["mounts"] = [
+            {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]}
+        ]
+        outcome = await run(launcher, container)
+        assert outcome.status != 0 and outcome.stdout == b"", path
+
+
 async def test_a_relative_path_begins_in_the_working_directory(
     launcher: Launcher, bundle: Make, guests: Guests
 ) -> None:

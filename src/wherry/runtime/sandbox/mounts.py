@@ -36,6 +36,11 @@ _IGNORED = frozenset(
 KERNEL_FILESYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"})
 """Not mounted for Wasm guests: they have no use for them, and each is attack surface and time."""
 
+_ALWAYS = sys.MS_NODEV | sys.MS_NOSUID
+_ALWAYS_ATTR = sys.MOUNT_ATTR_NODEV | sys.MOUNT_ATTR_NOSUID
+"""A device node in an image or a volume would open a device of the host: no guest has any but ours.
+"""
+
 _MAX_DATA = 4095
 """Bytes of mount(2)'s data argument: one page with its final NUL."""
 
@@ -49,16 +54,17 @@ def mount_root(layers: Sequence[Mount], target: str) -> None:
         if not os.path.isdir(target):
             raise LaunchError(f"the bundle's root filesystem {target} is no directory")
         sys.mount(target, target, "", sys.MS_BIND | sys.MS_REC)
+        sys.mount_setattr(target, _ALWAYS_ATTR, recursive=True)
         return
     os.makedirs(target, mode=0o755, exist_ok=True)
     for layer in layers:
         flags, data = _split_options(layer.options or ())
+        flags |= _ALWAYS
         if layer.type == "overlay":
             _mount_overlay(target, flags, data)
         elif flags & sys.MS_BIND or layer.type == "bind":
             sys.mount(layer.source, target, "", sys.MS_BIND | flags & sys.MS_REC)
-            if flags & sys.MS_RDONLY:
-                sys.mount_setattr(target, sys.MOUNT_ATTR_RDONLY, recursive=True)
+            sys.mount_setattr(target, _attributes(flags), recursive=True)
         else:
             sys.mount(layer.source or layer.type, target, layer.type, flags, ",".join(data))
 
@@ -69,6 +75,7 @@ def mount_into(root: int, mount: Mount) -> None:
     Raises LaunchError naming the mount.
     """
     flags, data = _split_options(mount.options or ())
+    flags |= _ALWAYS
     binds = bool(flags & sys.MS_BIND) or mount.type == "bind"
     try:
         if binds and not os.path.isabs(mount.source):
@@ -83,22 +90,27 @@ def mount_into(root: int, mount: Mount) -> None:
                 sys.mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
         finally:
             os.close(target)
-        if binds and flags & sys.MS_RDONLY:
+        if binds:
             # A bind mount takes its flags from its source: they are set in a second step, on the
             # mount itself, which the descriptor from before lies beneath.
-            _set_readonly(root, mount.destination, recursive=bool(flags & sys.MS_REC))
+            _set_attributes(root, mount.destination, flags)
     except OSError as error:
         raise LaunchError(
             f"cannot mount {mount.source or mount.type} on {mount.destination}: {error.strerror}"
         ) from None
 
 
-def _set_readonly(root: int, path: str, *, recursive: bool) -> None:
+def _set_attributes(root: int, path: str, flags: int) -> None:
     mounted = _open_beneath(root, path)
     try:
-        sys.mount_setattr(f"/proc/self/fd/{mounted}", sys.MOUNT_ATTR_RDONLY, recursive=recursive)
+        recursive = bool(flags & sys.MS_REC)
+        sys.mount_setattr(f"/proc/self/fd/{mounted}", _attributes(flags), recursive=recursive)
     finally:
         os.close(mounted)
+
+
+def _attributes(flags: int) -> int:
+    return _ALWAYS_ATTR | (sys.MOUNT_ATTR_RDONLY if flags & sys.MS_RDONLY else 0)
 
 
 def make_beneath(root: int, path: str, *, directory: bool) -> int:
