@@ -317,7 +317,7 @@ async def test_a_device_node_of_an_image_or_a_volume_does_not_open(
         volume = container.path / "volume"
         volume.mkdir()
         for folder in (container.image, volume):
-            os.mknod(folder / "node", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+            os.mknod(folder / "node", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
         container.config["mounts"] = [
             {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]}
         ]
