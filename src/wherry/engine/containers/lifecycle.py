@@ -191,8 +191,8 @@ class Lifecycle:
             self.forget(container, volumes=True)
         return failure
 
-    def watch(self, container: Container, task: TaskClient, run: Run) -> None:
-        """Deal with the container's end when it comes."""
+    def watch(self, container: Container, task: TaskClient, run: Run) -> "asyncio.Task[None]":
+        """Deal with the container's end when it comes; done when that has been done."""
         container.task, container.run = task, run
         if container.host.runtime != WHERRY and container.plumbing is None:
             bundle, log = self._context.bundle(container), self._context.log(container)
@@ -205,6 +205,7 @@ class Lifecycle:
                 del self._watches[container.id]
 
         watching.add_done_callback(done)
+        return watching
 
     async def _watch(self, container: Container, task: TaskClient) -> None:
         last, exit = await self._await_exit(container, task)

@@ -76,7 +76,9 @@ async def _recover(
                 found = await task.state(container.id)
         if task is not None and found is not None and found.status != "created":
             _adopt(context, container, found)
-            lifecycle.watch(container, task, Run(0))
+            watching = lifecycle.watch(container, task, Run(0))
+            if found.status == "stopped":
+                await watching
             return
         if task is not None and found is not None:
             await forget_task(task, container.id)
