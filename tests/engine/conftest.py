@@ -1,7 +1,9 @@
 """An engine of its own for each test."""
 
 import os
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,18 @@ from wherry.engine import Engine
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A data root and a run folder; what the engine starts finds them too."""
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
+    """A data root and a run folder; what the engine starts finds them too, and ends with the test.
+
+    A test that fails half-way must not leave a guest running: it would slow down all that follow.
+    """
     root, run = tmp_path / "root", tmp_path / "run"
     for name, value in environment(root, run).items():
         monkeypatch.setenv(name, value)
-    return root, run
+    yield root, run
+    for server in (run / "shim").glob("*,*"):
+        with suppress(OSError, ValueError):
+            os.kill(int(server.read_text().split()[0]), signal.SIGKILL)
 
 
 @pytest.fixture
