@@ -39,6 +39,7 @@ SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 @pytest.mark.root
 def test_all_five_sets_are_empty_afterwards() -> None:
     def act() -> str:
+        capabilities.empty_bounding_set()
         capabilities.drop_all()
         found = status()
         return " ".join(found[name] for name in SETS)
@@ -49,6 +50,7 @@ def test_all_five_sets_are_empty_afterwards() -> None:
 @pytest.mark.root
 def test_root_without_capabilities_is_refused_what_needs_them() -> None:
     def act() -> str:
+        capabilities.empty_bounding_set()
         capabilities.drop_all()
         libc = ctypes.CDLL(None, use_errno=True)
         assert libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == -1
@@ -60,7 +62,9 @@ def test_root_without_capabilities_is_refused_what_needs_them() -> None:
 @pytest.mark.root
 def test_dropping_twice_is_no_error() -> None:
     def act() -> str:
+        capabilities.empty_bounding_set()
         capabilities.drop_all()
+        capabilities.empty_bounding_set()
         capabilities.drop_all()
         return status()["CapEff"]
 
@@ -71,6 +75,7 @@ def test_dropping_twice_is_no_error() -> None:
 def test_an_ordinary_user_drops_what_there_is() -> None:
     def act() -> str:
         os.setresuid(65534, 65534, 65534)
+        capabilities.empty_bounding_set()
         capabilities.drop_all()
         found = status()
         return " ".join(found[name] for name in SETS if name != "CapBnd")

@@ -10,6 +10,7 @@ import socket
 
 from wherry.runtime import container, messages
 from wherry.runtime.exits import LaunchError
+from wherry.runtime.sandbox import capabilities
 from wherry.runtime.sandbox import syscalls as sys
 
 _SHIM = 3
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> None:
     shim = socket.socket(fileno=_SHIM)
     try:
         namespaced = _leave_mount_namespace()
+        capabilities.empty_bounding_set()
         surroundings = container.Surroundings(state, namespaced=namespaced)
     except (OSError, ImportError, LaunchError) as error:
         # Who asks first is told; a zygote that only vanished could not be helped.

@@ -21,11 +21,11 @@ _HEADER = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
 _NONE = (ctypes.c_uint32 * 6)()
 
 
-def drop_all() -> None:
-    """Empty the bounding, ambient, permitted, effective and inheritable sets of this thread.
+def empty_bounding_set() -> None:
+    """Let this process and its children gain no capability by execve(2); what is held stays.
 
-    Without CAP_SETPCAP the bounding set stays as it is, which is then of no use to anybody once
-    `set_no_new_privs` was called too. Raises OSError.
+    The zygote does it once for all containers: forty calls. Without CAP_SETPCAP the set stays as
+    it is, which is of no use to anybody once `set_no_new_privs` was called too. Raises OSError.
     """
     capability = 0
     while _prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0:
@@ -34,6 +34,10 @@ def drop_all() -> None:
                 raise _error("prctl(PR_CAPBSET_DROP)")
             break
         capability += 1
+
+
+def drop_all() -> None:
+    """Empty the ambient, permitted, effective and inheritable sets. Raises OSError."""
     if _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0:
         raise _error("prctl(PR_CAP_AMBIENT)")
     if _libc.capset(_HEADER, _NONE) < 0:
