@@ -188,10 +188,10 @@ async def test_a_terminating_signal_ends_a_server_without_tasks(command: Command
 
 async def test_a_server_that_cannot_start_says_why(command: Command) -> None:
     slow = command.folder / "bin" / "wherry-shim"
-    broken = "import wherry.runtime\ndel wherry.runtime.Launcher\n"
+    broken = "import sys\nsys.modules['wherry.runtime.launcher'] = None\n"
     slow.write_text(slow.read_text().replace("from wherry", f"{broken}from wherry"))
     with pytest.raises(
-        ShimError, match=r"the shim's server did not start: ImportError: .*Launcher"
+        ShimError, match=r"the shim's server did not start: ModuleNotFoundError: .*launcher"
     ):
         await command.start(command.bundle("a"))
     assert command.files() == []

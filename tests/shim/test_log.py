@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,25 +107,29 @@ def test_long_output_is_cut_into_records(tmp_path: Path) -> None:
     assert b"".join(chunks) == data
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[int]:
-    """Files may grow to this many bytes only."""
+    """Files may grow to this many bytes only; pytest's own output too, so not for longer."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield 4096
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield 4096
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_drops_output_and_says_so_later(tmp_path: Path, small_disk: int) -> None:
+def test_a_full_disk_drops_output_and_says_so_later(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    writer = written(path, (STDOUT, b"kept"), ended=False)
-    writer.write(STDOUT, bytes(small_disk - 50))
-    writer.write(STDERR, bytes(small_disk))
-    assert read(path) == [(STDOUT, b"kept")]
-    writer.write(STDOUT, b"small again")
-    lost = 2 * small_disk - 50
+    with small_disk() as room:
+        writer = written(path, (STDOUT, b"kept"), ended=False)
+        writer.write(STDOUT, bytes(room - 50))
+        writer.write(STDERR, bytes(room))
+        seen = read(path)
+        writer.write(STDOUT, b"small again")
+    assert seen == [(STDOUT, b"kept")]
+    lost = 2 * room - 50
     message = f"wherry: {lost} bytes of output were lost: the log could not be written\n".encode()
     assert read(path) == [(STDOUT, b"kept"), (MESSAGE, message), (STDOUT, b"small again")]
 
