@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static
+PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish
 
 .SILENT:
 .PHONY: help demo test check peers guests bench clean

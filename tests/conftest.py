@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,7 +37,7 @@ def _missing(marker: str) -> str | None:
     return None
 
 
-def without(reason: str) -> None:
+def without(reason: str) -> NoReturn:
     """Skip the running test because of `reason`; in CI fail it instead."""
     MISSING.setdefault(reason, set()).add(os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0])
     if IN_CI:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Shell
 from tests.cli.engine import Engine
+from tests.conftest import without
 
 from wherry.cli.commands.completion import SCRIPTS
 
@@ -126,7 +127,7 @@ def test_bash_takes_it(
 def test_scripts_are_valid(shell_name: str) -> None:
     program = shutil.which(shell_name)
     if program is None:
-        pytest.skip(f"{shell_name} is not installed")
+        without(f"{shell_name} is not installed")
     done = subprocess.run(
         [program, "-n"], input=SCRIPTS[shell_name], capture_output=True, text=True
     )
@@ -135,7 +136,7 @@ def test_scripts_are_valid(shell_name: str) -> None:
 
 def test_fish_takes_it(on_path: dict[str, str]) -> None:
     if shutil.which("fish") is None:
-        pytest.skip("fish is not installed")
+        without("fish is not installed")
     script = "wherry completion fish | source; complete --do-complete 'wherry stop w'"
     done = subprocess.run(["fish", "-c", script], capture_output=True, env=on_path, text=True)
     assert done.stdout.splitlines() == ["web\thello, Up 1 second", "worker\thello, Exited (0)"]
@@ -152,6 +153,6 @@ _wherry
 
 def test_zsh_takes_it(on_path: dict[str, str]) -> None:
     if shutil.which("zsh") is None:
-        pytest.skip("zsh is not installed")
+        without("zsh is not installed")
     done = subprocess.run(["zsh", "-f", "-c", ZSH], capture_output=True, env=on_path, text=True)
     assert done.stdout.splitlines() == ["web:hello, Up 1 second", "worker:hello, Exited (0)"]
