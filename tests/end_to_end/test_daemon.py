@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.conftest import without
 from tests.engine_under_test import Wherry, end
 from tests.guests.toolchain import EXAMPLES, Guests
 
@@ -201,7 +202,7 @@ def test_a_full_disk_is_one_line_and_the_store_as_it_was(
     fresh_wherry: Wherry, guests: Guests
 ) -> None:
     if os.geteuid() != 0:
-        pytest.skip("needs root for a small file system")
+        without("needs root for a small file system")
     wherry = fresh_wherry
     wherry.root.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(wherry.root)], check=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.conftest import without
 from tests.engine.kitchen import environment, make_image
 
 from wherry.engine import Engine
@@ -31,7 +32,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
 async def engine(places: tuple[Path, Path]) -> AsyncIterator[Engine]:
     """An engine with the image `guests`. What runs at the end is killed."""
     if os.geteuid() != 0:
-        pytest.skip("needs root")
+        without("needs root")
     engine = await Engine.open(*places)
     make_image(engine.store)
     yield engine
