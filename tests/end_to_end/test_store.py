@@ -15,6 +15,15 @@ from tests import peers
 from tests.conftest import without
 from tests.engine_under_test import Wherry
 
+EVERY_IMAGE = (
+    "images",
+    "-a",
+    "--no-trunc",
+    "--format",
+    "{{.ID}} {{.Repository}} {{.Tag}} {{.Size}}",
+)
+"""What the store has, without the age of it: that changes while a test looks."""
+
 
 def skopeo(*words: str | Path) -> str:
     try:
@@ -158,10 +167,10 @@ def layout_with(folder: Path, layer: bytes, *, digest: str | None = None) -> Pat
 
 def test_a_layer_whose_digest_does_not_match_is_refused(wherry: Wherry, tmp_path: Path) -> None:
     archive = layout_with(tmp_path, b"\0" * 1024, digest="0" * 64)
-    before = wherry.ok("images", "-a", "--no-trunc")
+    before = wherry.ok(*EVERY_IMAGE)
     message = wherry.refused("load", "-i", archive, code=1)
     assert "sha256:0000" in message
-    assert wherry.ok("images", "-a", "--no-trunc") == before
+    assert wherry.ok(*EVERY_IMAGE) == before
     assert not (wherry.root / "images" / "blobs" / "sha256" / ("0" * 64)).exists()
 
 
@@ -172,9 +181,9 @@ def test_a_truncated_archive_is_refused(
     wherry.ok("save", "-o", tmp_path / "whole.tar", hello)
     data = (tmp_path / "whole.tar").read_bytes()
     (tmp_path / "part.tar").write_bytes(data[: int(len(data) * cut)])
-    before = wherry.ok("images", "-a", "--no-trunc")
+    before = wherry.ok(*EVERY_IMAGE)
     wherry.refused("load", "-i", tmp_path / "part.tar", code=1)
-    assert wherry.ok("images", "-a", "--no-trunc") == before
+    assert wherry.ok(*EVERY_IMAGE) == before
 
 
 def test_something_that_is_no_archive_is_refused(wherry: Wherry, tmp_path: Path) -> None:
