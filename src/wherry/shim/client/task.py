@@ -135,7 +135,17 @@ class TaskClient:
         stderr: str = "",
         terminal: bool = False,
     ) -> None:
-        """Add a process to the task; `start` runs it. `spec` is an OCI process as JSON."""
+        """Add a process to the task, under an id that no other process of it has.
+
+        `start(id, exec_id)` makes and runs it, and is refused (NOT_FOUND, INVALID_ARGUMENT) if
+        there is no such program in the container or it cannot be run; `delete(id, exec_id)` then
+        forgets it. `spec` is an OCI process as JSON (`oci.encode(runtime.Process(…))`); the streams
+        are addressed as for `create`, and opened by `start`. Further calls take `exec_id`. When
+        the task ends its further processes have ended before it.
+
+        Raises TaskError: ALREADY_EXISTS for an id in use, FAILED_PRECONDITION while the task is
+        paused or after it has ended, NOT_FOUND if there is no task.
+        """
         request = ExecProcessRequest(
             id=id,
             exec_id=exec_id,
