@@ -139,6 +139,7 @@ def _write_bundle(bundle: Path, step: "Step", id: str) -> None:
             no_new_privileges=True,
         ),
         hostname="build",
+        annotations={oci.NETWORK: "none"},
         linux=oci.Linux(
             namespaces=[oci.Namespace(type=kind) for kind in _NAMESPACES],
             cgroups_path=f"/wherry/{id}",

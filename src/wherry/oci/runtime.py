@@ -7,6 +7,11 @@ engine need it.
 
 import msgspec
 
+NETWORK = "io.wherry.network"
+"""Annotation: "none" says that nobody will ever put an interface into the container's network
+namespace. Such containers may share an empty one; engines that say nothing get a fresh one, into
+which they move interfaces once the container was created."""
+
 
 class _Base(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
     pass

@@ -105,7 +105,7 @@ def _prepare(
     identity.set_oom_score(process)
     root: MountedRoot | PlainRoot
     if surroundings.devices is not None and surroundings.no_network is not None:
-        namespaces.join(linux, surroundings.no_network)
+        namespaces.join(config, surroundings.no_network)
         os.close(surroundings.no_network)
         root = MountedRoot(config, request.bundle, request.rootfs, surroundings.devices)
     else:

@@ -18,8 +18,9 @@ from wherry.runtime.config import read_config
 from wherry.runtime.exits import LaunchError
 from wherry.runtime.interpreter import command
 from wherry.runtime.sandbox.cgroups import Cgroup
+from wherry.runtime.sandbox.namespaces import wants_network
 
-_CLONE_FLAGS = {"pid": 0x20000000, "ipc": 0x08000000, "uts": 0x04000000}
+_CLONE_FLAGS = {"pid": 0x20000000, "ipc": 0x08000000, "uts": 0x04000000, "network": 0x40000000}
 _CLONE_NEWNS = 0x00020000
 """Namespaces made by the fork itself; the mount namespace always is."""
 
@@ -130,7 +131,7 @@ class Launcher:
                 bundle=request.bundle,
                 rootfs=list(request.rootfs),
                 procs_files=cgroup.procs_files,
-                namespaces=_clone_flags(linux),
+                namespaces=_clone_flags(config),
             )
             with theirs:
                 descriptors = [request.stdin, request.stdout, request.stderr, theirs.fileno()]
@@ -282,11 +283,13 @@ def _why_it_died(process: Process) -> str:
     return "its process ended before it was ready"
 
 
-def _clone_flags(linux: spec.Linux) -> int:
+def _clone_flags(config: spec.Spec) -> int:
     flags = _CLONE_NEWNS
-    for namespace in linux.namespaces or ():
+    for namespace in config.linux.namespaces or () if config.linux else ():
         if namespace.type == "user":
             raise LaunchError("user namespaces of single containers are not supported")
+        if namespace.type == "network" and not wants_network(config):
+            continue
         if not namespace.path or namespace.type == "pid":
             flags |= _CLONE_FLAGS.get(namespace.type, 0)
     return flags

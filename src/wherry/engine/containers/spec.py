@@ -75,7 +75,7 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
         mounts=standard + mounts + files,
         hostname=config.hostname,
         domainname=config.domainname,
-        annotations=dict(host.annotations) if host.annotations is not UNSET else None,
+        annotations=_annotations(host),
         linux=oci.Linux(
             namespaces=[oci.Namespace(type=kind) for kind in _NAMESPACES],
             cgroups_path=f"{host.cgroup_parent or '/wherry'}/{record.id}",
@@ -83,6 +83,11 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
             sysctl=dict(host.sysctls) if host.sysctls else None,
         ),
     )
+
+
+def _annotations(host: HostConfig) -> dict[str, str]:
+    given = host.annotations if host.annotations is not UNSET else {}
+    return {**given, oci.NETWORK: "none"}
 
 
 def build_resources(host: HostConfig) -> oci.Resources:

@@ -1,10 +1,16 @@
 """Namespaces that a container joins; those it makes come with its fork (see `launcher`)."""
 
 import errno
+import fcntl
 import os
+import socket
+import struct
 
 from wherry.oci import runtime as spec
 from wherry.runtime.sandbox import syscalls as sys
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
 
 _JOINED = {"network": sys.CLONE_NEWNET, "ipc": sys.CLONE_NEWIPC, "uts": sys.CLONE_NEWUTS}
 
@@ -37,13 +43,28 @@ def empty_network() -> int:
         os.waitpid(child, 0)
 
 
-def join(linux: spec.Linux, no_network: int) -> None:
-    """Join the namespaces given by path, and `no_network` where a fresh network is asked for."""
+def wants_network(config: spec.Spec) -> bool:
+    """Whether the container may be given a network once it was created."""
+    return (config.annotations or {}).get(spec.NETWORK) != "none"
+
+
+def join(config: spec.Spec, no_network: int) -> None:
+    """Join the namespaces given by path, and `no_network` where no network is ever to be."""
+    linux = config.linux or spec.Linux()
     for namespace in linux.namespaces or ():
         kind = _JOINED.get(namespace.type)
         if kind is not None and namespace.path:
             fd = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
             sys.setns(fd, kind)
             os.close(fd)
-        elif namespace.type == "network":
+        elif namespace.type == "network" and not wants_network(config):
             sys.setns(no_network, kind or 0)
+        elif namespace.type == "network":
+            _raise_loopback()
+
+
+def _raise_loopback() -> None:
+    """Put 127.0.0.1 into a fresh network namespace, as every container has it (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sH22x", b"lo", _IFF_UP)
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
