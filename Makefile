@@ -7,7 +7,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish
+PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \
+	debootstrap iproute2 iptables
 
 .SILENT:
 .PHONY: help demo test check peers guests bench clean

@@ -61,6 +61,11 @@ class Daemon:
         self.stop()
         raise PeerFailed(f"{ready[0]} did not come up: {self.log.read_text()[-2000:]}")
 
+    def kill(self) -> None:
+        """End the daemon by SIGKILL and wait for it."""
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> None:
         """End the daemon and wait for it."""
         self.process.terminate()
@@ -69,6 +74,24 @@ class Daemon:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+class GroupDaemon(Daemon):
+    """A daemon started through another program: signals go to its whole process group."""
+
+    def kill(self) -> None:
+        """End the daemon by SIGKILL and wait for it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End the daemon and wait for it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 @dataclass(frozen=True)
