@@ -13,19 +13,13 @@ import msgspec
 
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
-from wherry.runtime.code import CodeCache, CompiledCode
+from wherry.runtime.code import CodeCache
 from wherry.runtime.config import read_config
-from wherry.runtime.exits import LaunchError
+from wherry.runtime.creation import clone_flags, give, make_cgroup, try_send, why_it_died
+from wherry.runtime.exits import LaunchError, NotWasm
 from wherry.runtime.interpreter import command
+from wherry.runtime.program import is_meant_as_wasm
 from wherry.runtime.sandbox.cgroups import Cgroup
-from wherry.runtime.sandbox.namespaces import wants_network
-
-_CLONE_FLAGS = {"pid": 0x20000000, "ipc": 0x08000000, "uts": 0x04000000, "network": 0x40000000}
-_CLONE_NEWNS = 0x00020000
-"""Namespaces made by the fork itself; the mount namespace always is."""
-
-_ENGINE_TASKS = 32
-"""Threads that wasmtime may start for host calls, on top of a container's own limit of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +110,7 @@ class Launcher:
         Raises LaunchError; nothing is left behind then.
         """
         config = read_config(request.bundle)
-        linux = config.linux or spec.Linux()
-        try:
-            cgroup = Cgroup.create(
-                linux.cgroups_path or f"/wherry/{request.id}", _with_engine_tasks(linux.resources)
-            )
-        except OSError as error:
-            raise LaunchError(f"its cgroup cannot be made: {error}") from None
+        cgroup = make_cgroup(request.id, config)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         process = None
@@ -131,7 +119,7 @@ class Launcher:
                 bundle=request.bundle,
                 rootfs=list(request.rootfs),
                 procs_files=cgroup.procs_files,
-                namespaces=_clone_flags(config),
+                namespaces=clone_flags(config, shared_network=True),
             )
             with theirs:
                 descriptors = [request.stdin, request.stdout, request.stderr, theirs.fileno()]
@@ -183,7 +171,7 @@ class Launcher:
         while True:
             packet, descriptors = await _receive(control)
             if not packet:
-                raise LaunchError(_why_it_died(process))
+                raise LaunchError(why_it_died(process.cgroup))
             try:
                 message = messages.decode_any(packet)
             except msgspec.DecodeError:
@@ -203,16 +191,20 @@ class Launcher:
         try:
             code = self._cache.peek(module, bounded=bounded)
             if code is None:
+                if not is_meant_as_wasm(module, wanted.name):
+                    raise NotWasm(wanted.name)
                 code = await asyncio.to_thread(
                     self._cache.get, module, wanted.name, bounded=bounded
                 )
+        except NotWasm:
+            raise
         except (LaunchError, OSError) as error:
             exit_code = error.exit_code if isinstance(error, LaunchError) else 125
-            _try_send(control, messages.Failed(str(error), exit_code), [])
+            try_send(control, messages.Failed(str(error), exit_code), [])
             return
         finally:
             os.close(module)
-        _give(control, code)
+        give(control, code)
 
     def close(self) -> None:
         """End the zygote. Containers live on."""
@@ -220,18 +212,6 @@ class Launcher:
             self._zygote.close()
             self._zygote = None
             os.waitpid(self._pid, 0)
-
-
-def _give(control: socket.socket, code: CompiledCode) -> None:
-    try:
-        _try_send(control, messages.Code(code.facts), [code.descriptor])
-    finally:
-        os.close(code.descriptor)
-
-
-def _try_send(control: socket.socket, message: messages.Message, descriptors: list[int]) -> None:
-    with contextlib.suppress(OSError):  # it died meanwhile: the next receive says so
-        messages.send(control, message, descriptors)
 
 
 async def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
@@ -274,30 +254,3 @@ async def _end(process: Process) -> None:
 
 def _reap(pidfd: int) -> None:
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-
-
-def _why_it_died(process: Process) -> str:
-    killed = process.cgroup.stats().oom_kills
-    if killed:
-        return "its memory limit is too small to start in"
-    return "its process ended before it was ready"
-
-
-def _clone_flags(config: spec.Spec) -> int:
-    flags = _CLONE_NEWNS
-    for namespace in config.linux.namespaces or () if config.linux else ():
-        if namespace.type == "user":
-            raise LaunchError("user namespaces of single containers are not supported")
-        if namespace.type == "network" and not wants_network(config):
-            continue
-        if not namespace.path or namespace.type == "pid":
-            flags |= _CLONE_FLAGS.get(namespace.type, 0)
-    return flags
-
-
-def _with_engine_tasks(resources: spec.Resources | None) -> spec.Resources | None:
-    if resources is None or resources.pids is None or resources.pids.limit <= 0:
-        return resources
-    return msgspec.structs.replace(
-        resources, pids=spec.Pids(limit=resources.pids.limit + _ENGINE_TASKS)
-    )

@@ -1,0 +1,87 @@
+"""What comes before a container's process, whoever makes it: the shim's launcher or the command."""
+
+import contextlib
+import os
+import socket
+
+import msgspec
+
+from wherry.oci import runtime as spec
+from wherry.runtime import messages
+from wherry.runtime.code import CompiledCode
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.sandbox import syscalls as sys
+from wherry.runtime.sandbox.cgroups import Cgroup
+from wherry.runtime.sandbox.namespaces import wants_network
+
+_CLONE_FLAGS = {
+    "pid": sys.CLONE_NEWPID,
+    "ipc": sys.CLONE_NEWIPC,
+    "uts": sys.CLONE_NEWUTS,
+    "network": sys.CLONE_NEWNET,
+}
+"""Namespaces made by the fork itself; the mount namespace always is."""
+
+_ENGINE_TASKS = 32
+"""Threads that wasmtime may start for host calls, on top of a container's own limit of tasks."""
+
+
+def make_cgroup(identifier: str, config: spec.Spec) -> Cgroup:
+    """Make the cgroup that `config` asks for. Raises LaunchError."""
+    linux = config.linux or spec.Linux()
+    try:
+        return Cgroup.create(cgroup_path(identifier, config), with_engine_tasks(linux.resources))
+    except OSError as error:
+        raise LaunchError(f"its cgroup cannot be made: {error}") from None
+
+
+def cgroup_path(identifier: str, config: spec.Spec) -> str:
+    """Where the container's cgroup lies: the bundle's cgroupsPath, or a place of ours."""
+    return (config.linux.cgroups_path if config.linux else "") or f"/wherry/{identifier}"
+
+
+def with_engine_tasks(resources: spec.Resources | None) -> spec.Resources | None:
+    """The same limits, with room for the engine's own threads."""
+    if resources is None or resources.pids is None or resources.pids.limit <= 0:
+        return resources
+    return msgspec.structs.replace(
+        resources, pids=spec.Pids(limit=resources.pids.limit + _ENGINE_TASKS)
+    )
+
+
+def clone_flags(config: spec.Spec, *, shared_network: bool) -> int:
+    """CLONE_NEW… flags of the namespaces to make. Raises LaunchError.
+
+    With `shared_network` containers that will never have a network share an empty one, and are
+    made without one of their own.
+    """
+    flags = sys.CLONE_NEWNS
+    for namespace in config.linux.namespaces or () if config.linux else ():
+        if namespace.type == "user":
+            raise LaunchError("user namespaces of single containers are not supported")
+        if namespace.type == "network" and shared_network and not wants_network(config):
+            continue
+        if not namespace.path or namespace.type == "pid":
+            flags |= _CLONE_FLAGS.get(namespace.type, 0)
+    return flags
+
+
+def give(control: socket.socket, code: CompiledCode) -> None:
+    """Answer a container that needs code; closes the code's descriptor."""
+    try:
+        try_send(control, messages.Code(code.facts), [code.descriptor])
+    finally:
+        os.close(code.descriptor)
+
+
+def try_send(control: socket.socket, message: messages.Message, descriptors: list[int]) -> None:
+    """Send to a container that may have died: then the next receive says so."""
+    with contextlib.suppress(OSError):
+        messages.send(control, message, descriptors)
+
+
+def why_it_died(cgroup: Cgroup) -> str:
+    """A phrase for a container whose process ended while it was made."""
+    if cgroup.stats().oom_kills:
+        return "its memory limit is too small to start in"
+    return "its process ended before it was ready"
