@@ -6,55 +6,22 @@ from pathlib import Path
 from msgspec import UNSET
 
 from wherry.engine.config import HostConfig
+from wherry.engine.containers.process import first_process
 from wherry.engine.record import Mounted, Record
 from wherry.engine.shims import WHERRY
-from wherry.oci import parse_platform
 from wherry.oci import runtime as oci
 
 _VERSION = "1.1.0"
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PERIOD = 100_000
 """Microseconds over which `--cpus` is measured out, as in Docker."""
 
 _NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
 _FILES = ("hosts", "hostname", "resolv.conf")
-_CAPABILITIES = [
-    f"CAP_{name}"
-    for name in (
-        "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
-        "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
-    )
-]  # fmt: skip
-"""Docker's default set, for Linux programs under another runtime; a Wasm guest has none."""
 
 
 def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -> oci.Spec:
     """The `config.json` of a container. `source` tells where on the host a mount comes from."""
     config, host = record.config, record.host
-    is_wasm = parse_platform(record.platform).is_wasm
-    process = oci.Process(
-        args=record.args,
-        cwd=config.working_dir or "/",
-        env=_environment(record),
-        terminal=config.tty,
-        user=oci.User(
-            uid=record.user[0], gid=record.user[1], additional_gids=record.groups or None
-        ),
-        rlimits=[
-            oci.Rlimit(type=f"RLIMIT_{limit.name.upper()}", hard=limit.hard, soft=limit.soft)
-            for limit in host.ulimits or ()
-        ]
-        or None,
-        no_new_privileges=is_wasm,
-        oom_score_adj=host.oom_score_adj or None,
-    )
-    if config.tty and any(host.console_size):
-        height, width = host.console_size
-        process.console_size = oci.ConsoleSize(height=height, width=width)
-    if not is_wasm:
-        process.capabilities = oci.Capabilities(
-            bounding=_CAPABILITIES, effective=_CAPABILITIES, permitted=_CAPABILITIES
-        )
     mounts = [_mount(mount, source) for mount in record.mounts]
     taken = {mount.destination for mount in record.mounts}
     files = [
@@ -71,7 +38,7 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
     return oci.Spec(
         oci_version=_VERSION,
         root=oci.Root(path="rootfs", readonly=host.readonly_rootfs),
-        process=process,
+        process=first_process(record),
         mounts=standard + mounts + files,
         hostname=config.hostname,
         domainname=config.domainname,
@@ -130,18 +97,6 @@ def build_root(layers: list[str], bundle: Path, *, unprivileged: bool) -> oci.Mo
     if unprivileged:
         options.append("userxattr")
     return oci.Mount(destination="/", type="overlay", source="overlay", options=options)
-
-
-def _environment(record: Record) -> list[str]:
-    config = record.config
-    env = [_PATH, f"HOSTNAME={config.hostname}", f"HOME={record.home}"]
-    if config.tty:
-        env.append("TERM=xterm")
-    given = {entry.partition("=")[0] for entry in config.env or ()}
-    return [entry for entry in env if entry.partition("=")[0] not in given] + [
-        # A name without a value takes the variable away.
-        entry for entry in config.env or () if "=" in entry
-    ]  # fmt: skip
 
 
 def _mount(mount: Mounted, source: Callable[[Mounted], str]) -> oci.Mount:

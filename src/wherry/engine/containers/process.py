@@ -1,0 +1,82 @@
+"""The processes of a container as OCI describes them: its first one, and those that exec adds."""
+
+from collections.abc import Iterable, Sequence
+
+from wherry.engine.containers.users import User
+from wherry.engine.record import Record
+from wherry.oci import parse_platform
+from wherry.oci import runtime as oci
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CAPABILITIES = [
+    f"CAP_{name}"
+    for name in (
+        "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
+        "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    )
+]  # fmt: skip
+"""Docker's default set, for Linux programs under another runtime; a Wasm guest has none."""
+
+
+def first_process(record: Record) -> oci.Process:
+    """What a container starts with."""
+    uid, gid = record.user
+    return build_process(
+        record,
+        args=record.args,
+        env=record.config.env or (),
+        cwd=record.config.working_dir,
+        user=User(uid, gid, record.groups, record.home),
+        tty=record.config.tty,
+        size=record.host.console_size,
+    )
+
+
+def build_process(
+    record: Record,
+    *,
+    args: Sequence[str],
+    env: Iterable[str],
+    cwd: str,
+    user: User,
+    tty: bool,
+    size: tuple[int, int] = (0, 0),
+) -> oci.Process:
+    """A process in the container of `record`, under its limits. `size` is rows and columns."""
+    is_wasm = parse_platform(record.platform).is_wasm
+    process = oci.Process(
+        args=list(args),
+        cwd=cwd or "/",
+        env=_environment(record.config.hostname, user.home, env, tty=tty),
+        terminal=tty,
+        user=oci.User(uid=user.uid, gid=user.gid, additional_gids=user.groups or None),
+        rlimits=[
+            oci.Rlimit(type=f"RLIMIT_{limit.name.upper()}", hard=limit.hard, soft=limit.soft)
+            for limit in record.host.ulimits or ()
+        ]
+        or None,
+        no_new_privileges=is_wasm,
+        oom_score_adj=record.host.oom_score_adj or None,
+    )
+    if tty and any(size):
+        process.console_size = oci.ConsoleSize(height=size[0], width=size[1])
+    if not is_wasm:
+        process.capabilities = oci.Capabilities(
+            bounding=_CAPABILITIES, effective=_CAPABILITIES, permitted=_CAPABILITIES
+        )
+    return process
+
+
+def _environment(hostname: str, home: str, given: Iterable[str], *, tty: bool) -> list[str]:
+    """Docker's own variables and `given`; of a name that is given twice the last counts."""
+    env = {"PATH": _PATH, "HOSTNAME": f"HOSTNAME={hostname}", "HOME": f"HOME={home}"}
+    if tty:
+        env["TERM"] = "TERM=xterm"
+    for entry in given:
+        name, equals, _ = entry.partition("=")
+        if equals:
+            env[name] = entry
+        else:
+            # A name without a value takes the variable away.
+            env.pop(name, None)
+    return list(env.values())
