@@ -111,7 +111,7 @@ async def run(
         for fd in (pipes[0][0], pipes[1][1], pipes[2][1]):
             os.close(fd)
     signals: list[int] = []
-    process.start(signals.append)
+    await process.start(signals.append)
     if while_running is not None:
         await while_running(process)
         os.close(pipes[0][1])
@@ -129,5 +129,5 @@ async def reap(process: Process) -> int:
     loop.remove_reader(process.pidfd)
     result = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED)
     assert result is not None
-    process.close()
+    await process.close()
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status

@@ -10,7 +10,7 @@ import pytest
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, reap, run
 
-from wherry.runtime import CreateRequest, Launcher, LaunchError, Process
+from wherry.runtime import CreateRequest, Launcher, LaunchError, NotWasm, Process
 
 WASI_EIO = 29
 pytestmark = pytest.mark.root
@@ -69,6 +69,27 @@ async def test_what_is_not_wasm_is_refused_with_126_and_a_reason(
         await run(launcher, container)
     assert failure.value.exit_code == 126
     assert "\n" not in failure.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF\x02\x01\x01", b"#!/bin/sh\n", b"nonsense"])
+async def test_a_file_that_nobody_means_as_wasm_is_told_apart(
+    launcher: Launcher, bundle: Make, content: bytes
+) -> None:
+    container = bundle("/bin/program")
+    container.put("bin/program", content)
+    with pytest.raises(NotWasm, match="/bin/program") as failure:
+        await run(launcher, container)
+    assert failure.value.exit_code == 126
+
+
+async def test_a_folder_of_the_programs_name_is_passed_over(
+    launcher: Launcher, bundle: Make
+) -> None:
+    container = bundle("main.wasm")
+    container.config["process"]["cwd"] = "/srv"
+    container.put("srv/main.wasm/data", b"")
+    container.put("main.wasm", WASI_HELLO)
+    assert (await run(launcher, container)).stdout == b"hello\n"
 
 
 async def test_a_missing_program_is_127(launcher: Launcher, bundle: Make) -> None:
@@ -205,7 +226,7 @@ async def test_a_signal_to_the_process_reaches_the_shim(launcher: Launcher, bund
         heard.append(number)
         signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
 
-    process.start(end)
+    await process.start(end)
     while "t" not in _caught(process.pid):
         os.sched_yield()
     os.kill(process.pid, signal.SIGTERM)

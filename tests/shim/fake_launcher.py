@@ -43,9 +43,6 @@ class FakeCgroup:
         self.frozen = False
         os.kill(self.pid, signal.SIGCONT)
 
-    def update(self, resources: Resources) -> None:
-        self.updates.append(resources)
-
     def pids(self) -> list[int]:
         return [self.pid] if Path(f"/proc/{self.pid}/exe").exists() else []
 
@@ -56,6 +53,9 @@ class FakeCgroup:
 class FakeProcess:
     """A shell that waits for `start`."""
 
+    takes_signals = False
+    terminal: int | None = None
+
     def __init__(self, pid: int, go: int) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
@@ -64,11 +64,20 @@ class FakeProcess:
         self.closed = False
         self._go = go
 
-    def start(self, on_signal: Callable[[int], None]) -> None:
+    async def start(self, on_signal: Callable[[int], None]) -> None:
         self.on_signal = on_signal
         os.write(self._go, b"\n")
 
-    def close(self) -> None:
+    async def pause(self) -> None:
+        self.cgroup.freeze()
+
+    async def resume(self) -> None:
+        self.cgroup.thaw()
+
+    async def update(self, resources: Resources, document: bytes) -> None:
+        self.cgroup.updates.append(resources)
+
+    async def close(self) -> None:
         self.closed = True
         os.close(self._go)
         os.close(self.pidfd)

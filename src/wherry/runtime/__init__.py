@@ -7,10 +7,11 @@ the containers (`zygote`, `container`, `engines`, `sandbox`) is never imported b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wherry.runtime.exits import LaunchError
+    from wherry.runtime.exits import LaunchError, NotWasm
     from wherry.runtime.launcher import CreateRequest, Launcher, Process
+    from wherry.runtime.process import ContainerProcess
 
-__all__ = ["CreateRequest", "LaunchError", "Launcher", "Process"]
+__all__ = ["ContainerProcess", "CreateRequest", "LaunchError", "Launcher", "NotWasm", "Process"]
 
 
 def __getattr__(name: str) -> object:
@@ -18,6 +19,7 @@ def __getattr__(name: str) -> object:
     # which the launcher needs, would double its memory.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wherry.runtime import exits, launcher
+    from wherry.runtime import exits, launcher, process
 
-    return getattr(exits if name == "LaunchError" else launcher, name)
+    homes = {"LaunchError": exits, "NotWasm": exits, "ContainerProcess": process}
+    return getattr(homes.get(name, launcher), name)

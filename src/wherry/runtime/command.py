@@ -115,11 +115,11 @@ async def _run(bundle: str, identifier: str) -> int:
     for number in _ENDS_CONTAINER:
         loop.add_signal_handler(number, end, number)
     loop.add_reader(process.pidfd, _resolve, ended)
-    process.start(end)
+    await process.start(end)
     await ended
     loop.remove_reader(process.pidfd)
     status = _reap(process.pidfd)
-    process.close()
+    await process.close()
     if status < 0:
         return SIGNALLED + (signalled[0] if signalled else -status)
     return status

@@ -15,3 +15,15 @@ class LaunchError(Exception):
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+
+
+class NotWasm(LaunchError):
+    """The program of a container is a file, but no Wasm: for a Linux runtime, perhaps."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is no WebAssembly program", NOT_RUNNABLE)
+        self.name = name
+
+
+class ContainerEnded(LaunchError):
+    """A further process was to be made in a container that has ended."""

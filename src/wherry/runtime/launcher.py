@@ -3,20 +3,23 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
+from wherry.oci import encode
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.code import CodeCache
 from wherry.runtime.config import read_config
 from wherry.runtime.creation import clone_flags, give, make_cgroup, try_send, why_it_died
-from wherry.runtime.exits import LaunchError, NotWasm
+from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
 from wherry.runtime.interpreter import command
 from wherry.runtime.program import is_meant_as_wasm
 from wherry.runtime.sandbox.cgroups import Cgroup
@@ -34,16 +37,53 @@ class CreateRequest:
     stderr: int
 
 
+class RunningContainer(Protocol):
+    """A container, by its first process."""
+
+    @property
+    def pid(self) -> int:
+        """As this process's pid namespace numbers it."""
+
+    @property
+    def pidfd(self) -> int:
+        """A pidfd of it, open as long as its exec takes."""
+
+    @property
+    def cgroup(self) -> Cgroup:
+        """The cgroup of the whole container."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """A further process of a running container. The descriptors stay the caller's."""
+
+    container: RunningContainer
+    bundle: str
+    process: spec.Process
+    stdin: int
+    stdout: int
+    stderr: int
+    rootfs: tuple[spec.Mount, ...] = ()
+    """As the container was created with; looked at only where there are no namespaces."""
+
+
 class Process:
     """A container's process: a child of this process, created and not yet started."""
 
-    def __init__(self, pid: int, pidfd: int, cgroup: Cgroup, control: socket.socket) -> None:
+    takes_signals = False
+    terminal: int | None = None
+
+    def __init__(
+        self, pid: int, pidfd: int, cgroup: Cgroup, control: socket.socket, *, first: bool
+    ) -> None:
+        """`first`: with it goes the container, and so the cgroup."""
         self.pid = pid
         self.pidfd = pidfd
         self.cgroup = cgroup
         self._control = control
+        self._first = first
 
-    def start(self, on_signal: Callable[[int], None]) -> None:
+    async def start(self, on_signal: Callable[[int], None]) -> None:
         """Let the guest run. `on_signal` is called with the number of each signal that reaches the
         process directly; the guest goes on, so whoever listens ends it.
         """
@@ -67,11 +107,24 @@ class Process:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()
 
-    def close(self) -> None:
-        """After the process was reaped: closes its descriptors and removes its cgroup."""
+    async def pause(self) -> None:
+        """Freeze the container. Raises CgroupError."""
+        self.cgroup.freeze()
+
+    async def resume(self) -> None:
+        """Let the container go on. Raises CgroupError."""
+        self.cgroup.thaw()
+
+    async def update(self, resources: spec.Resources, document: bytes) -> None:
+        """Set other limits, by `resources`. Raises CgroupError."""
+        self.cgroup.update(resources)
+
+    async def close(self) -> None:
+        """After it was reaped: closes its descriptors; the container's first removes the cgroup."""
         self._close_control()
         os.close(self.pidfd)
-        self.cgroup.delete()
+        if self._first:
+            self.cgroup.delete()
 
 
 class Launcher:
@@ -88,6 +141,14 @@ class Launcher:
         """Start a zygote; it warms up while the caller goes on."""
         launcher = cls(cache)
         launcher._spawn()
+        return launcher
+
+    @classmethod
+    def adopt(cls, cache: Path, pid: int, zygote: socket.socket) -> "Launcher":
+        """Use a zygote that is a child of this process already, at the socket to ask it at."""
+        launcher = cls(cache)
+        zygote.setblocking(False)
+        launcher._pid, launcher._zygote = pid, zygote
         return launcher
 
     def _spawn(self) -> None:
@@ -111,9 +172,6 @@ class Launcher:
         """
         config = read_config(request.bundle)
         cgroup = make_cgroup(request.id, config)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        process = None
         try:
             message = messages.Fork(
                 bundle=request.bundle,
@@ -121,23 +179,76 @@ class Launcher:
                 procs_files=cgroup.procs_files,
                 namespaces=clone_flags(config, shared_network=True),
             )
-            with theirs:
-                descriptors = [request.stdin, request.stdout, request.stderr, theirs.fileno()]
-                pid, pidfd = await self._fork(message, descriptors)
-            process = Process(pid, pidfd, cgroup, ours)
-            if not cgroup.procs_files:
-                cgroup.add(pid)  # it bounds nothing, and counts who it is told of
-            await self._await_ready(process, ours)
+            streams = [request.stdin, request.stdout, request.stderr]
+            process = await self._make(message, streams, cgroup)
         except BaseException:
-            ours.close()
-            if process is None:
-                cgroup.delete()
-            else:
-                await _end(process)
+            cgroup.delete()
             raise
+        await self._prepare(process)
         return process
 
-    async def _fork(self, message: messages.Fork, descriptors: list[int]) -> tuple[int, int]:
+    async def exec(self, request: ExecRequest) -> Process:
+        """Fork a further process of a container into its sandbox, and load its module.
+
+        Its `close` leaves the container's cgroup alone. It ends with the container if that has a
+        pid namespace of its own; else who sees the container end kills what is in its cgroup. Not
+        to be asked for while the container is frozen, for then it would freeze halfway.
+
+        Raises LaunchError, and ContainerEnded if that is the reason; nothing is left behind then.
+        """
+        container = request.container
+        message = messages.Join(
+            bundle=request.bundle,
+            rootfs=list(request.rootfs),
+            procs_files=container.cgroup.procs_files,
+            container=container.pid,
+        )
+        streams = [request.stdin, request.stdout, request.stderr]
+        description = _file_of(request.process)
+        try:
+            further = [container.pidfd, description]
+            process = await self._make(message, streams, container.cgroup, further)
+            await self._prepare(process)
+        except LaunchError:
+            if _has_ended(container.pidfd):
+                raise ContainerEnded("the container has ended") from None
+            raise
+        finally:
+            os.close(description)
+        return process
+
+    async def _make(
+        self,
+        message: messages.Fork | messages.Join,
+        streams: list[int],
+        cgroup: Cgroup,
+        further: Sequence[int] = (),
+    ) -> Process:
+        """Have the zygote fork a process: a container's first unless `further` is given."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            with theirs:
+                pid, pidfd = await self._fork(message, [*streams, theirs.fileno(), *further])
+        except BaseException:
+            ours.close()
+            raise
+        return Process(pid, pidfd, cgroup, ours, first=not further)
+
+    async def _prepare(self, process: Process) -> None:
+        """Wait until a process is ready to start; end one that is not to be."""
+        try:
+            if not process.cgroup.procs_files:
+                # It bounds nothing, and counts who it is told of.
+                process.cgroup.add(process.pid)
+            await self._await_ready(process, process._control)
+        except BaseException:
+            await _end(process)
+            raise
+
+    async def _fork(
+        self, message: messages.Fork | messages.Join, descriptors: list[int]
+    ) -> tuple[int, int]:
         async with self._turn:
             try:
                 return await self._ask_zygote(message, descriptors)
@@ -150,7 +261,9 @@ class Launcher:
             except ConnectionError:
                 raise LaunchError("the zygote ends as soon as it is started") from None
 
-    async def _ask_zygote(self, message: messages.Fork, descriptors: list[int]) -> tuple[int, int]:
+    async def _ask_zygote(
+        self, message: messages.Fork | messages.Join, descriptors: list[int]
+    ) -> tuple[int, int]:
         if self._zygote is None:
             raise ConnectionResetError
         try:
@@ -249,8 +362,22 @@ async def _end(process: Process) -> None:
     finally:
         loop.remove_reader(process.pidfd)
         _reap(process.pidfd)
-        process.close()
+        await process.close()
 
 
 def _reap(pidfd: int) -> None:
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+
+
+def _file_of(process: spec.Process) -> int:
+    """A file in memory that describes the process to be; a packet may be too small for it."""
+    descriptor = os.memfd_create("process")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(encode(process))
+    return descriptor
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

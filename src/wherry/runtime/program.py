@@ -3,11 +3,17 @@
 import os
 import stat
 
+from wherry import wasm
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
 from wherry.runtime.sandbox import syscalls as sys
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+_MAGIC = b"\0asm"
+_WASM_SUFFIXES = (".wasm", ".wat", ".wast", ".cwasm")
+_HEAD = 4096
+"""Bytes in which text (.wat) is told from anything else; it may begin with comments."""
 
 
 def open_program(root: int, process: spec.Process) -> tuple[int, str]:
@@ -19,6 +25,7 @@ def open_program(root: int, process: spec.Process) -> tuple[int, str]:
     if not process.args:
         raise LaunchError("the bundle names no program to run (process.args)", NOT_FOUND)
     name = process.args[0]
+    other = False
     for candidate in _candidates(name, process):
         try:
             # O_NONBLOCK: a FIFO in the image must not hold up the open.
@@ -27,10 +34,22 @@ def open_program(root: int, process: spec.Process) -> tuple[int, str]:
             continue
         except OSError as error:
             raise LaunchError(f'exec: "{name}": {error.strerror}', NOT_RUNNABLE) from None
-        if not stat.S_ISREG(os.fstat(program).st_mode):
-            raise LaunchError(f'exec: "{name}": is not a file', NOT_RUNNABLE)
-        return program, candidate
+        if stat.S_ISREG(os.fstat(program).st_mode):
+            return program, candidate
+        os.close(program)
+        other = True
+    if other:
+        raise LaunchError(f'exec: "{name}": is not a file', NOT_RUNNABLE)
     raise LaunchError(f'exec: "{name}": no such file in the container', NOT_FOUND)
+
+
+def is_meant_as_wasm(program: int, name: str) -> bool:
+    """Whether the file open as `program` is Wasm, or a damaged module: by its beginning, or name.
+
+    What is meant as Wasm and is none is an error worth telling; all else is a Linux program.
+    """
+    head = os.pread(program, _HEAD, 0)
+    return head.startswith(_MAGIC) or wasm.sniff(head) is not None or name.endswith(_WASM_SUFFIXES)
 
 
 def _candidates(name: str, process: spec.Process) -> list[str]:

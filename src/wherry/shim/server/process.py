@@ -7,7 +7,8 @@ import signal
 import time
 from collections.abc import Callable
 
-from wherry.runtime import Process
+from wherry.oci.runtime import Resources
+from wherry.runtime import ContainerProcess
 from wherry.shim.messages import CREATED, PAUSED, RUNNING, STOPPED
 from wherry.shim.server.stdio import Stdio
 
@@ -17,6 +18,7 @@ TIMED_OUT = 124
 _SIGNALLED = 128
 _NOT_ENDING = frozenset(
     (
+        0,
         signal.SIGCHLD,
         signal.SIGCONT,
         signal.SIGURG,
@@ -27,7 +29,7 @@ _NOT_ENDING = frozenset(
         signal.SIGTTOU,
     )
 )
-"""Signals whose default action does not end a process (signal(7))."""
+"""Signals whose default action does not end a process (signal(7)), and 0, which is none."""
 
 
 class TaskProcess:
@@ -37,7 +39,7 @@ class TaskProcess:
     """
 
     def __init__(
-        self, process: Process, stdio: Stdio, ended: Callable[["TaskProcess"], None]
+        self, process: ContainerProcess, stdio: Stdio, ended: Callable[["TaskProcess"], None]
     ) -> None:
         self.pid = process.pid
         self.stdio = stdio
@@ -50,12 +52,21 @@ class TaskProcess:
         self._exited = asyncio.Event()
         self._reported: int | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._starting = False
         asyncio.get_running_loop().add_reader(process.pidfd, self._reap)
 
-    def start(self, seconds: float | None) -> None:
-        """Let it run, for at most `seconds`."""
-        self._process.start(self.kill)
-        self.status = RUNNING
+    async def start(self, seconds: float | None) -> None:
+        """Let it run, for at most `seconds`. Raises LaunchError."""
+        loop = asyncio.get_running_loop()
+        self._starting = True
+        # Its end is told after its start, however soon it comes.
+        loop.remove_reader(self._process.pidfd)
+        try:
+            await self._process.start(self.kill)
+            self.status = RUNNING
+        finally:
+            self._starting = False
+            loop.add_reader(self._process.pidfd, self._reap)
         if seconds is not None:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(seconds, self._time_is_up, seconds)
@@ -68,29 +79,35 @@ class TaskProcess:
         """
         if self.status == STOPPED:
             return
-        if number and number not in _NOT_ENDING:
+        if number == signal.SIGKILL or not (self._process.takes_signals or number in _NOT_ENDING):
             self._end(_SIGNALLED + number)
         else:
             self._send(number)
 
-    def freeze(self) -> None:
-        """Pause it. Raises CgroupError."""
-        self.cgroup.freeze()
-        self.status = PAUSED
+    async def pause(self) -> None:
+        """Stop its container. Raises CgroupError or LaunchError."""
+        await self._process.pause()
+        if self.status == RUNNING:
+            self.status = PAUSED
 
-    def thaw(self) -> None:
-        """Let it go on. Raises CgroupError."""
-        self.cgroup.thaw()
-        self.status = RUNNING
+    async def resume(self) -> None:
+        """Let its container go on. Raises CgroupError or LaunchError."""
+        await self._process.resume()
+        if self.status == PAUSED:
+            self.status = RUNNING
+
+    async def update(self, resources: Resources, document: bytes) -> None:
+        """Set other limits for its container. Raises CgroupError or LaunchError."""
+        await self._process.update(resources, document)
 
     async def wait(self) -> None:
         """Until it has exited."""
         await self._exited.wait()
 
-    def close(self) -> None:
-        """Once it has exited: release all that it held. Raises CgroupError."""
+    async def close(self) -> None:
+        """Once it has exited: release all that it held. Raises CgroupError or LaunchError."""
         self.stdio.close()
-        self._process.close()
+        await self._process.close()
 
     def _time_is_up(self, seconds: float) -> None:
         if self.status != STOPPED:
@@ -127,6 +144,11 @@ class TaskProcess:
         self.stdio.drain()
         self._ended(self)
         self._exited.set()
+
+    @property
+    def is_startable(self) -> bool:
+        """Whether it was created, and neither started nor ended."""
+        return self.status == CREATED and not self._starting
 
     @property
     def was_killed(self) -> bool:

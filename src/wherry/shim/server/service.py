@@ -3,9 +3,6 @@
 import os
 from collections.abc import Callable
 
-from wherry import oci
-from wherry.oci.runtime import Resources
-from wherry.runtime.sandbox.cgroups import CgroupError
 from wherry.shim.messages import (
     CloseIORequest,
     ConnectResponse,
@@ -66,7 +63,8 @@ class TaskService:
     async def start(self, payload: bytes) -> StartResponse:
         """Let a process run."""
         request = ProcessRequest.decode(payload)
-        return StartResponse(pid=self._tasks.start(request.id, request.exec_id).pid)
+        process = await self._tasks.start(request.id, request.exec_id)
+        return StartResponse(pid=process.pid)
 
     async def state(self, payload: bytes) -> StateResponse:
         """What a process is doing."""
@@ -117,18 +115,12 @@ class TaskService:
 
     async def pause(self, payload: bytes) -> Empty:
         """Freeze a container."""
-        try:
-            self._tasks.pause(TaskRequest.decode(payload).id)
-        except CgroupError as error:
-            raise CallError(Code.UNKNOWN, str(error)) from None
+        await self._tasks.pause(TaskRequest.decode(payload).id)
         return Empty()
 
     async def resume(self, payload: bytes) -> Empty:
         """Thaw a container."""
-        try:
-            self._tasks.resume(TaskRequest.decode(payload).id)
-        except CgroupError as error:
-            raise CallError(Code.UNKNOWN, str(error)) from None
+        await self._tasks.resume(TaskRequest.decode(payload).id)
         return Empty()
 
     async def stats(self, payload: bytes) -> StatsResponse:
@@ -142,11 +134,7 @@ class TaskService:
         """Set other limits."""
         request = UpdateTaskRequest.decode(payload)
         if request.resources is not None:
-            try:
-                limits = oci.decode(request.resources.value, Resources, "the new limits")
-            except oci.InvalidDocument as error:
-                raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
-            self._tasks.update(request.id, limits)
+            await self._tasks.update(request.id, request.resources.value)
         return Empty()
 
     async def close_io(self, payload: bytes) -> Empty:

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 
+from wherry import oci
 from wherry.oci.runtime import Mount, Resources
 from wherry.runtime import CreateRequest, Launcher, LaunchError
 from wherry.runtime.sandbox.cgroups import CgroupError
@@ -129,8 +130,7 @@ class Tasks:
             )
         except LaunchError as error:
             stdio.close()
-            code = _LAUNCH_CODES.get(error.exit_code, Code.UNKNOWN)
-            raise CallError(code, error.message) from None
+            raise _refusal(error) from None
         except BaseException:
             stdio.close()
             raise
@@ -144,14 +144,17 @@ class Tasks:
             self._report(f"{request.bundle}: {error.strerror}")
         return task
 
-    def start(self, id: str, exec_id: str) -> TaskProcess:
+    async def start(self, id: str, exec_id: str) -> TaskProcess:
         """Let a process run."""
         task = self.find(id)
         process = task.process(exec_id)
-        if process.status != CREATED:
+        if not process.is_startable:
             reason = f"container {id} cannot be started: it was started already"
             raise CallError(Code.FAILED_PRECONDITION, reason)
-        process.start(task.seconds)
+        try:
+            await process.start(task.seconds)
+        except LaunchError as error:
+            raise _refusal(error) from None
         self._publish(messages.TaskStart(container_id=id, pid=process.pid))
         return process
 
@@ -182,8 +185,8 @@ class Tasks:
             del self._tasks[id]
             remove_note(task.bundle)
         try:
-            process.close()
-        except (CgroupError, OSError) as error:
+            await process.close()
+        except (LaunchError, OSError) as error:
             self._report(f"container {id}: {error}")
         if not exec_id:
             self._publish(
@@ -205,21 +208,30 @@ class Tasks:
         task = self.find(id)
         return task.init.cgroup.pids() or [task.init.pid]
 
-    def pause(self, id: str) -> None:
+    async def pause(self, id: str) -> None:
         """Freeze a container."""
-        self._running(id, RUNNING, "paused").freeze()
+        process = self._running(id, RUNNING, "paused")
+        try:
+            await process.pause()
+        except (CgroupError, LaunchError) as error:
+            raise CallError(Code.UNKNOWN, str(error)) from None
         self._publish(messages.TaskPaused(container_id=id))
 
-    def resume(self, id: str) -> None:
+    async def resume(self, id: str) -> None:
         """Thaw a container."""
-        self._running(id, PAUSED, "resumed").thaw()
+        process = self._running(id, PAUSED, "resumed")
+        try:
+            await process.resume()
+        except (CgroupError, LaunchError) as error:
+            raise CallError(Code.UNKNOWN, str(error)) from None
         self._publish(messages.TaskResumed(container_id=id))
 
-    def update(self, id: str, resources: Resources) -> None:
-        """Set other limits."""
+    async def update(self, id: str, document: bytes) -> None:
+        """Set other limits: `document` is an OCI resources object as JSON."""
         try:
-            self.find(id).init.cgroup.update(resources)
-        except CgroupError as error:
+            resources = oci.decode(document, Resources, "the new limits")
+            await self.find(id).init.update(resources, document)
+        except (CgroupError, LaunchError, oci.InvalidDocument) as error:
             raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
 
     def _running(self, id: str, status: int, verb: str) -> TaskProcess:
@@ -249,3 +261,7 @@ class Tasks:
     def close(self) -> None:
         """End the zygote."""
         self._launcher.close()
+
+
+def _refusal(error: LaunchError) -> CallError:
+    return CallError(_LAUNCH_CODES.get(error.exit_code, Code.UNKNOWN), error.message)
