@@ -7,11 +7,20 @@ the containers (`zygote`, `container`, `engines`, `sandbox`) is never imported b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wherry.runtime.exits import LaunchError, NotWasm
-    from wherry.runtime.launcher import CreateRequest, Launcher, Process
+    from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
+    from wherry.runtime.launcher import CreateRequest, ExecRequest, Launcher, Process
     from wherry.runtime.process import ContainerProcess
 
-__all__ = ["ContainerProcess", "CreateRequest", "LaunchError", "Launcher", "NotWasm", "Process"]
+__all__ = [
+    "ContainerEnded",
+    "ContainerProcess",
+    "CreateRequest",
+    "ExecRequest",
+    "LaunchError",
+    "Launcher",
+    "NotWasm",
+    "Process",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -21,5 +30,6 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from wherry.runtime import exits, launcher, process
 
-    homes = {"LaunchError": exits, "NotWasm": exits, "ContainerProcess": process}
+    homes = {"ContainerProcess": process, "LaunchError": exits}
+    homes |= dict.fromkeys(("ContainerEnded", "NotWasm"), exits)
     return getattr(homes.get(name, launcher), name)

@@ -1,10 +1,11 @@
-"""The container's process, from the fork to the guest's end. Plain blocking code.
+"""A process of a container, from the fork to the guest's end. Plain blocking code.
 
-Order matters. Everything that needs the host (bundle, cgroup, mounts, compiled code) comes first;
-then the root changes and every privilege goes; only after that is guest code linked and run.
+It is the container's first, which builds the sandbox, or a further one (exec), which joins it; from
+there on both are the same. Order matters. Everything that needs the host (bundle, cgroup, mounts,
+compiled code) comes first; then the root changes and every privilege goes; only after that is guest
+code linked and run.
 """
 
-import contextlib
 import fcntl
 import os
 import signal
@@ -16,43 +17,46 @@ from wherry import oci
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.config import read_config
-from wherry.runtime.engines.capi import GuestError
-from wherry.runtime.engines.embedded import Engine, Instance, Loaded, Program
+from wherry.runtime.engines.embedded import Engine, Instance, Program
 from wherry.runtime.engines.memory import BoundedMemories
-from wherry.runtime.exits import ENGINE_FAILED, NOT_FOUND, TRAPPED, LaunchError
-from wherry.runtime.facts import Facts
+from wherry.runtime.exits import ENGINE_FAILED, NOT_FOUND, LaunchError
+from wherry.runtime.guest import forward_signals, run_guest
+from wherry.runtime.loading import CodeSource
 from wherry.runtime.program import open_program
 from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp
 from wherry.runtime.sandbox import syscalls as sys
-from wherry.runtime.sandbox.root import MountedRoot, PlainRoot
+from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
 from wherry.runtime.wasi import trampolines
 
 _CONTROL = 3
+_CONTAINER = 4
+"""Of a further process: a pidfd of the container's first."""
+_PROCESS = 5
+"""Of a further process: what it is to be, an OCI process as JSON."""
+
 _OVERHEAD = 8 << 20
 """Bytes of a memory limit left to the process around the guest's memory, so that a greedy guest is
 refused growth (and told so) before the cgroup kills it."""
 
-_FORWARDED = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGALRM,
-    signal.SIGTERM,
-)
 
+class Warmth:
+    """What costs time to make and belongs to no namespace: a zygote may be forked with it."""
 
-class Surroundings:
-    """What the zygote prepares once for all containers it forks."""
-
-    def __init__(self, state: str, *, namespaced: bool) -> None:
+    def __init__(self) -> None:
         self.engine = Engine()
         for component in (False, True):
             self.engine.linker(component)
         # Decoding for the first time builds tables that every container would build anew.
         oci.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
         self.filters = {sockets: seccomp.build(allow_sockets=sockets) for sockets in (False, True)}
+
+
+class Surroundings:
+    """What the zygote prepares once for all containers it forks."""
+
+    def __init__(self, state: str, warmth: Warmth, *, namespaced: bool) -> None:
+        self.engine = warmth.engine
+        self.filters = warmth.filters
         self.trampolines = trampolines.write(state)
         self.devices = f"{state}/dev" if namespaced else None
         self.no_network: int | None = None
@@ -61,63 +65,65 @@ class Surroundings:
             self.no_network = namespaces.empty_network()
 
 
-def run(surroundings: Surroundings, request: messages.Fork, descriptors: list[int]) -> NoReturn:
-    """Become the container: called in the fresh fork, leaves by os._exit."""
-    control = _take_descriptors(descriptors, surroundings.no_network)
+def run(
+    surroundings: Surroundings, request: messages.Fork | messages.Join, descriptors: list[int]
+) -> NoReturn:
+    """Become a process of a container: called in the fresh fork, leaves by os._exit."""
+    joins = isinstance(request, messages.Join)
+    control = _take_descriptors(descriptors, None if joins else surroundings.no_network)
     try:
         instance, memories = _prepare(surroundings, request, control)
         messages.send(control, messages.Ready())
         if control.recv(1) != messages.START:
             os._exit(ENGINE_FAILED)
-        _forward_signals(control)
+        forward_signals(control)
     except LaunchError as error:
         _fail(control, error)
     except (OSError, ValueError) as error:
-        _fail(control, LaunchError(f"the sandbox cannot be built: {error}"))
-    os._exit(_run_guest(instance, memories))
+        verb = "joined" if joins else "built"
+        _fail(control, LaunchError(f"the sandbox cannot be {verb}: {error}"))
+    os._exit(run_guest(instance, memories))
 
 
 def _take_descriptors(descriptors: list[int], keep: int | None) -> socket.socket:
-    """Put stdin, stdout, stderr and control at 0 to 3 and close all others but `keep`."""
+    """Put what was given at 0, 1, 2, … and close all others but `keep`; returns the control."""
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in descriptors]
     for target, fd in enumerate(high):
         os.dup2(fd, target, inheritable=False)
-    last = _CONTROL
+    last = len(high) - 1
     if keep is not None:
-        sys.close_range(_CONTROL + 1, keep - 1)
+        sys.close_range(last + 1, keep - 1)
         last = keep
     sys.close_range(last + 1, 2**32 - 1)
     return socket.socket(fileno=_CONTROL)
 
 
 def _prepare(
-    surroundings: Surroundings, request: messages.Fork, control: socket.socket
+    surroundings: Surroundings, request: messages.Fork | messages.Join, control: socket.socket
 ) -> tuple[Instance, BoundedMemories | None]:
     _die_with_shim()
     for procs in request.procs_files:
         _join_cgroup(procs)
     config = read_config(request.bundle)
-    process = config.process
-    if process is None:
-        raise LaunchError("the bundle names no program to run (process)", NOT_FOUND)
-    linux = config.linux or spec.Linux()
-    workdir = process.cwd or "/"
-    identity.set_oom_score(process)
-    root: MountedRoot | PlainRoot
-    if surroundings.devices is not None and surroundings.no_network is not None:
-        namespaces.join(config, surroundings.no_network)
-        os.close(surroundings.no_network)
-        root = MountedRoot(config, request.bundle, request.rootfs, surroundings.devices)
+    namespaced = surroundings.no_network is not None
+    root: MountedRoot | JoinedRoot | PlainRoot
+    if isinstance(request, messages.Join):
+        process = _read_process()
+        identity.set_oom_score(process)
+        root = _join(request, config, namespaced=namespaced)
     else:
-        root = PlainRoot(config, request.bundle, request.rootfs)
+        process = _process_of(config)
+        identity.set_oom_score(process)
+        root = _build(surroundings, request, config)
     memories, engine = None, surroundings.engine
-    limit = _memory_limit(linux)
+    limit = _memory_limit(config.linux or spec.Linux())
     if limit is not None:
         memories = BoundedMemories(limit)
         engine = Engine(memories)
-    source = _CodeSource(control, engine, bounded=limit is not None)
+    source = CodeSource(control, engine, bounded=limit is not None)
     module, name = open_program(root.fd, process)
     loaded, facts = source.load(module, name)
+    workdir = process.cwd or "/"
     program = Program(
         args=process.args or (),
         env=_environment(process),
@@ -130,13 +136,13 @@ def _prepare(
         program.trampolines = (front, back)
 
     root.enter(workdir)
-    if surroundings.no_network is not None:
+    if namespaced and isinstance(root, MountedRoot):
         _set_names(config)
     os.setsid()
     if process.terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     identity.set_limits(process)
-    if surroundings.no_network is not None:
+    if namespaced:
         identity.become(process.user)
     sys.prctl(sys.PR_SET_NAME, os.fsencode(os.path.basename(name))[:15])
     capabilities.drop_all()
@@ -147,70 +153,41 @@ def _prepare(
     return loaded.prepare(program, limit), memories
 
 
-class _CodeSource:
-    """Gets compiled code from the shim and loads it."""
-
-    def __init__(self, control: socket.socket, engine: Engine, *, bounded: bool) -> None:
-        self._control = control
-        self._engine = engine
-        self._bounded = bounded
-
-    def load(self, module: int, name: str) -> tuple[Loaded, Facts]:
-        """Load the code of the module open as `module`, which is closed. Raises LaunchError."""
-        messages.send(self._control, messages.NeedCode(name, self._bounded), [module])
-        os.close(module)
-        packet, descriptors = messages.receive(self._control)
-        if not packet:
-            os._exit(ENGINE_FAILED)
-        answer = messages.decode_any(packet)
-        if isinstance(answer, messages.Failed):
-            raise LaunchError(answer.message, answer.exit_code)
-        if not isinstance(answer, messages.Code) or len(descriptors) != 1:
-            raise LaunchError("the shim answered with something else than code")
-        # wasmtime maps code by its path, which is out of reach once the root has changed.
-        path = f"/proc/self/fd/{descriptors[0]}"
-        loaded = self._engine.load(path, answer.facts.component)
-        os.close(descriptors[0])
-        return loaded, answer.facts
-
-    def load_file(self, path: str) -> Loaded:
-        """Load the code of a module of wherry's own."""
-        return self.load(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)[0]
+def _build(
+    surroundings: Surroundings, request: messages.Fork, config: spec.Spec
+) -> MountedRoot | PlainRoot:
+    """Make the sandbox, as its first process."""
+    if surroundings.devices is None or surroundings.no_network is None:
+        return PlainRoot(config, request.bundle, request.rootfs)
+    namespaces.join(config, surroundings.no_network)
+    os.close(surroundings.no_network)
+    return MountedRoot(config, request.bundle, request.rootfs, surroundings.devices)
 
 
-def _run_guest(instance: Instance, memories: BoundedMemories | None) -> int:
+def _join(request: messages.Join, config: spec.Spec, *, namespaced: bool) -> JoinedRoot | PlainRoot:
+    """Get ready to join the sandbox of a running container, as a further process."""
+    # Who ends the container kills all that is in its cgroup by then; from now on so are we.
+    signal.pidfd_send_signal(_CONTAINER, 0)
+    if namespaced:
+        return JoinedRoot(request.container, _CONTAINER)
+    os.close(_CONTAINER)
+    return PlainRoot(config, request.bundle, request.rootfs, running=True)
+
+
+def _process_of(config: spec.Spec) -> spec.Process:
+    if config.process is None:
+        raise LaunchError("the bundle names no program to run (process)", NOT_FOUND)
+    return config.process
+
+
+def _read_process() -> spec.Process:
+    with open(_PROCESS, "rb") as file:
+        file.seek(0)
+        content = file.read()
     try:
-        status = instance.run()
-    except LaunchError as error:
-        _say(error.message)
-        return error.exit_code
-    except GuestError as trap:
-        _say(_explain(trap.message))
-        status = TRAPPED
-    if status != 0 and memories is not None and memories.refused:
-        _say(
-            f"the guest was refused memory: it asked for {_mib(memories.refused)} in all, "
-            f"its limit is {_mib(memories.limit)} (raise it with --memory)"
-        )
-    return status & 0xFF
-
-
-def _explain(message: str) -> str:
-    """wasmtime's message with its cause in front of the backtrace."""
-    backtrace, caused, causes = message.partition("\nCaused by:\n")
-    if not caused:
-        return f"trap: {message.strip()}"
-    cause = causes.strip().splitlines()[-1].strip().removeprefix("wasm trap: ")
-    return f"trap: {cause}\n{backtrace.rstrip()}"
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):
-        os.write(2, f"wherry: {text}\n".encode())
+        return oci.decode(content, spec.Process, "the process to run", len(content))
+    except oci.InvalidDocument as error:
+        raise LaunchError(str(error)) from None
 
 
 def _fail(control: socket.socket, error: LaunchError) -> NoReturn:
@@ -249,14 +226,3 @@ def _environment(process: spec.Process) -> list[str]:
         # WASI 0.1 has no working directory; Go and others take it from PWD.
         env.append(f"PWD={process.cwd}")
     return env
-
-
-def _forward_signals(control: socket.socket) -> None:
-    """Tell the shim about signals sent straight to this process: it ends the container for them.
-
-    No Python handler runs while the guest does, but the number is written by the C handler.
-    """
-    control.setblocking(False)
-    signal.set_wakeup_fd(control.fileno(), warn_on_full_buffer=False)
-    for number in _FORWARDED:
-        signal.signal(number, lambda *_: None)

@@ -1,8 +1,9 @@
 """What shim, zygote and container process say to each other over SOCK_SEQPACKET sockets.
 
 One packet is one message; descriptors travel beside it. The zygote gets `Fork` (with stdin, stdout,
-stderr and the container's end of a control socket) and answers `Forked` (with a pidfd). The
-container then speaks for itself on its control socket: `NeedCode` (with the module's descriptor) is
+stderr and the container's end of a control socket) or `Join` (with a pidfd of the container and a
+file that describes the process as well) and answers `Forked` (with a pidfd). The container then
+speaks for itself on its control socket: `NeedCode` (with the module's descriptor) is
 answered by `Code` (with the code's), and creation ends with `Ready` or `Failed`. A packet of one
 byte is the number of a signal that reached the process directly.
 """
@@ -31,6 +32,17 @@ class Fork(msgspec.Struct, tag=True):
     procs_files: list[str]
     namespaces: int
     """CLONE_NEW… flags."""
+
+
+class Join(msgspec.Struct, tag=True):
+    """Make a further process in a running container."""
+
+    bundle: str
+    rootfs: list[Mount]
+    """As for `Fork`; looked at only where there are no namespaces to join."""
+    procs_files: list[str]
+    container: int
+    """Pid of its first process, as the zygote sees it."""
 
 
 class Forked(msgspec.Struct, tag=True):
@@ -65,7 +77,7 @@ class Failed(msgspec.Struct, tag=True):
     exit_code: int
 
 
-Message = Fork | Forked | NeedCode | Code | Ready | Failed
+Message = Fork | Join | Forked | NeedCode | Code | Ready | Failed
 _decoder: "msgspec.msgpack.Decoder[Message]" = msgspec.msgpack.Decoder(Message)
 _encoder = msgspec.msgpack.Encoder()
 

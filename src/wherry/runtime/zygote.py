@@ -6,11 +6,12 @@ that the pages of interpreter and engine stay shared by all containers.
 
 import gc
 import os
+import signal
 import socket
 
 from wherry.runtime import container, messages
 from wherry.runtime.exits import LaunchError
-from wherry.runtime.sandbox import capabilities
+from wherry.runtime.sandbox import capabilities, namespaces
 from wherry.runtime.sandbox import syscalls as sys
 
 _SHIM = 3
@@ -19,11 +20,35 @@ _SHIM = 3
 def main(arguments: list[str]) -> None:
     """Serve the socket at descriptor 3 until its peer is gone; `arguments`: a state directory."""
     (state,) = arguments
-    shim = socket.socket(fileno=_SHIM)
+    serve(socket.socket(fileno=_SHIM), state, None)
+
+
+def fork(state: str, warmth: container.Warmth) -> tuple[int, socket.socket]:
+    """Fork a zygote from this process; returns its pid and the socket to ask it at.
+
+    The caller is single-threaded and runs no event loop.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        os.dup2(theirs.fileno(), _SHIM)
+        sys.close_range(_SHIM + 1, 2**32 - 1)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        serve(socket.socket(fileno=_SHIM), state, warmth)
+    finally:
+        os._exit(0)
+
+
+def serve(shim: socket.socket, state: str, warmth: container.Warmth | None) -> None:
+    """Fork containers until `shim` is gone."""
     try:
         namespaced = _leave_mount_namespace()
         capabilities.empty_bounding_set()
-        surroundings = container.Surroundings(state, namespaced=namespaced)
+        warmth = warmth or container.Warmth()
+        surroundings = container.Surroundings(state, warmth, namespaced=namespaced)
     except (OSError, ImportError, LaunchError) as error:
         # Who asks first is told; a zygote that only vanished could not be helped.
         messages.receive(shim)
@@ -36,10 +61,9 @@ def main(arguments: list[str]) -> None:
         packet, descriptors = messages.receive(shim)
         if not packet:
             return
-        request = messages.decode(packet, messages.Fork)
-        if not namespaced:
-            request.namespaces = 0
-        _fork(surroundings, shim, request, descriptors)
+        request = messages.decode_any(packet)
+        if isinstance(request, messages.Fork | messages.Join):
+            _fork(surroundings, shim, request, descriptors, namespaced=namespaced)
 
 
 def _leave_mount_namespace() -> bool:
@@ -56,12 +80,19 @@ def _leave_mount_namespace() -> bool:
 def _fork(
     surroundings: container.Surroundings,
     shim: socket.socket,
-    request: messages.Fork,
+    request: messages.Fork | messages.Join,
     descriptors: list[int],
+    *,
+    namespaced: bool,
 ) -> None:
     try:
         # A child of the shim, which alone supervises containers.
-        pid, pidfd = sys.clone3(sys.CLONE_PARENT | request.namespaces)
+        if not namespaced:
+            pid, pidfd = sys.clone3(sys.CLONE_PARENT)
+        elif isinstance(request, messages.Fork):
+            pid, pidfd = sys.clone3(sys.CLONE_PARENT | request.namespaces)
+        else:
+            pid, pidfd = _clone_beside(request.container, descriptors[-2])
     except OSError as error:
         messages.send(shim, messages.Forked(error=str(error)))
         pidfd = -1
@@ -74,3 +105,23 @@ def _fork(
             os.close(fd)
     if pidfd >= 0:
         os.close(pidfd)
+
+
+def _clone_beside(first: int, pidfd: int) -> tuple[int, int]:
+    """clone3 into the pid namespace of the process `first`, which `pidfd` is of."""
+    if not namespaces.foreign(first) & sys.CLONE_NEWPID:
+        return sys.clone3(sys.CLONE_PARENT)
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    # Only children are born there: this process stays where it is.
+    sys.setns(pidfd, sys.CLONE_NEWPID)
+    try:
+        child = sys.clone3(sys.CLONE_PARENT)
+    except OSError:
+        sys.setns(home, sys.CLONE_NEWPID)
+        raise
+    else:
+        if child[0]:
+            sys.setns(home, sys.CLONE_NEWPID)
+        return child
+    finally:
+        os.close(home)

@@ -1,4 +1,4 @@
-"""Namespaces that a container joins; those it makes come with its fork (see `launcher`)."""
+"""Namespaces that a process joins; those a container makes come with its fork (see `launcher`)."""
 
 import errno
 import fcntl
@@ -11,6 +11,15 @@ from wherry.runtime.sandbox import syscalls as sys
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
+
+_KINDS = {
+    "mnt": sys.CLONE_NEWNS,
+    "pid": sys.CLONE_NEWPID,
+    "uts": sys.CLONE_NEWUTS,
+    "ipc": sys.CLONE_NEWIPC,
+    "net": sys.CLONE_NEWNET,
+}
+"""By their names in /proc/PID/ns."""
 
 _JOINED = {"network": sys.CLONE_NEWNET, "ipc": sys.CLONE_NEWIPC, "uts": sys.CLONE_NEWUTS}
 
@@ -68,3 +77,16 @@ def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("16sH22x", b"lo", _IFF_UP)
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
+
+
+def foreign(pid: int) -> int:
+    """The kinds (CLONE_NEW…) of namespaces that a process does not share with this one.
+
+    To join those that are shared may not be allowed, as those of the host are not in a user
+    namespace. Raises OSError.
+    """
+    flags = 0
+    for name, kind in _KINDS.items():
+        if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
+            flags |= kind
+    return flags

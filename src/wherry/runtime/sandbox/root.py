@@ -4,16 +4,18 @@ Where the kernel gives us namespaces, the root is mounted in the container's own
 pivot_root. Where it does not (an ordinary user on a system without user namespaces, an unprivileged
 Linux container), the guest is held by WASI alone: its root is a directory with the image's files
 copied into it, and its volumes are directories it is handed. Nothing else of the host has a name.
+A further process of a container enters the root that the first one made.
 """
 
 import os
 import shutil
+import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
-from wherry.runtime.sandbox import mounts
+from wherry.runtime.sandbox import mounts, namespaces
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.merged import merge
 
@@ -65,20 +67,51 @@ class MountedRoot:
             sys.mount_setattr(".", sys.MOUNT_ATTR_RDONLY, recursive=False)
         sys.pivot_root(".", ".")
         sys.umount2(".", sys.MNT_DETACH)
-        try:
-            os.chdir(workdir)
-        except OSError as error:
-            raise LaunchError(
-                f"the working directory {workdir} cannot be entered: {error.strerror}",
-                NOT_RUNNABLE,
-            ) from None
+        _change_to(workdir)
+
+
+class JoinedRoot:
+    """The root of a running container, for a further process in it."""
+
+    def __init__(self, first: int, pidfd: int) -> None:
+        """`first` is the container's first process; its `pidfd` is closed by `enter`.
+
+        Raises OSError; a process that has ended meanwhile is none.
+        """
+        self.fd = os.open(f"/proc/{first}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.preopens = [Preopen("/", "/")]
+        self._pidfd = pidfd
+        # The pid namespace was entered by being born in it.
+        self._namespaces = namespaces.foreign(first) & ~sys.CLONE_NEWPID
+        # It lives: so its number was its own all the while, and what was opened is its root.
+        signal.pidfd_send_signal(pidfd, 0)
+
+    def enter(self, workdir: str) -> None:
+        """Join the container's namespaces and root. Raises LaunchError and OSError."""
+        sys.setns(self._pidfd, self._namespaces)
+        os.close(self._pidfd)
+        os.fchdir(self.fd)
+        os.close(self.fd)
+        os.chroot(".")
+        _change_to(workdir)
 
 
 class PlainRoot:
     """A root that is a directory of the host, for systems without namespaces."""
 
-    def __init__(self, config: spec.Spec, bundle: str, layers: Sequence[spec.Mount]) -> None:
-        """Copy the image's files together; raises LaunchError and OSError."""
+    def __init__(
+        self,
+        config: spec.Spec,
+        bundle: str,
+        layers: Sequence[spec.Mount],
+        *,
+        running: bool = False,
+    ) -> None:
+        """Copy the image's files together; raises LaunchError and OSError.
+
+        Of a container that is `running` it takes what is there.
+        """
+        self._running = running
         path = os.path.join(bundle, config.root.path if config.root else "rootfs")
         for layer in layers:
             path = merge(layer, path)
@@ -95,6 +128,8 @@ class PlainRoot:
         if mount.type == "tmpfs":
             source = scratch
             os.makedirs(source, mode=0o700, exist_ok=True)
+        if self._running and not os.path.isdir(source):
+            return
         if os.path.isdir(source):
             self.preopens.append(Preopen(source, mount.destination, writable=not readonly))
         elif os.path.isfile(source) and (readonly or mount.destination in _OWN_FILES):
@@ -115,7 +150,8 @@ class PlainRoot:
 
     def enter(self, workdir: str) -> None:
         """Only makes the working directory: the process stays where it is."""
-        _make_workdir(self.fd, workdir)
+        if not self._running:
+            _make_workdir(self.fd, workdir)
         os.close(self.fd)
 
 
@@ -123,6 +159,15 @@ def _is_for_guests(mount: spec.Mount) -> bool:
     if mount.type in mounts.KERNEL_FILESYSTEMS:
         return False
     return not (mount.type == "tmpfs" and mount.destination.startswith("/dev"))
+
+
+def _change_to(workdir: str) -> None:
+    try:
+        os.chdir(workdir)
+    except OSError as error:
+        raise LaunchError(
+            f"the working directory {workdir} cannot be entered: {error.strerror}", NOT_RUNNABLE
+        ) from None
 
 
 def _make_workdir(root: int, workdir: str) -> None:

@@ -1,0 +1,68 @@
+"""Running a guest to its end, and saying on its stderr why it ended early."""
+
+import contextlib
+import os
+import signal
+import socket
+
+from wherry.runtime.engines.capi import GuestError
+from wherry.runtime.engines.embedded import Instance
+from wherry.runtime.engines.memory import BoundedMemories
+from wherry.runtime.exits import TRAPPED, LaunchError
+
+_FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGTERM,
+)
+
+
+def forward_signals(control: socket.socket) -> None:
+    """Tell the shim about signals sent straight to this process: it ends the process for them.
+
+    No Python handler runs while the guest does, but the number is written by the C handler.
+    """
+    control.setblocking(False)
+    signal.set_wakeup_fd(control.fileno(), warn_on_full_buffer=False)
+    for number in _FORWARDED:
+        signal.signal(number, lambda *_: None)
+
+
+def run_guest(instance: Instance, memories: BoundedMemories | None) -> int:
+    """Run the guest; returns the exit status of its process."""
+    try:
+        status = instance.run()
+    except LaunchError as error:
+        _say(error.message)
+        return error.exit_code
+    except GuestError as trap:
+        _say(_explain(trap.message))
+        status = TRAPPED
+    if status != 0 and memories is not None and memories.refused:
+        _say(
+            f"the guest was refused memory: it asked for {_mib(memories.refused)} in all, "
+            f"its limit is {_mib(memories.limit)} (raise it with --memory)"
+        )
+    return status & 0xFF
+
+
+def _explain(message: str) -> str:
+    """wasmtime's message with its cause in front of the backtrace."""
+    backtrace, caused, causes = message.partition("\nCaused by:\n")
+    if not caused:
+        return f"trap: {message.strip()}"
+    cause = causes.strip().splitlines()[-1].strip().removeprefix("wasm trap: ")
+    return f"trap: {cause}\n{backtrace.rstrip()}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"wherry: {text}\n".encode())
