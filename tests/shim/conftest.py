@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 from tests.shim.containerds import Containerd
 from tests.shim.fake_launcher import FakeLauncher
+from tests.shim.installed import Command, gone
 
 from wherry.runtime import Launcher
 from wherry.shim.client import TaskClient
@@ -82,3 +83,13 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
         yield daemon
     finally:
         daemon.close()
+
+
+@pytest.fixture
+async def command(tmp_path: Path) -> AsyncIterator[Command]:
+    """The shim's command; the servers it started are ended."""
+    command = Command(tmp_path)
+    yield command
+    for server in command.servers:
+        await gone(server)
+    command.end_nursery()

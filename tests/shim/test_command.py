@@ -5,85 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.conftest import without
-from tests.shim.containerds import SHIM, install_shim
+from tests.shim.containerds import SHIM
+from tests.shim.installed import Command, gone, pid_of
 
-from wherry.shim.client import ShimError, TaskClient, TaskError, delete_shim, start_shim
+from wherry.shim.client import ShimError, delete_shim, start_shim
 from wherry.shim.group import Group
 from wherry.shim.main import parse_flags
 from wherry.shim.messages import BootstrapParams, ConnectResponse, DeleteResponse, RuntimeInfo
 from wherry.shim.places import CommandError, process_start
 from wherry.shim.ttrpc.connection import ClientConnection
 from wherry.shim.ttrpc.frames import REQUEST, encode_frame
-
-
-class Command:
-    """The shim's command, installed in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.run = folder / "run"
-        self.servers: set[str] = set()
-        install_shim(folder / "bin", self.run, folder / "data")
-        self.program = str(folder / "bin" / "containerd-shim-wherry-v1")
-
-    def bundle(self, name: str, config: str = "{}") -> Path:
-        path = self.folder / name
-        path.mkdir()
-        (path / "config.json").write_text(config)
-        return path
-
-    async def start(self, bundle: Path, namespace: str = "ns", address: str = "/c.sock") -> str:
-        server = await start_shim(
-            runtime=self.program,
-            namespace=namespace,
-            id=bundle.name,
-            bundle=bundle,
-            events_address="/nowhere",
-            address=address,
-        )
-        self.servers.add(server)
-        return server
-
-    def call(self, *arguments: str, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
-        done = subprocess.run(
-            [self.program, *arguments], cwd=cwd or self.folder, input=stdin, capture_output=True
-        )
-        assert (done.returncode, done.stderr) == (0, b"")
-        return done.stdout
-
-    def files(self) -> list[str]:
-        """What servers have in their folder, but for the lock."""
-        return sorted(path.name for path in (self.run / "shim").iterdir() if path.name != "lock")
-
-
-async def gone(server: str) -> None:
-    """Until nobody serves an address any more."""
-    try:
-        client = await TaskClient.connect(server)
-        await client.shutdown(now=True)
-        await client.closed.wait()
-    except TaskError:
-        return
-
-
-async def pid_of(server: str) -> int:
-    client = await TaskClient.connect(server)
-    pid = await client.shim_pid("")
-    client.close()
-    return pid
-
-
-@pytest.fixture
-async def command(tmp_path: Path) -> AsyncIterator[Command]:
-    command = Command(tmp_path)
-    yield command
-    for server in command.servers:
-        await gone(server)
 
 
 async def test_start_names_a_server_and_leaves_its_address_in_the_bundle(command: Command) -> None:

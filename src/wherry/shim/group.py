@@ -29,6 +29,7 @@ class Group:
 
     def __init__(self, folder: str, namespace: str, address: str, pod: str = "") -> None:
         self.namespace = namespace
+        self.containerd = address
         self.pod = pod
         name = f"{namespace},{pod},{address.replace('/', ',')}"
         digest = hashlib.sha256(f"{namespace}\0{pod}\0{address}".encode()).hexdigest()[:20]

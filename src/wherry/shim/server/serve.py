@@ -29,19 +29,28 @@ _LAST_EVENTS = 2.0
 
 
 def serve(
-    group: Group, listener: socket.socket, events_address: str, ready: Callable[[], None]
+    group: Group,
+    listener: socket.socket,
+    events_address: str,
+    ready: Callable[[], None],
+    launcher: Launcher | None,
 ) -> None:
     """Serve the containers of `group` until nobody needs that any more.
 
     `ready` is called once everything is there that may be missing.
     """
-    asyncio.run(_serve(group, listener, events_address, ready))
+    asyncio.run(_serve(group, listener, events_address, ready, launcher))
 
 
 async def _serve(
-    group: Group, listener: socket.socket, events_address: str, ready: Callable[[], None]
+    group: Group,
+    listener: socket.socket,
+    events_address: str,
+    ready: Callable[[], None],
+    launcher: Launcher | None,
 ) -> None:
-    launcher = await Launcher.spawn(Path(data_folder()) / "cache")
+    if launcher is None:
+        launcher = await Launcher.spawn(Path(data_folder()) / "cache")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
