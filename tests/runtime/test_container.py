@@ -329,6 +329,33 @@ async def test_devices_are_there_and_read_only(launcher: Launcher, bundle: Make)
     assert all(stat.S_ISCHR(mode) and mode & 0o777 == 0o666 for mode in modes.values())
 
 
+async def test_a_mount_among_the_devices_is_there_beside_them(
+    launcher: Launcher, bundle: Make
+) -> None:
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    message = container.path / "message"
+    message.write_text("from the host")
+    container.config["mounts"] = [
+        {
+            "destination": "/dev/termination-log",
+            "type": "bind",
+            "source": str(message),
+            "options": ["rbind", "rw"],
+        }
+    ]
+
+    async def look(process: Process) -> None:
+        folder = Path(f"/proc/{process.pid}/root/dev")
+        assert {"null", "termination-log"} <= {path.name for path in folder.iterdir()}
+        assert (folder / "termination-log").read_text() == "from the host"
+        assert (folder / "null").read_bytes() == b""
+        with pytest.raises(OSError, match="Read-only"):
+            (folder / "new").touch()
+
+    await run(launcher, container, while_running=look)
+
+
 async def test_a_device_node_of_an_image_or_a_volume_does_not_open(
     launcher: Launcher, bundle: Make, guests: Guests, tmp_path: Path
 ) -> None:

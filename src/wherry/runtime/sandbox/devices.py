@@ -1,6 +1,7 @@
 """A `/dev` for guests: made once by the zygote, bound into every container.
 
-A Wasm guest opens at most /dev/null and its like; there are no terminals and no /dev/shm in it.
+A Wasm guest opens at most /dev/null and its like; there are no terminals in it. A container with
+mounts of its own in /dev gets one of its own, in which the same devices are bound.
 """
 
 import os
@@ -18,7 +19,7 @@ def prepare(path: str) -> None:
     """
     os.makedirs(path, mode=0o700, exist_ok=True)
     before = os.umask(0)
-    sys.mount("tmpfs", path, "tmpfs", sys.MS_NOSUID | sys.MS_NOEXEC, "mode=755,size=64k")
+    mount_empty(path)
     for name, (major, minor) in _DEVICES.items():
         node = f"{path}/{name}"
         try:
@@ -28,6 +29,22 @@ def prepare(path: str) -> None:
         except PermissionError:
             _bind(f"/dev/{name}", node)
     os.umask(before)
+    seal(path)
+
+
+def mount_empty(path: str) -> None:
+    """Mount a file system at `path` that has room for devices and mount points. Raises OSError."""
+    sys.mount("tmpfs", path, "tmpfs", sys.MS_NOSUID | sys.MS_NOEXEC, "mode=755,size=64k")
+
+
+def furnish(path: str, source: str) -> None:
+    """Bind the devices that are in `source` into the folder `path`. Raises OSError."""
+    for name in _DEVICES:
+        _bind(f"{source}/{name}", f"{path}/{name}")
+
+
+def seal(path: str) -> None:
+    """Let nothing more be made at `path`. Raises OSError."""
     sys.mount_setattr(path, sys.MOUNT_ATTR_RDONLY, recursive=False)
 
 

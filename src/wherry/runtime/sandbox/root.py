@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
-from wherry.runtime.sandbox import mounts, namespaces
+from wherry.runtime.sandbox import devices, mounts, namespaces
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.merged import merge
 
@@ -35,9 +35,9 @@ class MountedRoot:
     """A root made of mounts."""
 
     def __init__(
-        self, config: spec.Spec, bundle: str, layers: Sequence[spec.Mount], devices: str
+        self, config: spec.Spec, bundle: str, layers: Sequence[spec.Mount], dev: str
     ) -> None:
-        """Mount everything; raises LaunchError and OSError. `devices` is bound at /dev."""
+        """Mount everything; raises LaunchError and OSError. `dev` has what comes to /dev."""
         target = os.path.join(bundle, config.root.path if config.root else "rootfs")
         mounts.mount_root(layers, target)
         self.fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,18 +45,35 @@ class MountedRoot:
         self.preopens = [Preopen("/", "/")]
         """What the guest may open, once this is entered."""
         self._readonly = config.root is not None and config.root.readonly
-        for mount in config.mounts or ():
-            if _is_for_guests(mount):
+        wanted = [mount for mount in config.mounts or () if _is_for_guests(mount)]
+        among_devices = [mount for mount in wanted if _is_among_devices(mount)]
+        for mount in wanted:
+            if mount not in among_devices:
                 mounts.mount_into(self.fd, mount)
-        self._mount_devices(devices)
+        self._mount_devices(dev, among_devices)
 
-    def _mount_devices(self, devices: str) -> None:
+    def _mount_devices(self, source: str, others: Sequence[spec.Mount]) -> None:
+        """Mount /dev, and `others` in it: Kubernetes has a file there in every container."""
         try:
             target = mounts.make_beneath(self.fd, "/dev", directory=True)
         except OSError:
-            return  # a root that is read-only and has no /dev: the guest does without
-        sys.mount(devices, f"/proc/self/fd/{target}", "", sys.MS_BIND | sys.MS_REC)
+            if not others:
+                return  # a root that is read-only and has no /dev: the guest does without
+            raise
+        path = f"/proc/self/fd/{target}"
+        if not others:
+            sys.mount(source, path, "", sys.MS_BIND | sys.MS_REC)
+            os.close(target)
+            return
+        devices.mount_empty(path)
         os.close(target)
+        mounted = mounts.make_beneath(self.fd, "/dev", directory=True)
+        path = f"/proc/self/fd/{mounted}"
+        devices.furnish(path, source)
+        for mount in others:
+            mounts.mount_into(self.fd, mount)
+        devices.seal(path)
+        os.close(mounted)
 
     def enter(self, workdir: str) -> None:
         """Make this the process's root and leave the host's behind. Raises LaunchError, OSError."""
@@ -168,6 +185,10 @@ def _change_to(workdir: str) -> None:
         raise LaunchError(
             f"the working directory {workdir} cannot be entered: {error.strerror}", NOT_RUNNABLE
         ) from None
+
+
+def _is_among_devices(mount: spec.Mount) -> bool:
+    return os.path.normpath(mount.destination).startswith("/dev/")
 
 
 def _make_workdir(root: int, workdir: str) -> None:
