@@ -1,13 +1,26 @@
-"""Wasm images made by hand, as OCI archives that `ctr images import` reads."""
+"""Images made by hand, as OCI archives that `ctr images import` reads."""
 
 import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
-def oci_archive(images: dict[str, str]) -> bytes:
+@dataclass(frozen=True)
+class Image:
+    """An image of one layer with `files`, by path; of `config`, what the runtime is told."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    entrypoint: Sequence[str] = ("/main.wasm",)
+    os: str = "wasi"
+    architecture: str = "wasm"
+    env: Sequence[str] = ("NAME=value",)
+
+
+def oci_archive(images: Mapping[str, str | Image]) -> bytes:
     """An archive of one image for each name: `{"localhost/hello:latest": "(module …)"}`."""
     files: dict[str, bytes] = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
 
@@ -18,11 +31,12 @@ def oci_archive(images: dict[str, str]) -> bytes:
 
     manifests = []
     for name, text in images.items():
-        layer = _tar({"main.wasm": text.encode()})
+        image = text if isinstance(text, Image) else Image({"main.wasm": text.encode()})
+        layer = _tar(image.files)
+        platform = {"os": image.os, "architecture": image.architecture}
         config = {
-            "os": "wasi",
-            "architecture": "wasm",
-            "config": {"Entrypoint": ["/main.wasm"], "Env": ["NAME=value"]},
+            **platform,
+            "config": {"Entrypoint": list(image.entrypoint), "Env": list(image.env)},
             "rootfs": {
                 "type": "layers",
                 "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()],
@@ -36,7 +50,7 @@ def oci_archive(images: dict[str, str]) -> bytes:
         }
         found = blob(_json(manifest), "application/vnd.oci.image.manifest.v1+json")
         found["annotations"] = {"io.containerd.image.name": name}
-        found["platform"] = {"os": "wasi", "architecture": "wasm"}
+        found["platform"] = platform
         manifests.append(found)
     files["index.json"] = _json({"schemaVersion": 2, "manifests": manifests})
     return _tar(files)
@@ -46,7 +60,7 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document).encode()
 
 
-def _tar(files: dict[str, bytes]) -> bytes:
+def _tar(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():
