@@ -19,9 +19,10 @@ from wherry.runtime import messages
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.embedded import Engine, Instance, Program
 from wherry.runtime.engines.memory import BoundedMemories
-from wherry.runtime.exits import ENGINE_FAILED, NOT_FOUND, LaunchError
-from wherry.runtime.guest import forward_signals, run_guest
+from wherry.runtime.exits import NOT_FOUND, LaunchError
+from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
+from wherry.runtime.overseer import Shim
 from wherry.runtime.program import open_program
 from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp
 from wherry.runtime.sandbox import syscalls as sys
@@ -42,41 +43,65 @@ refused growth (and told so) before the cgroup kills it."""
 class Warmth:
     """What costs time to make and belongs to no namespace: a zygote may be forked with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, eager: bool = True) -> None:
+        """Make it all if `eager`, for many containers; else what one needs when it needs it."""
         self.engine = Engine()
-        for component in (False, True):
-            self.engine.linker(component)
+        self._filters: dict[bool, bytes] = {}
+        if not eager:
+            return
+        for either in (False, True):
+            self.engine.linker(component=either)
+            self.filter(sockets=either)
         # Decoding for the first time builds tables that every container would build anew.
         oci.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
-        self.filters = {sockets: seccomp.build(allow_sockets=sockets) for sockets in (False, True)}
+
+    def filter(self, *, sockets: bool) -> bytes:
+        """The seccomp filter for guests with or without sockets; made once."""
+        if sockets not in self._filters:
+            self._filters[sockets] = seccomp.build(allow_sockets=sockets)
+        return self._filters[sockets]
 
 
 class Surroundings:
-    """What the zygote prepares once for all containers it forks."""
+    """What stands ready in the mount namespace that containers are forked from."""
 
-    def __init__(self, state: str, warmth: Warmth, *, namespaced: bool) -> None:
-        self.engine = warmth.engine
-        self.filters = warmth.filters
-        self.trampolines = trampolines.write(state)
-        self.devices = f"{state}/dev" if namespaced else None
+    def __init__(
+        self, state: str, warmth: Warmth, *, namespaced: bool, shared: bool = True
+    ) -> None:
+        """Keep it in the folder `state`. If `shared`, many containers are to come: what one of them
+        may need is made beforehand, and an empty network namespace is there for them all.
+
+        Raises OSError.
+        """
+        self.warmth = warmth
+        self.namespaced = namespaced
+        self.devices = f"{state}/dev"
         self.no_network: int | None = None
-        if self.devices is not None:
+        self._state = state
+        self._trampolines = trampolines.write(state) if shared else None
+        if namespaced:
             devices.prepare(self.devices)
-            self.no_network = namespaces.empty_network()
+            if shared:
+                self.no_network = namespaces.empty_network()
+
+    def trampolines(self) -> tuple[str, str]:
+        """The modules that give a guest its working directory: front and back, as files."""
+        return self._trampolines or trampolines.write(self._state)
 
 
 def run(
-    surroundings: Surroundings, request: messages.Fork | messages.Join, descriptors: list[int]
+    surroundings: Surroundings,
+    request: messages.Fork | messages.Join,
+    descriptors: list[int],
+    overseen_by: type[Shim] = Shim,
 ) -> NoReturn:
     """Become a process of a container: called in the fresh fork, leaves by os._exit."""
     joins = isinstance(request, messages.Join)
     control = _take_descriptors(descriptors, None if joins else surroundings.no_network)
+    overseer = overseen_by(control)
     try:
-        instance, memories = _prepare(surroundings, request, control)
-        messages.send(control, messages.Ready())
-        if control.recv(1) != messages.START:
-            os._exit(ENGINE_FAILED)
-        forward_signals(control)
+        instance, memories = _prepare(surroundings, request, overseer)
+        overseer.await_start()
     except LaunchError as error:
         _fail(control, error)
     except (OSError, ValueError) as error:
@@ -99,13 +124,13 @@ def _take_descriptors(descriptors: list[int], keep: int | None) -> socket.socket
 
 
 def _prepare(
-    surroundings: Surroundings, request: messages.Fork | messages.Join, control: socket.socket
+    surroundings: Surroundings, request: messages.Fork | messages.Join, overseer: Shim
 ) -> tuple[Instance, BoundedMemories | None]:
-    _die_with_shim()
+    overseer.tie()
     for procs in request.procs_files:
         _join_cgroup(procs)
     config = read_config(request.bundle)
-    namespaced = surroundings.no_network is not None
+    namespaced = surroundings.namespaced
     root: MountedRoot | JoinedRoot | PlainRoot
     if isinstance(request, messages.Join):
         process = _read_process()
@@ -115,12 +140,12 @@ def _prepare(
         process = _process_of(config)
         identity.set_oom_score(process)
         root = _build(surroundings, request, config)
-    memories, engine = None, surroundings.engine
+    memories, engine = None, surroundings.warmth.engine
     limit = _memory_limit(config.linux or spec.Linux())
     if limit is not None:
         memories = BoundedMemories(limit)
         engine = Engine(memories)
-    source = CodeSource(control, engine, bounded=limit is not None)
+    source = CodeSource(overseer.control, engine, bounded=limit is not None)
     module, name = open_program(root.fd, process)
     loaded, facts = source.load(module, name)
     workdir = process.cwd or "/"
@@ -132,7 +157,7 @@ def _prepare(
         workdir=workdir,
     )
     if workdir != "/" and not (facts.component or facts.reads_pwd):
-        front, back = (source.load_file(path) for path in surroundings.trampolines)
+        front, back = (source.load_file(path) for path in surroundings.trampolines())
         program.trampolines = (front, back)
 
     root.enter(workdir)
@@ -147,9 +172,8 @@ def _prepare(
     sys.prctl(sys.PR_SET_NAME, os.fsencode(os.path.basename(name))[:15])
     capabilities.drop_all()
     capabilities.set_no_new_privs()
-    # The kernel forgets the parent-death signal when credentials change.
-    _die_with_shim()
-    seccomp.install(surroundings.filters[facts.sockets])
+    overseer.tie()
+    seccomp.install(surroundings.warmth.filter(sockets=facts.sockets))
     return loaded.prepare(program, limit), memories
 
 
@@ -157,10 +181,11 @@ def _build(
     surroundings: Surroundings, request: messages.Fork, config: spec.Spec
 ) -> MountedRoot | PlainRoot:
     """Make the sandbox, as its first process."""
-    if surroundings.devices is None or surroundings.no_network is None:
+    if not surroundings.namespaced:
         return PlainRoot(config, request.bundle, request.rootfs)
     namespaces.join(config, surroundings.no_network)
-    os.close(surroundings.no_network)
+    if surroundings.no_network is not None:
+        os.close(surroundings.no_network)
     return MountedRoot(config, request.bundle, request.rootfs, surroundings.devices)
 
 
@@ -195,10 +220,6 @@ def _fail(control: socket.socket, error: LaunchError) -> NoReturn:
         messages.send(control, messages.Failed(error.message[:4000], error.exit_code))
     finally:
         os._exit(error.exit_code)
-
-
-def _die_with_shim() -> None:
-    sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _join_cgroup(procs: str) -> None:

@@ -1,5 +1,6 @@
 """Running a guest to its end, and saying on its stderr why it ended early."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -8,7 +9,7 @@ import socket
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.embedded import Instance
 from wherry.runtime.engines.memory import BoundedMemories
-from wherry.runtime.exits import TRAPPED, LaunchError
+from wherry.runtime.exits import SIGNALLED, TRAPPED, LaunchError
 
 _FORWARDED = (
     signal.SIGHUP,
@@ -30,6 +31,21 @@ def forward_signals(control: socket.socket) -> None:
     signal.set_wakeup_fd(control.fileno(), warn_on_full_buffer=False)
     for number in _FORWARDED:
         signal.signal(number, lambda *_: None)
+
+
+def end_on_signals() -> None:
+    """End this process by itself for signals sent to it, with 128 + N.
+
+    As process 1 of its namespace it would ignore them, and no Python handler runs while the guest
+    does: a thread waits for them. Privileges are to be dropped before, for each thread has its own.
+    """
+    # Threads of the engine's are yet to come, and inherit that they are blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    _thread.start_new_thread(_await_signal, ())
+
+
+def _await_signal() -> None:
+    os._exit(SIGNALLED + signal.sigwait(_FORWARDED))
 
 
 def run_guest(instance: Instance, memories: BoundedMemories | None) -> int:

@@ -57,8 +57,11 @@ def wants_network(config: spec.Spec) -> bool:
     return (config.annotations or {}).get(spec.NETWORK) != "none"
 
 
-def join(config: spec.Spec, no_network: int) -> None:
-    """Join the namespaces given by path, and `no_network` where no network is ever to be."""
+def join(config: spec.Spec, no_network: int | None) -> None:
+    """Join the namespaces given by path, and `no_network` where no network is ever to be.
+
+    Without `no_network` each container was made with a network namespace of its own.
+    """
     linux = config.linux or spec.Linux()
     for namespace in linux.namespaces or ():
         kind = _JOINED.get(namespace.type)
@@ -66,7 +69,7 @@ def join(config: spec.Spec, no_network: int) -> None:
             fd = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
             sys.setns(fd, kind)
             os.close(fd)
-        elif namespace.type == "network" and not wants_network(config):
+        elif namespace.type == "network" and no_network is not None and not wants_network(config):
             sys.setns(no_network, kind or 0)
         elif namespace.type == "network":
             _raise_loopback()

@@ -1,0 +1,73 @@
+"""Who made a process of a container, seen from that process: what ties them, who lets it start.
+
+A shim stays beside its containers: they die with it, it tells them to start and ends them for the
+signals they are sent. A command of `wherry-runtime` goes away: what it made looks after itself.
+"""
+
+import os
+import signal
+import socket
+
+from wherry.runtime import messages
+from wherry.runtime.exits import ENGINE_FAILED
+from wherry.runtime.guest import end_on_signals, forward_signals
+from wherry.runtime.sandbox import syscalls as sys
+
+START_SOCKET = 4
+"""The descriptor at which a process that `create` made waits for `start`."""
+
+
+class Shim:
+    """An overseer that stays. `control` is the socket to it."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+
+    def tie(self) -> None:
+        """Die when the overseer does. To be said again when credentials have changed, for then
+        the kernel forgets it.
+        """
+        sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def await_start(self) -> None:
+        """Report that all is ready, and return once the guest is to run."""
+        self._report()
+        forward_signals(self.control)
+
+    def _report(self) -> None:
+        messages.send(self.control, messages.Ready())
+        if self.control.recv(1) != messages.START:
+            os._exit(ENGINE_FAILED)
+
+
+class Foreground(Shim):
+    """The command `exec`, which waits for the end of what it made and hands its signals on."""
+
+    def await_start(self) -> None:
+        """Report that all is ready, and return once the guest is to run."""
+        end_on_signals()
+        self._report()
+        self.control.close()
+
+
+class Detached(Foreground):
+    """The same, when it goes away as soon as its process has started."""
+
+    def await_start(self) -> None:
+        """Report that all is ready, and return once the guest is to run."""
+        sys.prctl(sys.PR_SET_PDEATHSIG, 0)
+        super().await_start()
+
+
+class Creator(Shim):
+    """The command `create`, which goes away; later `start` comes by, at a socket of its own."""
+
+    def await_start(self) -> None:
+        """Report that all is ready, and return once the guest is to run."""
+        end_on_signals()
+        sys.prctl(sys.PR_SET_PDEATHSIG, 0)
+        messages.send(self.control, messages.Ready())
+        self.control.close()
+        with socket.socket(fileno=START_SOCKET) as start:
+            while start.recv(1) != messages.START:
+                pass
