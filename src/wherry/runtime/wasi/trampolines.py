@@ -89,6 +89,7 @@ def write(folder: str) -> tuple[str, str]:
     for path, text in zip(paths, (front(), back()), strict=True):
         if os.path.exists(path) and Path(path).read_text() == text:
             continue
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # the zygote may be faster than its parent
         temporary = f"{path}.{os.getpid()}"
         Path(temporary).write_text(text)
         os.rename(temporary, path)
