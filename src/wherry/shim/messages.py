@@ -40,6 +40,12 @@ class ProcessInfo(Message):
     info: Any | None = embedded(2, Any)
 
 
+class ProcessDetails(Message):
+    """What `ProcessInfo.info` holds (containerd.runc.v1), for a process added by Exec."""
+
+    exec_id: str = string(1)
+
+
 class CreateTaskRequest(Message):
     id: str = string(1)
     bundle: str = string(2)

@@ -35,11 +35,12 @@ _NOT_ENDING = frozenset(
 class TaskProcess:
     """A process from its creation until it is deleted. Its exit status is kept.
 
-    `ended` is called once, when it has exited and all its output has been taken.
+    `gone` is called once, when it has exited and all its output has been taken: whoever made it
+    then says when that is to be known, by `finish`.
     """
 
     def __init__(
-        self, process: ContainerProcess, stdio: Stdio, ended: Callable[["TaskProcess"], None]
+        self, process: ContainerProcess, stdio: Stdio, gone: Callable[["TaskProcess"], None]
     ) -> None:
         self.pid = process.pid
         self.stdio = stdio
@@ -48,7 +49,7 @@ class TaskProcess:
         self.exit_status = 0
         self.exited_at = 0
         self._process = process
-        self._ended = ended
+        self._gone = gone
         self._exited = asyncio.Event()
         self._reported: int | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -140,10 +141,18 @@ class TaskProcess:
             self.exit_status = self._reported
         else:
             self.exit_status = _SIGNALLED + result.si_status
-        self.status = STOPPED
         self.stdio.drain()
-        self._ended(self)
+        self._gone(self)
+
+    def finish(self) -> None:
+        """Let it be known that it has exited."""
+        self.status = STOPPED
         self._exited.set()
+
+    @property
+    def made(self) -> ContainerProcess:
+        """The process itself, for who makes further ones in its container."""
+        return self._process
 
     @property
     def is_startable(self) -> bool:

@@ -9,8 +9,10 @@ from wherry.shim.messages import (
     CreateTaskRequest,
     CreateTaskResponse,
     DeleteResponse,
+    ExecProcessRequest,
     KillRequest,
     PidsResponse,
+    ProcessDetails,
     ProcessInfo,
     ProcessRequest,
     ResizePtyRequest,
@@ -22,7 +24,8 @@ from wherry.shim.messages import (
     UpdateTaskRequest,
     WaitResponse,
 )
-from wherry.shim.protobuf import Empty
+from wherry.shim.protobuf import Any, Empty
+from wherry.shim.server.execs import Exec
 from wherry.shim.server.tasks import Tasks
 from wherry.shim.ttrpc import CallError, Code
 from wherry.shim.ttrpc.server import Handler
@@ -36,9 +39,10 @@ class TaskService:
         self._shutdown = shutdown
 
     def methods(self) -> dict[str, Handler]:
-        """Handlers by method. A method that is absent answers UNIMPLEMENTED (Checkpoint, Exec)."""
+        """Handlers by method. A method that is absent answers UNIMPLEMENTED (Checkpoint)."""
         return {
             "Create": self.create,
+            "Exec": self.exec,
             "Start": self.start,
             "State": self.state,
             "Wait": self.wait,
@@ -60,6 +64,11 @@ class TaskService:
         task = await self._tasks.create(CreateTaskRequest.decode(payload))
         return CreateTaskResponse(pid=task.init.pid)
 
+    async def exec(self, payload: bytes) -> Empty:
+        """Add a process to a container; `start` makes it."""
+        self._tasks.exec(ExecProcessRequest.decode(payload))
+        return Empty()
+
     async def start(self, payload: bytes) -> StartResponse:
         """Let a process run."""
         request = ProcessRequest.decode(payload)
@@ -75,7 +84,7 @@ class TaskService:
             id=request.id,
             bundle=task.bundle,
             pid=process.pid,
-            status=process.status,
+            status=task.status_of(process),
             stdin=process.stdio.stdin_address,
             stdout=process.stdio.stdout_address,
             stderr=process.stdio.stderr_address,
@@ -110,8 +119,14 @@ class TaskService:
 
     async def pids(self, payload: bytes) -> PidsResponse:
         """The processes in a container."""
-        pids = self._tasks.pids(TaskRequest.decode(payload).id)
-        return PidsResponse(processes=[ProcessInfo(pid=pid) for pid in pids])
+        id = TaskRequest.decode(payload).id
+        execs = {exec.pid: exec for exec in self._tasks.find(id).execs.values()}
+        return PidsResponse(
+            processes=[
+                ProcessInfo(pid=pid, info=_details(execs[pid]) if pid in execs else None)
+                for pid in self._tasks.pids(id)
+            ]
+        )
 
     async def pause(self, payload: bytes) -> Empty:
         """Freeze a container."""
@@ -164,3 +179,11 @@ class TaskService:
         """The caller needs this shim no more; others may."""
         self._shutdown(ShutdownRequest.decode(payload).now)
         return Empty()
+
+
+def _details(exec: Exec) -> Any:
+    """Under which id a process was added, in the words of containerd's own shim."""
+    return Any(
+        type_url="containerd.runc.v1.ProcessDetails",
+        value=ProcessDetails(exec_id=exec.id).encode(),
+    )

@@ -23,7 +23,7 @@ class StdioError(Exception):
 
 
 class Stdio:
-    """The streams of one process. Make one with `open_stdio`."""
+    """The streams of one process: what they are to be, and once they are open, our end of them."""
 
     def __init__(self, stdin: str, stdout: str, stderr: str, terminal: bool) -> None:
         self.stdin_address = stdin
@@ -33,9 +33,30 @@ class Stdio:
         self.given: list[int] = []
         """The process's own descriptors: stdin, stdout, stderr. Closed by `handed_over`."""
         self._stdin_writer: int | None = None
+        self._stdin_closed = False
         self._console: Console | None = None
         self._drains: list[Drain] = []
         self._log: Log | None = None
+
+    def open(self, logs: Logs, size: tuple[int, int] = (0, 0)) -> None:
+        """Connect the streams of a process to come; `size` is a terminal's columns and rows.
+
+        Raises StdioError; then nothing is left open. Needs a running event loop.
+        """
+        asyncio.get_running_loop()
+        try:
+            if self.terminal:
+                self._open_terminal(logs, *size)
+            else:
+                self._open_pipes(logs)
+            if self._stdin_closed:
+                self.close_stdin()
+        except OSError as error:
+            self.close()
+            raise StdioError(f"{error.filename or 'its streams'}: {error.strerror}") from None
+        except BaseException:
+            self.close()
+            raise
 
     def handed_over(self) -> None:
         """The process has its descriptors (or never will): close ours of them."""
@@ -44,7 +65,11 @@ class Stdio:
         self.given = []
 
     def close_stdin(self) -> None:
-        """The process sees the end of its stdin when its other writers have closed it too."""
+        """The process sees the end of its stdin when its other writers have closed it too.
+
+        May be asked for before the streams are open.
+        """
+        self._stdin_closed = True
         if self._stdin_writer is not None:
             os.close(self._stdin_writer)
             self._stdin_writer = None
@@ -150,23 +175,9 @@ def open_stdio(
     terminal: bool,
     size: tuple[int, int] = (0, 0),
 ) -> Stdio:
-    """Connect the streams of a process to come; `size` is a terminal's columns and rows.
-
-    Raises StdioError; then nothing is left open. Needs a running event loop.
-    """
-    asyncio.get_running_loop()
+    """Make and open the streams of a process to come, as `Stdio.open` does."""
     stdio = Stdio(stdin, stdout, stderr, terminal)
-    try:
-        if terminal:
-            stdio._open_terminal(logs, *size)
-        else:
-            stdio._open_pipes(logs)
-    except OSError as error:
-        stdio.close()
-        raise StdioError(f"{error.filename or 'its streams'}: {error.strerror}") from None
-    except BaseException:
-        stdio.close()
-        raise
+    stdio.open(logs, size)
     return stdio
 
 

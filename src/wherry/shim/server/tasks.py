@@ -5,45 +5,31 @@ from collections.abc import Callable
 
 from wherry import oci
 from wherry.oci.runtime import Mount, Resources
-from wherry.runtime import CreateRequest, Launcher, LaunchError
+from wherry.runtime import ContainerEnded, CreateRequest, Launcher, LaunchError
 from wherry.runtime.sandbox.cgroups import CgroupError
 from wherry.shim import messages
-from wherry.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, CreateTaskRequest, TaskEvent
-from wherry.shim.server.bundle import (
-    BundleError,
-    Wishes,
-    leave_note,
-    read_wishes,
-    remove_note,
+from wherry.shim.messages import (
+    CREATED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    CreateTaskRequest,
+    ExecProcessRequest,
+    TaskEvent,
 )
+from wherry.shim.server.bundle import BundleError, leave_note, read_wishes, remove_note
+from wherry.shim.server.execs import Exec, read_process
 from wherry.shim.server.logs import Logs
 from wherry.shim.server.process import TaskProcess
 from wherry.shim.server.stdio import StdioError, open_stdio
+from wherry.shim.server.task import Task
 from wherry.shim.ttrpc import CallError, Code
 
 _LAUNCH_CODES = {126: Code.INVALID_ARGUMENT, 127: Code.NOT_FOUND}
 """How a container that cannot be run is told from an engine that failed, by exit code."""
 
-
-class Task:
-    """A container that was created and is not deleted. `init` is its first process."""
-
-    def __init__(self, request: CreateTaskRequest, wishes: Wishes, init: TaskProcess) -> None:
-        self.id = request.id
-        self.bundle = request.bundle
-        self.init = init
-        self.execs: dict[str, TaskProcess] = {}
-        self.seconds = wishes.seconds
-        self.oom_kills = 0
-
-    def process(self, exec_id: str) -> TaskProcess:
-        """The first process, or the one that was added under `exec_id`."""
-        if not exec_id:
-            return self.init
-        process = self.execs.get(exec_id)
-        if process is None:
-            raise CallError(Code.NOT_FOUND, f"container {self.id} has no process {exec_id}")
-        return process
+_DOCKERS_WORDS = {126: "permission denied", 127: "no such file or directory"}
+"""By these words in a message, and nothing else, Docker knows which exit code to give."""
 
 
 class Tasks:
@@ -114,15 +100,16 @@ class Tasks:
         except (BundleError, StdioError) as error:
             raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
         stdin, stdout, stderr = stdio.given
+        rootfs = tuple(
+            Mount(destination="", type=m.type, source=m.source, options=list(m.options))
+            for m in request.rootfs
+        )
         try:
             process = await self._launcher.create(
                 CreateRequest(
                     id=request.id,
                     bundle=request.bundle,
-                    rootfs=tuple(
-                        Mount(destination="", type=m.type, source=m.source, options=list(m.options))
-                        for m in request.rootfs
-                    ),
+                    rootfs=rootfs,
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
@@ -135,8 +122,8 @@ class Tasks:
             stdio.close()
             raise
         stdio.handed_over()
-        init = TaskProcess(process, stdio, lambda ended: self._init_ended(task, ended))
-        task = Task(request, wishes, init)
+        init = TaskProcess(process, stdio, lambda _: self._init_gone(task))
+        task = Task(request, wishes, init, self._launcher, rootfs)
         try:
             leave_note(request.bundle, process.pid, process.cgroup.path)
         except OSError as error:
@@ -144,19 +131,62 @@ class Tasks:
             self._report(f"{request.bundle}: {error.strerror}")
         return task
 
-    async def start(self, id: str, exec_id: str) -> TaskProcess:
+    def exec(self, request: ExecProcessRequest) -> None:
+        """Add a process to a container; `start` makes it."""
+        task = self.find(request.id)
+        if request.exec_id in task.execs:
+            reason = f"container {task.id} has a process {request.exec_id} already"
+            raise CallError(Code.ALREADY_EXISTS, reason)
+        if not request.exec_id:
+            raise CallError(Code.INVALID_ARGUMENT, "a process that is added needs an id")
+        _refuse_exec(task)
+        try:
+            process = read_process(request)
+        except oci.InvalidDocument as error:
+            raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
+        task.execs[request.exec_id] = Exec(
+            request, process, lambda exec: self._exec_gone(task, exec)
+        )
+        self._publish(messages.TaskExecAdded(container_id=task.id, exec_id=request.exec_id))
+
+    async def start(self, id: str, exec_id: str) -> TaskProcess | Exec:
         """Let a process run."""
         task = self.find(id)
         process = task.process(exec_id)
         if not process.is_startable:
-            reason = f"container {id} cannot be started: it was started already"
+            what = f"process {exec_id} of container {id}" if exec_id else f"container {id}"
+            reason = f"{what} cannot be started: it was started already"
             raise CallError(Code.FAILED_PRECONDITION, reason)
         try:
-            await process.start(task.seconds)
+            if isinstance(process, Exec):
+                await self._start_exec(task, process)
+            else:
+                await process.start(task.seconds)
+                self._publish(messages.TaskStart(container_id=id, pid=process.pid))
         except LaunchError as error:
             raise _refusal(error) from None
-        self._publish(messages.TaskStart(container_id=id, pid=process.pid))
         return process
+
+    async def _start_exec(self, task: Task, exec: Exec) -> None:
+        _refuse_exec(task)
+        try:
+            await exec.start(
+                task.launcher,
+                self._logs,
+                container=task.init.made,
+                bundle=task.bundle,
+                rootfs=task.rootfs,
+            )
+        except ContainerEnded:
+            raise _no_exec(task, "has ended") from None
+        except StdioError as error:
+            raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
+        else:
+            self._publish(
+                messages.TaskExecStarted(container_id=task.id, exec_id=exec.id, pid=exec.pid)
+            )
+        finally:
+            self._tell_end(task)
 
     def kill(self, id: str, exec_id: str, number: int, everything: bool) -> None:
         """Send a signal to a process, or to everything in the container."""
@@ -164,17 +194,23 @@ class Tasks:
         process = task.process(exec_id)
         if process.status == STOPPED:
             raise CallError(Code.NOT_FOUND, f"container {id}: process already finished")
-        for one in (task.init, *task.execs.values()) if everything else (process,):
-            one.kill(number)
+        if exec_id and process.status == CREATED:
+            reason = f"process {exec_id} of container {id} does not run yet"
+            raise CallError(Code.FAILED_PRECONDITION, reason)
+        process.kill(number)
+        if everything and process is task.init:
+            for exec in task.execs.values():
+                exec.kill(number)
 
-    async def delete(self, id: str, exec_id: str) -> TaskProcess:
+    async def delete(self, id: str, exec_id: str) -> TaskProcess | Exec:
         """Forget a process that has exited or was never started."""
         task = self.find(id)
         process = task.process(exec_id)
-        if process.status in (RUNNING, PAUSED):
-            reason = f"container {id} cannot be deleted: it is still running"
+        if process.status in (RUNNING, PAUSED) or (isinstance(process, Exec) and process.is_live):
+            what = f"process {exec_id} of container {id}" if exec_id else f"container {id}"
+            reason = f"{what} cannot be deleted: it is still running"
             raise CallError(Code.FAILED_PRECONDITION, reason)
-        if process.status == CREATED:
+        if process.status == CREATED and not exec_id:
             process.kill(signal.SIGKILL)
             await process.wait()
             if self._tasks.get(id) is not task:
@@ -184,10 +220,11 @@ class Tasks:
         else:
             del self._tasks[id]
             remove_note(task.bundle)
-        try:
-            await process.close()
-        except (LaunchError, OSError) as error:
-            self._report(f"container {id}: {error}")
+        for one in (process,) if exec_id else (*task.execs.values(), process):
+            try:
+                await one.close()
+            except (LaunchError, OSError) as error:
+                self._report(f"container {id}: {error}")
         if not exec_id:
             self._publish(
                 messages.TaskDelete(
@@ -242,16 +279,33 @@ class Tasks:
             raise CallError(Code.FAILED_PRECONDITION, reason)
         return process
 
-    def _init_ended(self, task: Task, process: TaskProcess) -> None:
+    def _init_gone(self, task: Task) -> None:
+        task.has_ended = True
+        if task.has_live_execs:
+            # Those of its pid namespace die with it; but it may have none of its own.
+            task.init.cgroup.kill()
+        self._tell_end(task)
+
+    def _exec_gone(self, task: Task, exec: Exec) -> None:
+        self._tell_exit(task, exec, exec.id)
+        self._tell_end(task)
+
+    def _tell_end(self, task: Task) -> None:
+        """The first process is the last whose exit is told."""
+        if task.has_ended and task.init.status != STOPPED and not task.has_live_execs:
+            task.init.finish()
+            self._tell_exit(task, task.init, task.id)
+
+    def _tell_exit(self, task: Task, process: TaskProcess | Exec, id: str) -> None:
         if process.was_killed:
-            kills = process.cgroup.stats().oom_kills
+            kills = task.init.cgroup.stats().oom_kills
             if kills > task.oom_kills:
                 task.oom_kills = kills
                 self._publish(messages.TaskOOM(container_id=task.id))
         self._publish(
             messages.TaskExit(
                 container_id=task.id,
-                id=task.id,
+                id=id,
                 pid=process.pid,
                 exit_status=process.exit_status,
                 exited_at=process.exited_at,
@@ -263,5 +317,19 @@ class Tasks:
         self._launcher.close()
 
 
+def _refuse_exec(task: Task) -> None:
+    if task.has_ended:
+        raise _no_exec(task, "has ended")
+    if task.init.status == PAUSED:
+        raise _no_exec(task, "is paused: resume it first")
+
+
+def _no_exec(task: Task, why: str) -> CallError:
+    reason = f"no process can be added to container {task.id}: it {why}"
+    return CallError(Code.FAILED_PRECONDITION, reason)
+
+
 def _refusal(error: LaunchError) -> CallError:
-    return CallError(_LAUNCH_CODES.get(error.exit_code, Code.UNKNOWN), error.message)
+    word = _DOCKERS_WORDS.get(error.exit_code, "")
+    message = error.message if word in error.message else f"{error.message}: {word}"
+    return CallError(_LAUNCH_CODES.get(error.exit_code, Code.UNKNOWN), message)
