@@ -75,14 +75,20 @@ class Surroundings:
         """
         self.warmth = warmth
         self.namespaced = namespaced
-        self.devices = f"{state}/dev"
         self.no_network: int | None = None
         self._state = state
+        self._shared = shared
+        self._devices = f"{state}/dev"
         self._trampolines = trampolines.write(state) if shared else None
-        if namespaced:
-            devices.prepare(self.devices)
-            if shared:
-                self.no_network = namespaces.empty_network()
+        if namespaced and shared:
+            devices.prepare(self._devices)
+            self.no_network = namespaces.empty_network()
+
+    def devices(self) -> str:
+        """The folder to bind at /dev. Raises OSError."""
+        if not self._shared:
+            devices.prepare(self._devices)
+        return self._devices
 
     def trampolines(self) -> tuple[str, str]:
         """The modules that give a guest its working directory: front and back, as files."""
@@ -186,7 +192,7 @@ def _build(
     namespaces.join(config, surroundings.no_network)
     if surroundings.no_network is not None:
         os.close(surroundings.no_network)
-    return MountedRoot(config, request.bundle, request.rootfs, surroundings.devices)
+    return MountedRoot(config, request.bundle, request.rootfs, surroundings.devices())
 
 
 def _join(request: messages.Join, config: spec.Spec, *, namespaced: bool) -> JoinedRoot | PlainRoot:

@@ -92,7 +92,9 @@ def _fork(
         elif isinstance(request, messages.Fork):
             pid, pidfd = sys.clone3(sys.CLONE_PARENT | request.namespaces)
         else:
-            pid, pidfd = _clone_beside(request.container, descriptors[-2])
+            pid, pidfd = namespaces.clone_beside(
+                request.container, descriptors[-2], sys.CLONE_PARENT
+            )
     except OSError as error:
         messages.send(shim, messages.Forked(error=str(error)))
         pidfd = -1
@@ -105,23 +107,3 @@ def _fork(
             os.close(fd)
     if pidfd >= 0:
         os.close(pidfd)
-
-
-def _clone_beside(first: int, pidfd: int) -> tuple[int, int]:
-    """clone3 into the pid namespace of the process `first`, which `pidfd` is of."""
-    if not namespaces.foreign(first) & sys.CLONE_NEWPID:
-        return sys.clone3(sys.CLONE_PARENT)
-    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    # Only children are born there: this process stays where it is.
-    sys.setns(pidfd, sys.CLONE_NEWPID)
-    try:
-        child = sys.clone3(sys.CLONE_PARENT)
-    except OSError:
-        sys.setns(home, sys.CLONE_NEWPID)
-        raise
-    else:
-        if child[0]:
-            sys.setns(home, sys.CLONE_NEWPID)
-        return child
-    finally:
-        os.close(home)

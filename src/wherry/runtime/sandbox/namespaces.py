@@ -93,3 +93,23 @@ def foreign(pid: int) -> int:
         if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
             flags |= kind
     return flags
+
+
+def clone_beside(first: int, pidfd: int, flags: int) -> tuple[int, int]:
+    """clone3 into the pid namespace of the process `first`, which `pidfd` is of. Raises OSError."""
+    if not foreign(first) & sys.CLONE_NEWPID:
+        return sys.clone3(flags)
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    # Only children are born there: this process stays where it is.
+    sys.setns(pidfd, sys.CLONE_NEWPID)
+    try:
+        child = sys.clone3(flags)
+    except OSError:
+        sys.setns(home, sys.CLONE_NEWPID)
+        raise
+    else:
+        if child[0]:
+            sys.setns(home, sys.CLONE_NEWPID)
+        return child
+    finally:
+        os.close(home)

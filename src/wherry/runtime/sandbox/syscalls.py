@@ -6,6 +6,7 @@ architecture, so no table is needed for x86-64 and arm64.
 
 import ctypes
 import os
+import signal
 
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
@@ -45,6 +46,7 @@ MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 
 MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -54,11 +56,13 @@ RESOLVE_IN_ROOT = 0x10
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
 MOUNT_ATTR_NODEV = 0x04
+MOUNT_ATTR_NOEXEC = 0x08
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -109,7 +113,11 @@ def clone3(flags: int) -> tuple[int, int]:
     single-threaded. With CLONE_PARENT the child is a child of the caller's parent.
     """
     pidfd = ctypes.c_int(-1)
-    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
+    # With CLONE_PARENT the kernel takes the caller's own, and wants none here.
+    exit_signal = 0 if flags & CLONE_PARENT else signal.SIGCHLD
+    args = _CloneArgs(
+        flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal
+    )
     pid = _check(_syscall(SYS_CLONE3, ctypes.byref(args), ctypes.sizeof(args)), "clone3")
     return pid, pidfd.value if pid else -1
 
