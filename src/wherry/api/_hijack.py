@@ -8,6 +8,7 @@ import asyncio
 from contextlib import suppress
 from typing import cast
 
+from wherry.api._hangup import HangUp
 from wherry.api._http import BaseRequest
 
 _READ_AHEAD = 256 << 10
@@ -26,14 +27,21 @@ class Hijacked(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._closing = False
+        self._gone = False
+        fd = transport.get_extra_info("socket").fileno()
+        self._hang_up = HangUp(fd, self._client_gone)
+        self.lost = asyncio.Event()
+        """Set when the client has gone altogether."""
 
     @classmethod
     def take(cls, request: BaseRequest, media_type: str) -> "Hijacked":
-        """Answer `request` and take its connection over.
+        """Answer `request` and take its connection over. Raises ConnectionResetError.
 
         A client sends nothing behind its request until it has the answer (RFC 9110, 7.8).
         """
-        transport = cast("asyncio.Transport", request.transport)
+        transport = cast("asyncio.Transport | None", request.transport)
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
         connection = cls(transport, request.protocol)
         if request.headers.get("Upgrade", "").lower() == "tcp":
             head = "101 UPGRADED", "Connection: Upgrade\r\nUpgrade: tcp\r\n"
@@ -94,12 +102,16 @@ class Hijacked(asyncio.Protocol):
         self._received += data
         if len(self._received) >= _READ_AHEAD:
             self._transport.pause_reading()
+            if self._gone:
+                self._transport.abort()
         self._wake()
 
     def eof_received(self) -> bool:
         """The client's input ended. True keeps our side open for what is still to be sent."""
         self._input_ended = True
         self._wake()
+        if self._gone:
+            self._transport.abort()
         return True
 
     def pause_writing(self) -> None:
@@ -112,10 +124,18 @@ class Hijacked(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, for HTTP's part of it too."""
+        self._hang_up.close()
         self._input_ended = True
+        self.lost.set()
         self._wake()
         self._writable.set()
         self._http.connection_lost(exc)
+
+    def _client_gone(self) -> None:
+        """What it sent is still read, unless nobody takes it."""
+        self._gone = True
+        if self._input_ended or len(self._received) >= _READ_AHEAD:
+            self._transport.abort()
 
     async def _arrival(self) -> None:
         self._input = asyncio.get_running_loop().create_future()

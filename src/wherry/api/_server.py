@@ -17,6 +17,7 @@ from wherry.engine import (
     InvalidRequest,
     NotFound,
     NotModified,
+    StartFailed,
 )
 
 _MAX_HEAD = 64 << 10
@@ -158,7 +159,11 @@ def _failure(error: Exception, request: BaseRequest) -> Response:
         message = f"wherryd failed: {type(error).__name__}: {error} (its log tells more)"
     if status == 304:
         return Response(status=304, headers=HEADERS)
-    response = json_answer({"message": message}, status)
+    document: dict[str, str | int] = {"message": message}
+    if isinstance(error, StartFailed):
+        # Not Docker's: by it wherry's own command knows what to end with.
+        document["exitCode"] = error.exit_code
+    response = json_answer(document, status)
     response.headers.update(HEADERS)
     if request.protocol.transport is not None and not request.content.is_eof():
         # The rest of a body that nobody wants: closing is cheaper than reading it.

@@ -1,9 +1,9 @@
 """What flows for as long as a container lives: attach, logs, stats, and the wait for its end."""
 
-import asyncio
 from contextlib import aclosing
 
 from wherry.api._call import HEADERS, Call, JsonStream, empty_answer
+from wherry.api._conversation import converse
 from wherry.api._detach import DetachKeys, InvalidKeys
 from wherry.api._frames import frame, media_type
 from wherry.api._hijack import Hijacked
@@ -11,7 +11,6 @@ from wherry.api._http import StreamResponse
 from wherry.api._stamps import LineStamps
 from wherry.api.containers import named
 from wherry.engine import InvalidRequest
-from wherry.engine.containers import Attachment
 
 
 async def wait(call: Call) -> StreamResponse:
@@ -42,46 +41,16 @@ async def attach(call: Call) -> StreamResponse:
     )
     try:
         connection = Hijacked.take(call.http, media_type(tty=attachment.tty, version=call.version))
-        sending = asyncio.create_task(_send(attachment, connection))
-        receiving = asyncio.create_task(
-            _receive(connection, attachment, keys if attachment.tty else None)
-        )
         try:
-            # Input that ends is not the end; keys that detach, and output that ends, are.
-            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done() and not receiving.result():
-                await sending
-            if sending.done():
-                sending.result()
+            tty = attachment.tty
+            await converse(connection, attachment, framed=not tty, keys=keys if tty else None)
             await connection.close()
         except BaseException:
             connection.abort()
             raise
-        finally:
-            sending.cancel()
-            receiving.cancel()
-            await asyncio.gather(sending, receiving, return_exceptions=True)
     finally:
         await attachment.close()
     return empty_answer()
-
-
-async def _send(attachment: Attachment, connection: Hijacked) -> None:
-    async for stream, _, data in attachment:
-        await connection.write(data if attachment.tty else frame(stream, data))
-
-
-async def _receive(connection: Hijacked, attachment: Attachment, keys: DetachKeys | None) -> bool:
-    """Pass on what the client types; True when it asked to be detached."""
-    while data := await connection.read():
-        if keys:
-            data = keys.feed(data)
-        if data:
-            await attachment.write(data)
-        if keys and keys.pressed:
-            return True
-    await attachment.close_stdin()
-    return False
 
 
 async def logs(call: Call) -> StreamResponse:

@@ -33,10 +33,7 @@ def parse_duration(text: str) -> int:
 
 
 def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
-    """A health check of `test` and the instruction's flags. Raises BuildError.
-
-    `--start-interval` is checked, but an image config has no field for it.
-    """
+    """A health check of `test` and the instruction's flags. Raises BuildError."""
     durations = dict.fromkeys(("interval", "timeout", "start-period", "start-interval"), 0)
     for name in durations:
         if options.get(name):
@@ -51,5 +48,6 @@ def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
         interval=durations["interval"],
         timeout=durations["timeout"],
         start_period=durations["start-period"],
+        start_interval=durations["start-interval"],
         retries=int(retries),
     )

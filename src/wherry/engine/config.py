@@ -220,7 +220,12 @@ def decode_create(body: bytes) -> tuple[ContainerConfig, HostConfig]:
 
 def decode_update(body: bytes) -> UpdateConfig:
     """Decode the body of `POST /containers/ID/update`. Raises InvalidRequest."""
-    return _convert(_decode(body), UpdateConfig)
+    return decode_body(body, UpdateConfig)
+
+
+def decode_body(body: bytes, kind: type[T]) -> T:
+    """Decode the body of a call, in which null is "not given". Raises InvalidRequest."""
+    return _convert(_decode(body), kind)
 
 
 def _decode(body: bytes) -> dict[str, Any]:

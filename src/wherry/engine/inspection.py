@@ -14,6 +14,25 @@ NEVER = "0001-01-01T00:00:00Z"
 """How Docker writes a time that has not come yet."""
 
 
+class HealthcheckResult(msgspec.Struct, kw_only=True, rename="pascal"):
+    """One health check that was made. `exit_code` is -1 if there was none."""
+
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class Health(msgspec.Struct, kw_only=True, rename="pascal"):
+    """What the health checks of a container's latest run have found."""
+
+    status: str = "starting"
+    """starting, healthy or unhealthy."""
+    failing_streak: int = 0
+    log: list[HealthcheckResult] = msgspec.field(default_factory=list)
+    """The latest checks, oldest first."""
+
+
 class ContainerState(msgspec.Struct, kw_only=True, rename="pascal"):
     """Where a container is in its life."""
 
@@ -29,6 +48,8 @@ class ContainerState(msgspec.Struct, kw_only=True, rename="pascal"):
     error: str = ""
     started_at: str = NEVER
     finished_at: str = NEVER
+    health: Health | UnsetType = UNSET
+    """Absent where no health check is wanted."""
 
 
 class MountPoint(msgspec.Struct, kw_only=True, rename="pascal"):

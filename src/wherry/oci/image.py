@@ -83,6 +83,7 @@ class Healthcheck(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", om
     interval: int = 0
     timeout: int = 0
     start_period: int = 0
+    start_interval: int = 0
     retries: int = 0
 
 

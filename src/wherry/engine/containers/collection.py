@@ -8,12 +8,14 @@ from wherry.engine.containers import archive, description, output
 from wherry.engine.containers.archive import PathStat
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.control import Control, running_task, task_errors
+from wherry.engine.containers.control import Control
 from wherry.engine.containers.create import Creator
+from wherry.engine.containers.execs import Execs
 from wherry.engine.containers.lifecycle import Lifecycle
 from wherry.engine.containers.listing import select
 from wherry.engine.containers.output import Attachment, Output
 from wherry.engine.containers.recovery import recover
+from wherry.engine.containers.running import running_task, task_errors
 from wherry.engine.containers.stats import Stats, follow_stats
 from wherry.engine.containers.stdin import Stdin
 from wherry.engine.containers.top import list_processes
@@ -55,6 +57,11 @@ class Containers:
     def busy(self) -> bool:
         """Some container runs, or somebody waits for one."""
         return self._lifecycle.busy or any(container.awaited for container in self)
+
+    @property
+    def execs(self) -> Execs:
+        """Further processes in running containers."""
+        return self._lifecycle.execs
 
     def __iter__(self) -> Iterator[Container]:
         """All containers, in no order."""
@@ -193,8 +200,11 @@ class Containers:
         task = running_task(container)
         with task_errors(f"Cannot list the processes of container {container.id}"):
             pids = await task.pids(container.id)
-        command = " ".join(container.record.args)
-        return list_processes(pids, container.state.pid, command, arguments or "-ef")
+        commands = {container.state.pid: container.record.args}
+        commands |= {exec.pid: exec.args for exec in container.execs.values() if exec.pid}
+        # Without a cgroup the shim knows the first only.
+        pids += [pid for pid in commands if pid not in pids]
+        return list_processes(pids, commands, arguments or "-ef")
 
     def stats(
         self, container: Container, *, stream: bool = True, one_shot: bool = False

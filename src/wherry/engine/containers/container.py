@@ -8,6 +8,7 @@ from wherry.engine.inspection import ContainerState, WaitResult
 from wherry.engine.record import Life, Record
 
 if TYPE_CHECKING:
+    from wherry.engine.containers.exec import Exec
     from wherry.engine.containers.plumbing import Plumbing
     from wherry.engine.containers.stdin import Stdin
     from wherry.shim.client import TaskClient
@@ -46,6 +47,8 @@ class Container:
         """Its end is not the time to remove it: somebody restarts it."""
         self.stdin: Stdin | None = None
         self.plumbing: Plumbing | None = None
+        self.execs: dict[str, Exec] = {}
+        """Processes that were added to it and have not ended, by their ids."""
         self._awaiting_run: set[asyncio.Future[Run | None]] = set()
         self._awaiting_exit: set[asyncio.Future[WaitResult]] = set()
         self._awaiting_removal: set[asyncio.Future[WaitResult]] = set()

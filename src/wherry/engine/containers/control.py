@@ -2,8 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from msgspec import UNSET, structs
 
@@ -14,11 +13,12 @@ from wherry.engine.containers.lifecycle import Lifecycle
 from wherry.engine.containers.limits import check_limits
 from wherry.engine.containers.names import check_name
 from wherry.engine.containers.restart import check_policy
+from wherry.engine.containers.running import running_task, task_errors
 from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.spec import build_resources
 from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, NotModified
 from wherry.engine.inspection import UpdateResult
-from wherry.shim.client import TaskClient, TaskError
+from wherry.shim.client import TaskError
 
 _GRACE = 10
 """Seconds between a stop signal and SIGKILL, as in Docker."""
@@ -194,27 +194,6 @@ class Control:
             container.state.paused, container.state.status = False, "running"
             self._context.save(container)
             self._context.tell(container, "unpause")
-
-
-def running_task(container: Container) -> TaskClient:
-    """The shim that runs it. Raises Conflict."""
-    if container.state.restarting:
-        raise Conflict(
-            f"Container {container.id} is restarting, wait until the container is running"
-        )
-    if not container.state.running or container.task is None:
-        raise Conflict(f"Container {container.id} is not running")
-    return container.task
-
-
-@contextmanager
-def task_errors(what: str) -> Iterator[None]:
-    """A shim's refusal as an error of the engine."""
-    try:
-        yield
-    except TaskError as error:
-        kind = Conflict if error.code in ("FAILED_PRECONDITION", "NOT_FOUND") else EngineError
-        raise kind(f"{what}: {error.message}") from None
 
 
 def _changed(container: Container, changes: UpdateConfig) -> HostConfig:

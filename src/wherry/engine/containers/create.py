@@ -15,6 +15,7 @@ from wherry.engine.config import ContainerConfig, HostConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.copy_up import copy_up
+from wherry.engine.containers.healthcheck import check_healthcheck, merge_healthcheck
 from wherry.engine.containers.limits import check_limits
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.containers.names import check_name, invent_name
@@ -187,8 +188,9 @@ def _merge(config: ContainerConfig, image: RuntimeConfig) -> ContainerConfig:
         merged.cmd = config.cmd or image.cmd
     if merged.stop_signal is UNSET and image.stop_signal:
         merged.stop_signal = image.stop_signal
-    if merged.healthcheck is UNSET and image.healthcheck is not None:
-        merged.healthcheck = image.healthcheck
+    merged.healthcheck = merge_healthcheck(config.healthcheck, image.healthcheck)
+    if merged.shell is UNSET and image.shell:
+        merged.shell = image.shell
     if merged.working_dir and not merged.working_dir.startswith("/"):
         merged.working_dir = f"/{merged.working_dir}"
     return merged
@@ -212,6 +214,8 @@ def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
         parse_signal(config.stop_signal)
     if config.stop_timeout is not UNSET and config.stop_timeout < -1:
         raise InvalidRequest("the stop timeout is a number of seconds, or -1 for no limit")
+    if config.healthcheck is not UNSET:
+        check_healthcheck(config.healthcheck)
     check_policy(host.restart_policy, host)
     if host.network_mode not in _NETWORKS:
         raise InvalidRequest(

@@ -11,6 +11,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.inspection import (
     ContainerInspect,
+    ContainerState,
     ContainerSummary,
     EndpointSettings,
     GraphDriver,
@@ -43,6 +44,7 @@ def inspect(
         restart_count=container.life.restart_count,
         driver="overlay2",
         platform=record.platform.partition("/")[0],
+        exec_ids=list(container.execs) or None,
         host_config=record.host,
         graph_driver=GraphDriver(
             data={
@@ -97,11 +99,19 @@ def status(container: Container) -> str:
     if state.running:
         if state.restarting:
             return f"Restarting ({state.exit_code}) {_since(state.finished_at)} ago"
-        paused = " (Paused)" if state.paused else ""
-        return f"Up {_since(state.started_at)}{paused}"
+        return f"Up {_since(state.started_at)}{_remark(state)}"
     if state.status == "created":
         return "Created"
     return f"Exited ({state.exit_code}) {_since(state.finished_at)} ago"
+
+
+def _remark(state: ContainerState) -> str:
+    if state.paused:
+        return " (Paused)"
+    if state.health is UNSET:
+        return ""
+    status = state.health.status
+    return " (health: starting)" if status == "starting" else f" ({status})"
 
 
 def mount_points(context: Context, container: Container) -> list[MountPoint]:

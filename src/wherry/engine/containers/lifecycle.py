@@ -17,9 +17,12 @@ from urllib.parse import quote
 from wherry.engine.clock import nanoseconds, timestamp
 from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.execs import Execs
+from wherry.engine.containers.health import HealthMonitors
 from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.restart import delay_before_restart
 from wherry.engine.containers.spec import build_root, build_spec
+from wherry.engine.containers.start_failure import start_failed
 from wherry.engine.errors import Conflict, EngineError, NotFound, NotModified, StartFailed
 from wherry.engine.inspection import ContainerState
 from wherry.engine.shims import WHERRY
@@ -29,16 +32,14 @@ from wherry.shim.client import Exit, TaskClient, TaskError
 KILLED = 137
 """Exit status of a container whose shim died: what the kernel does to it then."""
 
-_LAUNCH_CODES = {"NOT_FOUND": 127, "INVALID_ARGUMENT": 126}
-_WORDS = {127: "no such file or directory", 126: "permission denied"}
-"""By these the docker CLI knows which exit code to give."""
-
 
 class Lifecycle:
     """Starts containers and watches over those that run."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.execs = Execs(context)
+        self._health = HealthMonitors(context, self.execs)
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._strays: set[asyncio.Task[None]] = set()
@@ -52,7 +53,9 @@ class Lifecycle:
         return bool(self._watches or self._timers)
 
     async def close(self) -> None:
-        """Watch no more; containers run on."""
+        """Watch no more; containers run on, without what exec has added to them."""
+        await self._health.close()
+        await self.execs.close()
         tasks = [*self._watches.values(), *self._timers.values(), *self._strays]
         for task in tasks:
             task.cancel()
@@ -173,7 +176,7 @@ class Lifecycle:
         """Put everything back; what is to be raised."""
         if task is not None:
             await forget_task(task, container.id)
-        failure = _start_failed(error)
+        failure = start_failed(error)
         state = container.state
         status = "exited" if state.running else state.status
         container.life.state = ContainerState(
@@ -197,6 +200,7 @@ class Lifecycle:
         if container.host.runtime != WHERRY and container.plumbing is None:
             bundle, log = self._context.bundle(container), self._context.log(container)
             container.plumbing = Plumbing(bundle, log, tty=container.config.tty, begin=False)
+        self._health.begin(container)
         watching = asyncio.create_task(self._watch(container, task))
         self._watches[container.id] = watching
 
@@ -233,6 +237,7 @@ class Lifecycle:
         oom_killed = await context.shims.ran_out_of_memory(
             container.id, suspected=limited and exit.status == KILLED and task is not None
         )
+        self._health.end(container)
         ran_for = max(0.0, (exit.at - nanoseconds(state.started_at)) / 1e9)
         container.life.state = ContainerState(
             status="exited",
@@ -241,6 +246,7 @@ class Lifecycle:
             error="" if task is not None else "the shim that ran the container died",
             started_at=state.started_at,
             finished_at=timestamp(exit.at),
+            health=state.health,
         )
         delay = delay_before_restart(container, ran_for)
         if delay is not None:
@@ -249,6 +255,7 @@ class Lifecycle:
         if oom_killed:
             context.tell(container, "oom")
         context.tell(container, "die", exitCode=str(exit.status), execDuration=str(int(ran_for)))
+        await self.execs.container_ended(container)
         # Whoever attaches from here on waits for the next run.
         run = self._end_run(container)
         container.tell_exit()
@@ -362,6 +369,7 @@ class Lifecycle:
         context.state.remove_container(container.id, doomed)
         container.removed = True
         context.index.remove(container)
+        self.execs.forget(container)
         self._end_run(container)
         context.trash.discard(context.bundle(container))
         context.volumes.discard(doomed)
@@ -376,21 +384,3 @@ async def forget_task(task: TaskClient, id: str) -> None:
         await task.wait(id)
     with suppress(TaskError):
         await task.delete(id)
-
-
-def _start_failed(error: Exception) -> StartFailed:
-    if isinstance(error, StartFailed):
-        return error
-    exit_code = 125
-    if isinstance(error, TaskError):
-        exit_code = _LAUNCH_CODES.get(error.code, 125)
-        message = error.message
-    elif isinstance(error, OSError):
-        message = f"{error.filename or 'the container'}: {error.strerror}"
-    else:
-        message = str(error)
-    message = " ".join(message.split())
-    word = _WORDS.get(exit_code, "")
-    if word not in message:
-        message = f"{message}: {word}"
-    return StartFailed(message, exit_code)

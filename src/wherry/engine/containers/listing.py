@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec import UNSET
+
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.errors import InvalidRequest
@@ -15,6 +17,7 @@ _KEYS = frozenset(
     }
 )  # fmt: skip
 _STATUSES = frozenset({"created", "dead", "exited", "paused", "removing", "restarting", "running"})
+_HEALTH = frozenset({"none", "starting", "healthy", "unhealthy"})
 
 
 def select(context: Context, *, all: bool, filters: Filters, limit: int) -> list[Container]:
@@ -23,6 +26,9 @@ def select(context: Context, *, all: bool, filters: Filters, limit: int) -> list
     for status in filters.get("status"):
         if status not in _STATUSES:
             raise InvalidRequest(f"invalid filter 'status={status}'")
+    for health in filters.get("health"):
+        if health not in _HEALTH:
+            raise InvalidRequest(f"invalid filter 'health={health}'")
     passes = _conditions(context, filters)
     if "status" not in filters and not (all or limit > 0 or "exited" in filters):
         passes.append(lambda container: container.state.running)
@@ -52,7 +58,7 @@ def _conditions(context: Context, filters: Filters) -> list[Callable[[Container]
     add("ancestor", lambda names: _ancestor({_image(context, name) for name in names}))
     add("volume", lambda names: lambda c: _has_mount(c, names))
     add("network", lambda names: lambda c: bool({c.host.network_mode, "none"} & set(names)))
-    add("health", lambda words: lambda _: "none" in words)
+    add("health", lambda words: lambda c: _health(c) in words)
     add("before", lambda names: _before(min(context.index.get(n).record.created for n in names)))
     add("since", lambda names: _after(max(context.index.get(n).record.created for n in names)))
     for key in ("publish", "expose"):
@@ -60,6 +66,11 @@ def _conditions(context: Context, filters: Filters) -> list[Callable[[Container]
     if filters.flag("is-task"):
         conditions.append(lambda _: False)
     return conditions
+
+
+def _health(container: Container) -> str:
+    health = container.state.health
+    return "none" if health is UNSET else health.status
 
 
 def _exited(codes: set[int]) -> Callable[[Container], bool]:

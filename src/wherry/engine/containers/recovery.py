@@ -14,6 +14,7 @@ from pathlib import Path
 from wherry.engine.clock import timestamp
 from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.execs import clear_leftovers
 from wherry.engine.containers.lifecycle import Lifecycle, forget_task
 from wherry.engine.containers.restart import starts_with_machine
 from wherry.engine.inspection import NEVER, ContainerState
@@ -75,6 +76,7 @@ async def _recover(
             with suppress(TaskError):
                 found = await task.state(container.id)
         if task is not None and found is not None and found.status != "created":
+            await clear_leftovers(context, container, task)
             _adopt(context, container, found)
             watching = lifecycle.watch(container, task, Run(0))
             if found.status == "stopped":
@@ -88,6 +90,7 @@ async def _recover(
         # and until the container has run again each engine asks for it anew.
         if task is None or found is not None or container.state.running:
             (bundle / "config.json").unlink(missing_ok=True)
+    await clear_leftovers(context, container, None)
     if container.state.running and not container.state.restarting:
         _lost(context, container)
     if container.host.auto_remove and container.state.started_at != NEVER:
@@ -108,6 +111,7 @@ def _adopt(context: Context, container: Container, found: TaskState) -> None:
         pid=found.pid,
         started_at=state.started_at if state.running and not state.restarting else timestamp(),
         finished_at=state.finished_at,
+        health=state.health,
     )
     context.save(container)
 
@@ -119,6 +123,7 @@ def _lost(context: Context, container: Container) -> None:
         error="the container ended while nobody was there to see it",
         started_at=container.state.started_at,
         finished_at=timestamp(time.time_ns()),
+        health=container.state.health,
     )
     context.save(container)
 

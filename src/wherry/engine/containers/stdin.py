@@ -1,4 +1,4 @@
-"""A container's standard input: a FIFO that whoever is attached may write to.
+"""A process's standard input: a FIFO that whoever is attached may write to.
 
 It is opened for reading and writing, so that a client may write before the container has started
 and nobody meets a broken pipe; the shim holds it open until it is told to close it.
@@ -13,10 +13,11 @@ from wherry.shim.client import TaskClient, TaskError
 
 
 class Stdin:
-    """The open FIFO of one container, for one run; made by the first who attaches to it."""
+    """The open FIFO of a container for one run, or with `exec_id` of a process added to it."""
 
-    def __init__(self, path: Path, id: str) -> None:
+    def __init__(self, path: Path, id: str, exec_id: str = "") -> None:
         self._id = id
+        self._exec_id = exec_id
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._turn = asyncio.Lock()
         self._ended = False
@@ -34,7 +35,7 @@ class Stdin:
                     await self._writable()
 
     async def end(self) -> None:
-        """Nothing more comes: the container sees the end once it has read what was written."""
+        """Nothing more comes: the process sees the end once it has read what was written."""
         async with self._turn:
             self._ended = True
             await self._tell_shim()
@@ -64,7 +65,7 @@ class Stdin:
         task, self._task = self._task, None
         self.close()
         with suppress(TaskError):
-            await task.close_io(self._id)
+            await task.close_io(self._id, self._exec_id)
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,13 +1,13 @@
 """`top`: the processes of a container, as ps(1) would show them.
 
-A Wasm container is one process, forked from one that had another name: its command line is the
-container's own.
+A Wasm process was forked from one that had another name: its command line is what it was asked to
+run.
 """
 
 import os
 import pwd
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry.engine.errors import InvalidRequest
@@ -65,17 +65,19 @@ _COLUMNS: dict[str, Callable[[_Process], str]] = {
 }
 
 
-def list_processes(pids: Sequence[int], main: int, command: str, arguments: str) -> Top:
+def list_processes(
+    pids: Sequence[int], commands: Mapping[int, Sequence[str]], arguments: str
+) -> Top:
     """The processes `pids` in the columns that ps(1) shows for `arguments`.
 
-    `main` is the one whose command line is `command`. Raises InvalidRequest.
+    `commands` has the command lines of those that are known. Raises InvalidRequest.
     """
     titles = _titles(arguments.split())
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     processes = []
     for pid in pids:
         try:
-            processes.append(_read(pid, boot, command if pid == main else None))
+            processes.append(_read(pid, boot, " ".join(commands.get(pid, ()))))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return Top(
@@ -102,11 +104,11 @@ def _titles(arguments: list[str]) -> Sequence[str]:
     return _FULL if "f" in letters else _SHORT
 
 
-def _read(pid: int, boot: float, command: str | None) -> _Process:
+def _read(pid: int, boot: float, command: str) -> _Process:
     with open(f"/proc/{pid}/stat", "rb") as file:
         head, _, tail = file.read().decode(errors="replace").rpartition(")")
     fields = tail.split()
-    if command is None:
+    if not command:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             command = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
     name = head.partition("(")[2]
