@@ -4,13 +4,10 @@ Such an artifact has no rootfs and no entrypoint. wherry shows it as an image wi
 each module and the first of them as entrypoint, so that everything above sees images only.
 """
 
-import re
-
 import msgspec
 
 from wherry.images.errors import InvalidImage
 from wherry.oci import (
-    Descriptor,
     ImageConfig,
     InvalidDocument,
     Manifest,
@@ -18,12 +15,9 @@ from wherry.oci import (
     RootFS,
     RuntimeConfig,
     decode,
+    is_module,
+    module_name,
 )
-
-TITLE = "org.opencontainers.image.title"
-_LEGACY_LAYERS = frozenset({"application/vnd.wasm.content.layer.v1+wasm"})
-_COMPONENT_LAYERS = re.compile(r"application/vnd\.bytecodealliance\.wasm\.component\.layer\.v\d.*")
-_NAME = re.compile(r"[\w][\w.+-]{0,200}", re.ASCII)
 
 
 class _Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,23 +27,6 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
     os: str = "wasip1"
     created: str | None = None
     author: str | None = None
-
-
-def is_module(layer: Descriptor) -> bool:
-    """Whether a layer is a bare module or component instead of a tar."""
-    kind = layer.media_type
-    return (
-        kind == MediaType.WASM_LAYER
-        or kind in _LEGACY_LAYERS
-        or _COMPONENT_LAYERS.fullmatch(kind) is not None
-    )
-
-
-def module_name(layer: Descriptor) -> str:
-    """The file name of a module in the root filesystem, always ending in `.wasm`."""
-    title = (layer.annotations or {}).get(TITLE, "").rpartition("/")[2]
-    name = title if _NAME.fullmatch(title) else "module"
-    return name if name.endswith((".wasm", ".wat")) else f"{name}.wasm"
 
 
 def artifact_config(manifest: Manifest, raw: bytes) -> ImageConfig:

@@ -15,13 +15,12 @@ from pathlib import Path
 import msgspec
 
 from wherry.images._durable import sync_directory, sync_filesystem
-from wherry.images.artifact import is_module, module_name
 from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.unpack import Digesting, unpack
-from wherry.oci import Descriptor, Digest
+from wherry.oci import Descriptor, Digest, is_module, module_name
 
 _NAME_LENGTH = 32
 _EMPTY = "empty"

@@ -4,6 +4,7 @@ Text becomes one of these structs where it enters wherry, and never travels as a
 here does I/O. Every decoder bounds the size of what it reads and raises `InvalidDocument`.
 """
 
+from wherry.oci.artifact import is_module, module_name
 from wherry.oci.digest import Digest, InvalidDigest, digest_of, parse_digest
 from wherry.oci.document import InvalidDocument, decode, encode
 from wherry.oci.image import (
@@ -44,6 +45,8 @@ __all__ = [
     "decode",
     "digest_of",
     "encode",
+    "is_module",
+    "module_name",
     "parse_digest",
     "parse_platform",
     "parse_reference",

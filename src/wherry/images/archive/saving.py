@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from wherry.images.artifact import is_module
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Entry
 from wherry.images.image import Image, choose
@@ -19,7 +18,7 @@ from wherry.images.reach import Reach
 from wherry.images.tar import Entry as Member
 from wherry.images.tar import Kind, TarWriter
 from wherry.images.tar.writer import Output
-from wherry.oci import HOST, Digest, Index, Layout, decode, digest_of, encode
+from wherry.oci import HOST, Digest, Index, Layout, decode, digest_of, encode, is_module
 from wherry.oci.document import MAX_DOCUMENT
 
 _CHUNK = 1 << 20

@@ -39,9 +39,12 @@ class MountedRoot:
     ) -> None:
         """Mount everything; raises LaunchError and OSError. `dev` has what comes to /dev."""
         target = os.path.join(bundle, config.root.path if config.root else "rootfs")
-        mounts.mount_root(layers, target)
+        mounts.mount_root([layer for layer in layers if not layer.destination], target)
         self.fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         """The root from outside, with O_PATH."""
+        for layer in layers:
+            if layer.destination:
+                mounts.mount_into(self.fd, layer)
         self.preopens = [Preopen("/", "/")]
         """What the guest may open, once this is entered."""
         self._readonly = config.root is not None and config.root.readonly
@@ -131,11 +134,13 @@ class PlainRoot:
         self._running = running
         path = os.path.join(bundle, config.root.path if config.root else "rootfs")
         for layer in layers:
-            path = merge(layer, path)
+            if not layer.destination:
+                path = merge(layer, path)
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         readonly = config.root is not None and config.root.readonly
         self.preopens = [Preopen(path, "/", writable=not readonly)]
-        for number, mount in enumerate(config.mounts or ()):
+        files = [layer for layer in layers if layer.destination]
+        for number, mount in enumerate([*files, *(config.mounts or ())]):
             if _is_for_guests(mount):
                 self._add(mount, os.path.join(bundle, f"tmpfs-{number}"))
 

@@ -1,0 +1,129 @@
+"""Wasm artifacts under containerd: it keeps their modules as blobs, and unpacks nothing of them.
+
+A container of an artifact has an empty root filesystem. So when its program is not there, its image
+is asked for: containerd knows it by the container's id, and hands out the blobs of its layers.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from wherry import oci
+from wherry.shim.containerd.grpc import call
+from wherry.shim.containerd.messages import (
+    GetContainerResponse,
+    GetImageResponse,
+    NamedRequest,
+    ReadContentRequest,
+    ReadContentResponse,
+)
+from wherry.shim.protobuf import Message
+from wherry.shim.ttrpc import CallError, Code
+
+_SERVICES = "/containerd.services"
+_MAX_DOCUMENT = 4 << 20
+_MAX_MODULE = 1 << 30
+
+M = TypeVar("M", bound=Message)
+
+
+class Artifacts:
+    """The modules of artifacts, kept by digest in `folder` once they were asked for.
+
+    Its methods raise CallError, OSError.
+    """
+
+    def __init__(self, address: str, namespace: str, folder: str) -> None:
+        self._address = address
+        self._metadata = {"containerd-namespace": namespace}
+        self._folder = folder
+
+    async def module_of(self, container: str, program: str) -> str | None:
+        """The path of the module a container is to run; None if its image is no artifact.
+
+        That is the one named like `program`, or else the first.
+        """
+        layer = _pick(await self._layers(container), program)
+        return None if layer is None else await self._fetch(layer)
+
+    async def _layers(self, container: str) -> list[oci.Descriptor]:
+        request = NamedRequest(name=container)
+        found = await self._unary("containers.v1.Containers/Get", request, GetContainerResponse)
+        name = found.container.image if found.container is not None else ""
+        if not name:
+            return []
+        image = await self._unary("images.v1.Images/Get", NamedRequest(name=name), GetImageResponse)
+        if image.image is None or image.image.target is None:
+            return []
+        digest = image.image.target.digest
+        if image.image.target.media_type in oci.MediaType.INDEXES:
+            index = oci.decode(await self._document(digest), oci.Index, "image index")
+            wasm = [entry for entry in index.manifests if entry.platform and entry.platform.is_wasm]
+            if not wasm:
+                return []
+            digest = wasm[0].digest
+        return oci.decode(await self._document(digest), oci.Manifest, "image manifest").layers
+
+    async def _fetch(self, layer: oci.Descriptor) -> str:
+        digest = oci.parse_digest(layer.digest)
+        os.makedirs(self._folder, 0o700, exist_ok=True)
+        path = f"{self._folder}/{digest.replace(':', '-')}"
+        if os.access(path, os.R_OK):
+            return path
+        beside = f"{path}.{os.getpid()}.{id(layer)}"
+        try:
+            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                async for piece in self._content(digest, _MAX_MODULE):
+                    _write(file, piece)
+                await asyncio.to_thread(os.fsync, file)
+            finally:
+                os.close(file)
+            os.rename(beside, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)
+            raise
+        return path
+
+    async def _document(self, digest: str) -> bytes:
+        pieces = [piece async for piece in self._content(oci.parse_digest(digest), _MAX_DOCUMENT)]
+        return b"".join(pieces)
+
+    async def _content(self, digest: oci.Digest, limit: int) -> AsyncIterator[bytes]:
+        """The blob of a digest, in pieces; the last has come only if the digest is right."""
+        algorithm, _, expected = digest.partition(":")
+        hash, size = hashlib.new(algorithm), 0
+        request = ReadContentRequest(digest=digest).encode()
+        method = f"{_SERVICES}.content.v1.Content/Read"
+        async for answer in call(self._address, method, request, self._metadata):
+            piece = ReadContentResponse.decode(answer).data
+            size += len(piece)
+            if size > limit:
+                raise CallError(Code.INVALID_ARGUMENT, f"{digest} is larger than {limit} bytes")
+            hash.update(piece)
+            yield piece
+        if hash.hexdigest() != expected:
+            raise CallError(Code.DATA_LOSS, f"containerd's content of {digest} is damaged")
+
+    async def _unary(self, method: str, request: Message, answer: type[M]) -> M:
+        async for message in call(
+            self._address, f"{_SERVICES}.{method}", request.encode(), self._metadata
+        ):
+            return answer.decode(message)
+        raise CallError(Code.UNAVAILABLE, f"containerd did not answer {method}")
+
+
+def _write(file: int, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _pick(layers: list[oci.Descriptor], program: str) -> oci.Descriptor | None:
+    modules = [layer for layer in layers if oci.is_module(layer)]
+    named = [layer for layer in modules if oci.module_name(layer) == os.path.basename(program)]
+    return next(iter(named or modules), None)
