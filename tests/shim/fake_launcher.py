@@ -9,12 +9,13 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from wherry.oci.runtime import Resources
-from wherry.runtime import CreateRequest, LaunchError
+from wherry.runtime import CreateRequest, ExecRequest, LaunchError
 
 _WAIT_THEN_RUN = 'read -r _ <&3; exec 3<&-; . "$0"'
+_WAIT_THEN_EVAL = 'read -r _ <&3; exec 3<&-; eval "$0"'
 
 
 class FakeStats(NamedTuple):
@@ -27,6 +28,7 @@ class FakeCgroup:
     def __init__(self, pid: int) -> None:
         self.path = f"/fake/{pid}"
         self.pid = pid
+        self.further: list[int] = []
         self.frozen = False
         self.updates: list[Resources] = []
         self.oom_kills = 0
@@ -44,7 +46,11 @@ class FakeCgroup:
         os.kill(self.pid, signal.SIGCONT)
 
     def pids(self) -> list[int]:
-        return [self.pid] if Path(f"/proc/{self.pid}/exe").exists() else []
+        return [pid for pid in (self.pid, *self.further) if Path(f"/proc/{pid}/exe").exists()]
+
+    def kill(self) -> None:
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
 
     def delete(self) -> None:
         self.deleted = True
@@ -56,10 +62,11 @@ class FakeProcess:
     takes_signals = False
     terminal: int | None = None
 
-    def __init__(self, pid: int, go: int) -> None:
+    def __init__(self, pid: int, go: int, cgroup: FakeCgroup | None = None) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
-        self.cgroup = FakeCgroup(pid)
+        self.cgroup = cgroup or FakeCgroup(pid)
+        self._first = cgroup is None
         self.on_signal: Callable[[int], None] | None = None
         self.closed = False
         self._go = go
@@ -81,7 +88,8 @@ class FakeProcess:
         self.closed = True
         os.close(self._go)
         os.close(self.pidfd)
-        self.cgroup.delete()
+        if self._first:
+            self.cgroup.delete()
 
 
 class FakeLauncher:
@@ -90,6 +98,7 @@ class FakeLauncher:
     def __init__(self) -> None:
         self.made: dict[str, FakeProcess] = {}
         self.requests: list[CreateRequest] = []
+        self.exec_requests: list[ExecRequest] = []
         self.refuse: LaunchError | None = None
         self.hold: asyncio.Event | None = None
 
@@ -99,19 +108,37 @@ class FakeLauncher:
             await self.hold.wait()
         if self.refuse is not None:
             raise self.refuse
-        reader, writer = os.pipe()
-        given = ((request.stdin, 0), (request.stdout, 1), (request.stderr, 2), (reader, 3))
-        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for fd, target in given]
-        pid = os.posix_spawn(
-            "/bin/sh",
-            ["sh", "-c", _WAIT_THEN_RUN, f"{request.bundle}/script"],
-            {"PATH": os.environ["PATH"]},
-            file_actions=actions,
-            setsid=True,
-        )
-        os.close(reader)
-        process = self.made[request.id] = FakeProcess(pid, writer)
+        pid, go = _spawn([_WAIT_THEN_RUN, f"{request.bundle}/script"], request)
+        process = self.made[request.id] = FakeProcess(pid, go)
         return process
+
+    async def exec(self, request: ExecRequest) -> FakeProcess:
+        """The process's first argument is its script."""
+        self.exec_requests.append(request)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.refuse is not None:
+            raise self.refuse
+        (script,) = request.process.args or ("",)
+        pid, go = _spawn([_WAIT_THEN_EVAL, script], request)
+        cgroup = cast(FakeCgroup, request.container.cgroup)
+        cgroup.further.append(pid)
+        return FakeProcess(pid, go, cgroup)
 
     def close(self) -> None:
         pass
+
+
+def _spawn(arguments: list[str], request: CreateRequest | ExecRequest) -> tuple[int, int]:
+    """A shell with the request's streams; returns its pid and what lets it run when written to."""
+    reader, writer = os.pipe()
+    given = ((request.stdin, 0), (request.stdout, 1), (request.stderr, 2), (reader, 3))
+    pid = os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", *arguments],
+        {"PATH": os.environ["PATH"]},
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for fd, target in given],
+        setsid=True,
+    )
+    os.close(reader)
+    return pid, writer
