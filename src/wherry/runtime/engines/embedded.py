@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from wherry.runtime.engines import capi, settings
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.memory import BoundedMemories
+from wherry.runtime.engines.network import allow_network
 from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
 from wherry.runtime.sandbox.root import Preopen
 from wherry.runtime.wasi.exits import ProcExit
@@ -244,8 +245,7 @@ def _wasi(program: Program) -> int:
     capi.wasi_config_inherit_stdout(config)
     capi.wasi_config_inherit_stderr(config)
     if program.network:
-        capi.wasi_config_inherit_network(config)
-        capi.wasi_config_allow_ip_name_lookup(config, True)
+        allow_network(config)
     root, *others = program.preopens
     if program.trampolines is not None:
         workdir = Preopen(root.host + program.workdir, program.workdir, root.writable)
