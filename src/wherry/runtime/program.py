@@ -40,7 +40,7 @@ def open_program(root: int, process: spec.Process) -> tuple[int, str]:
         other = True
     if other:
         raise LaunchError(f'exec: "{name}": is not a file', NOT_RUNNABLE)
-    raise LaunchError(f'exec: "{name}": no such file in the container', NOT_FOUND)
+    raise LaunchError(f'exec: "{name}": no such file or directory in the container', NOT_FOUND)
 
 
 def is_meant_as_wasm(program: int, name: str) -> bool:
