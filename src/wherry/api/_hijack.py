@@ -6,7 +6,6 @@ connection belongs to the stream (Engine API, ContainerAttach, "Hijacking").
 
 import asyncio
 from contextlib import suppress
-from typing import cast
 
 from wherry.api._hangup import HangUp
 from wherry.api._http import BaseRequest
@@ -39,7 +38,7 @@ class Hijacked(asyncio.Protocol):
 
         A client sends nothing behind its request until it has the answer (RFC 9110, 7.8).
         """
-        transport = cast("asyncio.Transport | None", request.transport)
+        transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
         connection = cls(transport, request.protocol)

@@ -52,7 +52,8 @@ async def _attach(call: Call, exec: Exec, wanted: ExecStart, session: Session) -
         connection = _take(call, wanted)
         try:
             ending = await converse(connection, session, framed=not wanted.tty, keys=keys)
-            if ending is Ending.DETACHED:
+            may_go = wanted.tty and not wanted.end_with_client
+            if ending is Ending.DETACHED or (ending is Ending.LOST and may_go):
                 session.detach()
             await connection.close()
         except BaseException:

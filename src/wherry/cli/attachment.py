@@ -1,4 +1,4 @@
-"""The terminal of a person and the streams of a container, joined until the container ends."""
+"""The terminal of a person and the streams of a process, joined until the process ends."""
 
 from __future__ import annotations
 
@@ -22,101 +22,59 @@ _PATIENCE = 3
 """How often a person interrupts before the command ends without the container."""
 
 
-class Attachment:
-    """Joins this process to a container: `join` before it starts, then `follow` to its end."""
+class Carrier:
+    """Carries the streams of a process between a connection and this terminal.
+
+    `path` is what the API calls the process: its terminal is told the size of this one.
+    """
+
+    keys_travel = False
+    """The engine sees the detach keys too, and ends the connection by itself."""
 
     def __init__(
-        self,
-        session: Session,
-        container: str,
-        *,
-        tty: bool,
-        stdin: bool,
-        stdout: bool = True,
-        stderr: bool = True,
-        detach_keys: str = "",
-        forward_signals: bool = True,
+        self, session: Session, path: str, *, tty: bool, stdin: bool, detach_keys: str = ""
     ) -> None:
         self._session = session
-        self._container = container
+        self._path = path
         self._tty = tty
         self._stdin = stdin
-        self._stdout = stdout
-        self._stderr = stderr
         self._keys = detach_keys
-        self._forward = forward_signals and not tty
-        self._stream: Stream | None = None
-        self._end: Response | None = None
         self._detached = False
-        self._interrupts = 0
 
-    def join(self, condition: str) -> None:
-        """Attaches, and asks for the exit code (`next-exit`, `removed` or `not-running`).
+    def carry(self, stream: Stream) -> None:
+        """Carries the streams until the process's output has ended.
 
-        When this returns nothing of what the container does can be missed.
-        """
-        client = self._session.client
-        path = f"/containers/{self._container}"
-        query = {
-            "stream": True,
-            "stdin": self._stdin,
-            "stdout": self._stdout,
-            "stderr": self._stderr,
-            "detachKeys": self._keys,
-        }
-        attached = client.hijack(f"{path}/attach", query)
-        waited = client.start("POST", f"{path}/wait", {"condition": condition})
-        self._stream = attached.stream()
-        self._end = waited.response()
-
-    def follow(self, *, pipe_kills: bool = False) -> int:
-        """Carries the streams until the container has ended; its exit code.
-
-        With `pipe_kills` the container gets SIGPIPE when nobody reads stdout any more.
         Raises `Failed` with 0 when the person has typed the detach keys.
         """
-        if self._forward:
-            for number in _FORWARDED:
-                _signal.signal(number, self._on_signal)
-        try:
-            if self._tty and self._stdin and os.isatty(0):
-                self._follow_terminal()
-            else:
-                self._carry()
-        except BrokenPipeError:
-            if pipe_kills and self._forward:
-                self._send_signal(_signal.SIGPIPE)
-            raise
+        if self._tty and self._stdin and os.isatty(0):
+            from wherry.cli.terminal import RawMode
+
+            self.resize()
+            _signal.signal(_signal.SIGWINCH, lambda *_: self.resize())
+            with RawMode(0):
+                self._carry(stream)
+        else:
+            self._carry(stream)
         if self._detached:
             os.write(2, b"read escape sequence\n")
             raise Failed(0)
-        return self._exit_code()
 
-    def _follow_terminal(self) -> None:
-        from wherry.cli.terminal import RawMode
-
-        self.resize()
-        _signal.signal(_signal.SIGWINCH, lambda *_: self.resize())
-        with RawMode(0):
-            self._carry()
-
-    def _carry(self) -> None:
-        assert self._stream is not None
+    def _carry(self, stream: Stream) -> None:
         if self._stdin:
-            _thread.start_new_thread(self._carry_input, (self._stream,))
+            _thread.start_new_thread(self._carry_input, (stream,))
         if self._tty:
-            while data := self._stream.receive():
+            while data := stream.receive():
                 _write(1, data)
             return
         decoder = FrameDecoder()
-        while data := self._stream.receive():
+        while data := stream.receive():
             for number, payload in decoder.feed(data):
                 if number == SYSTEM_ERROR:
                     raise CommandError(payload.decode(errors="replace"), 125)
                 _write(2 if number == 2 else 1, payload)
 
     def _carry_input(self, stream: Stream) -> None:
-        """Runs in a thread of its own: stdin to the container, until either ends."""
+        """Runs in a thread of its own: stdin to the process, until either ends."""
         keys = None
         if self._tty and os.isatty(0):
             from wherry.cli.terminal import DETACH_KEYS, DetachKeys, parse_keys
@@ -131,12 +89,94 @@ class Attachment:
                 stream.close_write()
                 return
             if keys is not None:
-                data, self._detached = keys.feed(data)
+                rest, self._detached = keys.feed(data)
+                data = data if self.keys_travel else rest
             if data and not stream.send(data):
                 return
             if self._detached:
-                stream.abort()
+                if not self.keys_travel:
+                    stream.abort()
                 return
+
+    def resize(self) -> None:
+        """Tells the process's terminal the size of this one."""
+        from wherry.cli.terminal import window_size
+
+        rows, columns = window_size()
+        if rows and columns:
+            self.post("resize", {"h": rows, "w": columns})
+
+    def post(self, action: str, query: dict[str, int]) -> None:
+        """A request beside the streams; a process that has just ended is no failure."""
+        client = self._session.another_client()
+        try:
+            client.post(f"{self._path}/{action}", query)
+        except ClientError:
+            pass
+        finally:
+            client.close()
+
+
+class Attachment(Carrier):
+    """Joins this process to a container: `join` before it starts, then `follow` to its end."""
+
+    def __init__(
+        self,
+        session: Session,
+        container: str,
+        *,
+        tty: bool,
+        stdin: bool,
+        stdout: bool = True,
+        stderr: bool = True,
+        detach_keys: str = "",
+        forward_signals: bool = True,
+    ) -> None:
+        path = f"/containers/{container}"
+        super().__init__(session, path, tty=tty, stdin=stdin, detach_keys=detach_keys)
+        self._container = container
+        self._stdout = stdout
+        self._stderr = stderr
+        self._forward = forward_signals and not tty
+        self._stream: Stream | None = None
+        self._end: Response | None = None
+        self._interrupts = 0
+
+    def join(self, condition: str) -> None:
+        """Attaches, and asks for the exit code (`next-exit`, `removed` or `not-running`).
+
+        When this returns nothing of what the container does can be missed.
+        """
+        client = self._session.client
+        query = {
+            "stream": True,
+            "stdin": self._stdin,
+            "stdout": self._stdout,
+            "stderr": self._stderr,
+            "detachKeys": self._keys,
+        }
+        attached = client.hijack(f"{self._path}/attach", query)
+        waited = client.start("POST", f"{self._path}/wait", {"condition": condition})
+        self._stream = attached.stream()
+        self._end = waited.response()
+
+    def follow(self, *, pipe_kills: bool = False) -> int:
+        """Carries the streams until the container has ended; its exit code.
+
+        With `pipe_kills` the container gets SIGPIPE when nobody reads stdout any more.
+        Raises `Failed` with 0 when the person has typed the detach keys.
+        """
+        assert self._stream is not None
+        if self._forward:
+            for number in _FORWARDED:
+                _signal.signal(number, self._on_signal)
+        try:
+            self.carry(self._stream)
+        except BrokenPipeError:
+            if pipe_kills and self._forward:
+                self._send_signal(_signal.SIGPIPE)
+            raise
+        return self._exit_code()
 
     def _exit_code(self) -> int:
         assert self._end is not None
@@ -153,14 +193,6 @@ class Attachment:
             raise CommandError(failure["Message"], answer.get("StatusCode") or 125)
         return int(answer.get("StatusCode", 0))
 
-    def resize(self) -> None:
-        """Tells the container's terminal the size of this one."""
-        from wherry.cli.terminal import window_size
-
-        rows, columns = window_size()
-        if rows and columns:
-            self._post("resize", {"h": rows, "w": columns})
-
     def _on_signal(self, number: int, _frame: object) -> None:
         if number in (_signal.SIGINT, _signal.SIGTERM):
             self._interrupts += 1
@@ -169,17 +201,7 @@ class Attachment:
         self._send_signal(number)
 
     def _send_signal(self, number: int) -> None:
-        self._post("kill", {"signal": int(number)})
-
-    def _post(self, action: str, query: dict[str, int]) -> None:
-        """A request beside the streams; a container that has just ended is no failure."""
-        client = self._session.another_client()
-        try:
-            client.post(f"/containers/{self._container}/{action}", query)
-        except ClientError:
-            pass
-        finally:
-            client.close()
+        self.post("kill", {"signal": int(number)})
 
 
 def _write(descriptor: int, data: bytes) -> None:

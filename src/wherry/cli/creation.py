@@ -30,6 +30,19 @@ FLAGS: tuple[Flag, ...] = (
     text("entrypoint", "", "Run this instead of the image's ENTRYPOINT", metavar="PATH"),
     many("env", "e", "Set an environment variable, or pass one on by name", metavar="KEY[=VALUE]"),
     many("env-file", "", "Read environment variables from a file", metavar="FILE", complete="file"),
+    text(
+        "health-cmd",
+        "",
+        "Command that tells whether it is healthy ('[\"/check.wasm\"]', or a line for its shell)",
+        metavar="COMMAND",
+    ),
+    text("health-interval", "", "Time between health checks (30s)", metavar="duration"),
+    number("health-retries", "", "Failures in a row that make it unhealthy (3)"),
+    text(
+        "health-start-interval", "", "Time between checks while it starts (5s)", metavar="duration"
+    ),
+    text("health-start-period", "", "Time in which failures do not count", metavar="duration"),
+    text("health-timeout", "", "Time that a check may take (30s)", metavar="duration"),
     text("hostname", "h", "Host name inside the container"),
     switch("interactive", "i", "Keep stdin open"),
     many("label", "l", "Set a label", metavar="KEY[=VALUE]"),
@@ -37,6 +50,7 @@ FLAGS: tuple[Flag, ...] = (
     text("memory", "m", "Memory limit (64m, 1g)", metavar="bytes"),
     many("mount", "", "Mount a folder, volume or tmpfs", metavar="type=…,source=…,target=…"),
     text("name", "", "Name of the container"),
+    switch("no-healthcheck", "", "Make no health checks, whatever the image says"),
     number("pids-limit", "", "Limit of processes and threads (-1: none)"),
     text("platform", "", "Platform of the image (wasi/wasm, linux/amd64)", complete=("wasi/wasm",)),
     text(
@@ -70,6 +84,8 @@ FLAGS: tuple[Flag, ...] = (
     text("workdir", "w", "Working directory inside the container", metavar="/PATH"),
 )
 
+_HEALTH_FLAGS = tuple(flag.name for flag in FLAGS if "health" in flag.name)
+
 
 def describe(arguments: Arguments, image: str, command: list[str]) -> dict[str, Any]:
     """The body of `POST /containers/create`. Raises `UsageError` with exit code 125."""
@@ -84,7 +100,7 @@ def describe(arguments: Arguments, image: str, command: list[str]) -> dict[str, 
         "Tty": arguments.switch("tty"),
         "OpenStdin": stdin,
         "StdinOnce": stdin and "stdin" in streams,
-        "Env": list(_environment(arguments)),
+        "Env": list(environment(arguments)),
         "Cmd": command or None,
         "Image": image,
         "Volumes": {},
@@ -98,6 +114,10 @@ def describe(arguments: Arguments, image: str, command: list[str]) -> dict[str, 
         document["StopSignal"] = arguments.text("stop-signal")
     if arguments.given("stop-timeout"):
         document["StopTimeout"] = arguments.number("stop-timeout")
+    if any(arguments.given(name) for name in _HEALTH_FLAGS):
+        from wherry.cli.health import describe_healthcheck
+
+        document["Healthcheck"] = describe_healthcheck(arguments)
     for volume in arguments.many("volume"):
         from wherry.cli.mounts import parse_volume
 
@@ -216,7 +236,7 @@ def _labels(arguments: Arguments) -> Iterator[tuple[str, str]]:
     yield from map(_pair, arguments.many("label"))
 
 
-def _environment(arguments: Arguments) -> Iterator[str]:
+def environment(arguments: Arguments) -> Iterator[str]:
     """`KEY=VALUE` each; a bare name passes this process's variable on, if it has it."""
     for path in arguments.many("env-file"):
         for line in _lines_of(path):

@@ -148,10 +148,10 @@ class Client:
         """The JSON document a DELETE answers with, None for an empty answer."""
         return self.request("DELETE", path, query).json()
 
-    def hijack(self, path: str, query: Query | None = None) -> Hijacking:
+    def hijack(self, path: str, query: Query | None = None, body: Any = None) -> Hijacking:
         """Asks to turn a connection into a `Stream`; `stream()` of the result waits for it."""
         headers = ("Connection: Upgrade", "Upgrade: tcp")
-        return Hijacking(self.start("POST", path, query, None, headers))
+        return Hijacking(self.start("POST", path, query, body, headers))
 
 
 class Pending:

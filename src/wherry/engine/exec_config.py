@@ -30,10 +30,16 @@ class ExecConfig(msgspec.Struct, kw_only=True, rename="pascal"):
 
 
 class ExecStart(msgspec.Struct, kw_only=True, rename="pascal"):
-    """How it is to be started. `tty` tells what form the streams have on the connection."""
+    """How it is to be started."""
 
     detach: bool = False
     tty: bool = False
+    """What form the streams have on the connection: one for all, or told apart."""
+    end_with_client: bool = False
+    """wherry's own: end it if the client vanishes, though it has a terminal.
+
+    Docker's command does not tell the engine of the detach keys, it just goes. wherry's does.
+    """
     console_size: tuple[int, int] | None = None
     """Rows and columns."""
 
