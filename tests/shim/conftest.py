@@ -15,6 +15,7 @@ from tests.shim.installed import Command, gone
 from wherry.runtime import Launcher
 from wherry.shim.client import TaskClient
 from wherry.shim.messages import TASK_SERVICES, TaskEvent
+from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.service import TaskService
 from wherry.shim.server.tasks import Tasks
 from wherry.shim.ttrpc.server import Server
@@ -57,7 +58,9 @@ class FakeShim:
 @pytest.fixture
 async def shim(tmp_path: Path) -> AsyncIterator[FakeShim]:
     shim = FakeShim(tmp_path, FakeLauncher())
-    tasks = Tasks(cast(Launcher, shim.launcher), shim.events.append, shim.reports.append)
+    linux = LinuxContainers(str(tmp_path / "linux"), lambda pid: False)
+    launcher = cast(Launcher, shim.launcher)
+    tasks = Tasks(launcher, linux, shim.events.append, shim.reports.append)
     methods = TaskService(tasks, lambda now: None).methods()
     server = Server(dict.fromkeys(TASK_SERVICES, methods), shim.reports.append)
     listener = socket.socket(socket.AF_UNIX)

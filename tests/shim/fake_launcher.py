@@ -84,6 +84,9 @@ class FakeProcess:
     async def update(self, resources: Resources, document: bytes) -> None:
         self.cgroup.updates.append(resources)
 
+    def ended(self) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed = True
         os.close(self._go)

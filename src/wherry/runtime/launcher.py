@@ -65,6 +65,8 @@ class ExecRequest:
     stderr: int
     rootfs: tuple[spec.Mount, ...] = ()
     """As the container was created with; looked at only where there are no namespaces."""
+    document: bytes = b""
+    """`process` as JSON, as it came: for a runtime that knows more of it."""
 
 
 class Process:
@@ -119,6 +121,9 @@ class Process:
         """Set other limits, by `resources`. Raises CgroupError."""
         self.cgroup.update(resources)
 
+    def ended(self) -> None:
+        """It was reaped. Nothing is to do: it has no children."""
+
     async def close(self) -> None:
         """After it was reaped: closes its descriptors; the container's first removes the cgroup."""
         self._close_control()
@@ -135,6 +140,11 @@ class Launcher:
         self._turn = asyncio.Lock()
         self._zygote: socket.socket | None = None
         self._pid = 0
+
+    @property
+    def zygote_pid(self) -> int:
+        """The zygote's, which this waits for; 0 before there is one."""
+        return self._pid
 
     @classmethod
     async def spawn(cls, cache: Path) -> "Launcher":

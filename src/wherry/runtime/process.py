@@ -62,6 +62,9 @@ class ContainerProcess(Protocol):
         Raises CgroupError or LaunchError.
         """
 
+    def ended(self) -> None:
+        """It was reaped: what its end does not end by itself is ended now."""
+
     async def close(self) -> None:
         """After it was reaped: gives up all that was made for it. Raises CgroupError, LaunchError.
 

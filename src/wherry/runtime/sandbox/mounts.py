@@ -37,29 +37,37 @@ KERNEL_FILESYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "mqueue", 
 """Not mounted for Wasm guests: they have no use for them, and each is attack surface and time."""
 
 _ALWAYS = sys.MS_NODEV | sys.MS_NOSUID
-_ALWAYS_ATTR = sys.MOUNT_ATTR_NODEV | sys.MOUNT_ATTR_NOSUID
 """A device node in an image or a volume would open a device of the host: no guest has any but ours.
 """
+
+_ATTRIBUTES = {
+    sys.MS_RDONLY: sys.MOUNT_ATTR_RDONLY,
+    sys.MS_NOSUID: sys.MOUNT_ATTR_NOSUID,
+    sys.MS_NODEV: sys.MOUNT_ATTR_NODEV,
+    sys.MS_NOEXEC: sys.MOUNT_ATTR_NOEXEC,
+}
 
 _MAX_DATA = 4095
 """Bytes of mount(2)'s data argument: one page with its final NUL."""
 
 
-def mount_root(layers: Sequence[Mount], target: str) -> None:
+def mount_root(layers: Sequence[Mount], target: str, *, for_wasm: bool = True) -> None:
     """Mount the root filesystem at `target`: `layers` in order, as containerd gives them.
 
-    Without any, the directory `target` itself becomes the root. Raises LaunchError.
+    Without any, the directory `target` itself becomes the root. A Linux program's has device nodes
+    and set-uid programs, unless its options say otherwise. Raises LaunchError.
     """
+    always = _ALWAYS if for_wasm else 0
     if not layers:
         if not os.path.isdir(target):
             raise LaunchError(f"the bundle's root filesystem {target} is no directory")
         sys.mount(target, target, "", sys.MS_BIND | sys.MS_REC)
-        sys.mount_setattr(target, _ALWAYS_ATTR, recursive=True)
+        sys.mount_setattr(target, _attributes(always), recursive=True)
         return
     os.makedirs(target, mode=0o755, exist_ok=True)
     for layer in layers:
         flags, data = _split_options(layer.options or ())
-        flags |= _ALWAYS
+        flags |= always
         if layer.type == "overlay":
             _mount_overlay(target, flags, data)
         elif flags & sys.MS_BIND or layer.type == "bind":
@@ -110,7 +118,8 @@ def _set_attributes(root: int, path: str, flags: int) -> None:
 
 
 def _attributes(flags: int) -> int:
-    return _ALWAYS_ATTR | (sys.MOUNT_ATTR_RDONLY if flags & sys.MS_RDONLY else 0)
+    """The attributes of a mount (mount_setattr(2)) that flags of mount(2) stand for."""
+    return sum(attribute for flag, attribute in _ATTRIBUTES.items() if flags & flag)
 
 
 def make_beneath(root: int, path: str, *, directory: bool) -> int:
@@ -149,6 +158,11 @@ def make_beneath(root: int, path: str, *, directory: bool) -> int:
 
 def _open_beneath(root: int, path: str) -> int:
     return sys.openat2(root, path, os.O_PATH, sys.RESOLVE_IN_ROOT | sys.RESOLVE_NO_MAGICLINKS)
+
+
+def option_names() -> frozenset[str]:
+    """All options of mount(8) that a bundle may name; others are left to the filesystem."""
+    return _IGNORED.union(_FLAGS)
 
 
 def _split_options(options: Sequence[str]) -> tuple[int, list[str]]:

@@ -35,6 +35,7 @@ class Exec:
         self.id = request.exec_id
         self.stdio = Stdio(request.stdin, request.stdout, request.stderr, request.terminal)
         self._spec = process
+        self._document = b"" if request.spec is None else request.spec.value
         self._gone = gone
         self._process: TaskProcess | None = None
         self._starting = False
@@ -140,13 +141,14 @@ class Exec:
             stdout=stdout,
             stderr=stderr,
             rootfs=rootfs,
+            document=self._document,
         )
         try:
             process = await launcher.exec(request)
         except BaseException:
             self.stdio.close()
             raise
-        self.stdio.handed_over()
+        self.stdio.handed_over(process.terminal)
         return TaskProcess(process, self.stdio, self._exited)
 
     def _exited(self, process: TaskProcess) -> None:

@@ -85,6 +85,18 @@ class TaskProcess:
         else:
             self._send(number)
 
+    @property
+    def takes_signals(self) -> bool:
+        """Whether signals are sent to it as they are (see `ContainerProcess`)."""
+        return self._process.takes_signals
+
+    def kill_others(self, number: int) -> None:
+        """Send a signal to all processes of its container but itself."""
+        for pid in self.cgroup.pids():
+            if pid != self.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
     async def pause(self) -> None:
         """Stop its container. Raises CgroupError or LaunchError."""
         await self._process.pause()
@@ -141,6 +153,7 @@ class TaskProcess:
             self.exit_status = self._reported
         else:
             self.exit_status = _SIGNALLED + result.si_status
+        self._process.ended()
         self.stdio.drain()
         self._gone(self)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from wherry.runtime import Launcher
 from wherry.shim.group import Group
 from wherry.shim.messages import TASK_SERVICES
-from wherry.shim.places import data_folder
+from wherry.shim.places import data_folder, run_folder
 from wherry.shim.server.lifetime import Lifetime
+from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.publisher import Publisher
 from wherry.shim.server.service import TaskService
 from wherry.shim.server.tasks import Tasks
@@ -51,11 +52,14 @@ async def _serve(
 ) -> None:
     if launcher is None:
         launcher = await Launcher.spawn(Path(data_folder()) / "cache")
+    linux = LinuxContainers(
+        f"{run_folder()}/linux/{group.namespace}", lambda pid: pid == launcher.zygote_pid
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     publisher = Publisher(events_address, group.namespace, _report)
-    tasks = Tasks(launcher, publisher.publish, _report)
+    tasks = Tasks(launcher, linux, publisher.publish, _report)
 
     def shutdown(now: bool) -> None:
         if now and not len(tasks):

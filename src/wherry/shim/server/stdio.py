@@ -10,9 +10,9 @@ import stat
 from urllib.parse import unquote
 
 from wherry.shim.client.log import MESSAGE, STDERR, STDOUT
-from wherry.shim.server.console import Console, set_size
+from wherry.shim.server.console import Console, UnpluggedConsole, set_size
 from wherry.shim.server.logs import Log, Logs
-from wherry.shim.server.pump import Drain, Pump
+from wherry.shim.server.pump import Drain
 
 _LOG = "wherry-log://"
 _FILE = "file://"
@@ -34,6 +34,7 @@ class Stdio:
         """The process's own descriptors: stdin, stdout, stderr. Closed by `handed_over`."""
         self._stdin_writer: int | None = None
         self._stdin_closed = False
+        self._unplugged: UnpluggedConsole | None = None
         self._console: Console | None = None
         self._drains: list[Drain] = []
         self._log: Log | None = None
@@ -58,8 +59,21 @@ class Stdio:
             self.close()
             raise
 
-    def handed_over(self) -> None:
-        """The process has its descriptors (or never will): close ours of them."""
+    def handed_over(self, terminal: int | None = None) -> None:
+        """The process has its descriptors: close ours of them, and move its bytes.
+
+        `terminal` is the master of the terminal that it made for itself, instead of the one given.
+        """
+        if terminal is not None and self._unplugged is None:
+            os.close(terminal)
+        if self._unplugged is not None:
+            self._console = self._unplugged.plug_in(terminal)
+            self._unplugged = None
+            if self._stdin_closed:
+                self._console.close_stdin()
+        self._close_given()
+
+    def _close_given(self) -> None:
         for descriptor in set(self.given):
             os.close(descriptor)
         self.given = []
@@ -99,8 +113,11 @@ class Stdio:
 
     def close(self) -> None:
         """Give everything up; a log is told that its streams have ended."""
-        self.handed_over()
+        self._close_given()
         self.close_stdin()
+        if self._unplugged is not None:
+            self._unplugged.close()
+            self._unplugged = None
         for drain in self._drains:
             drain.close()
         if self._console is not None:
@@ -136,29 +153,21 @@ class Stdio:
         path = _log_path(self.stdout_address)
         master, slave = os.openpty()
         self.given = [slave] * 3
-        try:
-            if width and height:
-                set_size(master, width, height)
-            os.set_blocking(master, False)
-            keyboard = self._open_keyboard(master)
-            output = -1 if path is not None else _open_output(self.stdout_address)
-        except BaseException:
-            os.close(master)
-            raise
+        self._unplugged = UnpluggedConsole(master, (width, height))
+        if width and height:
+            set_size(master, width, height)
+        if self.stdin_address:
+            # For writing too, so that clients may come and go.
+            self._unplugged.keyboard = _open_fifo(self.stdin_address, os.O_RDWR)
         if path is None:
+            output = _open_output(self.stdout_address)
             os.set_blocking(output, False)
-            self._console = Console(Pump(master, output), keyboard)
+            self._unplugged.output = output
         else:
             log = self._open_log(logs, path)
-            screen = Drain(master, log.sink(STDOUT), log.ended(STDOUT | STDERR))
-            self._console = Console(screen, keyboard)
-
-    def _open_keyboard(self, master: int) -> Pump | None:
-        if not self.stdin_address:
-            return None
-        # For writing too, so that clients may come and go.
-        fifo = _open_fifo(self.stdin_address, os.O_RDWR)
-        return Pump(fifo, os.dup(master))
+            self._unplugged.output = lambda screen: Drain(
+                screen, log.sink(STDOUT), log.ended(STDOUT | STDERR)
+            )
 
     def _open_log(self, logs: Logs, path: str) -> Log:
         if self._log is None:

@@ -4,6 +4,7 @@ from wherry.oci.runtime import Mount
 from wherry.shim.messages import PAUSED, RUNNING, CreateTaskRequest
 from wherry.shim.server.bundle import Wishes
 from wherry.shim.server.execs import Exec, ExecLauncher
+from wherry.shim.server.oom import OomWatch
 from wherry.shim.server.process import TaskProcess
 from wherry.shim.ttrpc import CallError, Code
 
@@ -28,6 +29,7 @@ class Task:
         self.execs: dict[str, Exec] = {}
         self.seconds = wishes.seconds
         self.oom_kills = 0
+        self.oom_watch: OomWatch | None = None
         self.has_ended = False
         """Whether `init` is gone; it is told once all `execs` are."""
 

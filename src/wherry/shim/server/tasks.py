@@ -5,7 +5,14 @@ from collections.abc import Callable
 
 from wherry import oci
 from wherry.oci.runtime import Mount, Resources
-from wherry.runtime import ContainerEnded, CreateRequest, Launcher, LaunchError
+from wherry.runtime import (
+    ContainerEnded,
+    ContainerProcess,
+    CreateRequest,
+    Launcher,
+    LaunchError,
+    NotWasm,
+)
 from wherry.runtime.sandbox.cgroups import CgroupError
 from wherry.shim import messages
 from wherry.shim.messages import (
@@ -18,8 +25,10 @@ from wherry.shim.messages import (
     TaskEvent,
 )
 from wherry.shim.server.bundle import BundleError, leave_note, read_wishes, remove_note
-from wherry.shim.server.execs import Exec, read_process
+from wherry.shim.server.execs import Exec, ExecLauncher, read_process
+from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.logs import Logs
+from wherry.shim.server.oom import OomWatch
 from wherry.shim.server.process import TaskProcess
 from wherry.shim.server.stdio import StdioError, open_stdio
 from wherry.shim.server.task import Task
@@ -38,10 +47,12 @@ class Tasks:
     def __init__(
         self,
         launcher: Launcher,
+        linux: LinuxContainers,
         publish: Callable[[TaskEvent], None],
         report: Callable[[str], None],
     ) -> None:
         self._launcher = launcher
+        self._linux = linux
         self._publish = publish
         self._report = report
         self._logs = Logs()
@@ -104,26 +115,33 @@ class Tasks:
             Mount(destination="", type=m.type, source=m.source, options=list(m.options))
             for m in request.rootfs
         )
+        wanted = CreateRequest(
+            id=request.id,
+            bundle=request.bundle,
+            rootfs=rootfs,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        launcher: ExecLauncher = self._launcher
+        process: ContainerProcess
         try:
-            process = await self._launcher.create(
-                CreateRequest(
-                    id=request.id,
-                    bundle=request.bundle,
-                    rootfs=rootfs,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                )
-            )
+            try:
+                process = await self._launcher.create(wanted)
+            except NotWasm as error:
+                process, launcher = await self._linux.create(wanted, request.options, error)
         except LaunchError as error:
             stdio.close()
             raise _refusal(error) from None
         except BaseException:
             stdio.close()
             raise
-        stdio.handed_over()
+        stdio.handed_over(process.terminal)
         init = TaskProcess(process, stdio, lambda _: self._init_gone(task))
-        task = Task(request, wishes, init, self._launcher, rootfs)
+        task = Task(request, wishes, init, launcher, rootfs)
+        if init.takes_signals:
+            # Of several processes one that is not the first may be the one that is killed.
+            task.oom_watch = OomWatch(process.cgroup, lambda: self._look_for_oom(task))
         try:
             leave_note(request.bundle, process.pid, process.cgroup.path)
         except OSError as error:
@@ -199,7 +217,9 @@ class Tasks:
             raise CallError(Code.FAILED_PRECONDITION, reason)
         process.kill(number)
         if everything and process is task.init:
-            for exec in task.execs.values():
+            if process.takes_signals:
+                process.kill_others(number)
+            for exec in () if process.takes_signals else task.execs.values():
                 exec.kill(number)
 
     async def delete(self, id: str, exec_id: str) -> TaskProcess | Exec:
@@ -281,6 +301,8 @@ class Tasks:
 
     def _init_gone(self, task: Task) -> None:
         task.has_ended = True
+        if task.oom_watch is not None:
+            task.oom_watch.close()
         if task.has_live_execs:
             # Those of its pid namespace die with it; but it may have none of its own.
             task.init.cgroup.kill()
@@ -298,10 +320,7 @@ class Tasks:
 
     def _tell_exit(self, task: Task, process: TaskProcess | Exec, id: str) -> None:
         if process.was_killed:
-            kills = task.init.cgroup.stats().oom_kills
-            if kills > task.oom_kills:
-                task.oom_kills = kills
-                self._publish(messages.TaskOOM(container_id=task.id))
+            self._look_for_oom(task)
         self._publish(
             messages.TaskExit(
                 container_id=task.id,
@@ -312,9 +331,16 @@ class Tasks:
             )
         )
 
+    def _look_for_oom(self, task: Task) -> None:
+        kills = task.init.cgroup.stats().oom_kills
+        if kills > task.oom_kills:
+            task.oom_kills = kills
+            self._publish(messages.TaskOOM(container_id=task.id))
+
     def close(self) -> None:
         """End the zygote."""
         self._launcher.close()
+        self._linux.close()
 
 
 def _refuse_exec(task: Task) -> None:

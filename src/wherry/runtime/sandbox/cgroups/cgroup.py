@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from wherry.runtime.sandbox.cgroups import hierarchies
+from wherry.runtime.sandbox.cgroups import control_file, hierarchies
 from wherry.runtime.sandbox.cgroups.control_file import CgroupError
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ class Cgroup(ABC):
 
     @abstractmethod
     def pids(self) -> list[int]:
-        """Return the processes in the group, as this pid namespace numbers them."""
+        """Return the processes in the group and those beneath, as this pid namespace numbers them.
+
+        A Wasm container has none beneath; systemd in a Linux container makes many.
+        """
 
     def kill(self) -> None:
         """Send SIGKILL to every process, frozen ones too. Does not wait for their end."""
@@ -136,6 +139,21 @@ def send_signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def processes_beneath(folder: str) -> list[int]:
+    """Return the processes in a cgroup's folder and its subfolders; none when it is gone."""
+    text = control_file.read(f"{folder}/cgroup.procs") or ""
+    pids = [pid for pid in map(int, text.split()) if pid]
+    # Besides "." and its name in its parent, a folder has a link for each subfolder.
+    try:
+        if os.stat(folder).st_nlink > 2:
+            for entry in os.scandir(folder):
+                if entry.is_dir(follow_symlinks=False):
+                    pids += processes_beneath(entry.path)
+    except FileNotFoundError:
+        pass
+    return pids
 
 
 def make_folder(folder: str) -> None:

@@ -8,7 +8,13 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from wherry.runtime.sandbox.cgroups import control_file
-from wherry.runtime.sandbox.cgroups.cgroup import PATIENCE, Cgroup, make_folder, remove_folder
+from wherry.runtime.sandbox.cgroups.cgroup import (
+    PATIENCE,
+    Cgroup,
+    make_folder,
+    processes_beneath,
+    remove_folder,
+)
 from wherry.runtime.sandbox.cgroups.control_file import CgroupError, set_pair, set_value
 from wherry.runtime.sandbox.cgroups.statistics import CgroupStats, measure_processes
 
@@ -112,8 +118,7 @@ class LegacyCgroup(Cgroup):
     def pids(self) -> list[int]:
         """Return the processes; all folders have the same."""
         for folder in self._folders.values():
-            text = control_file.read(f"{folder}/cgroup.procs") or ""
-            return [pid for pid in map(int, text.split()) if pid]
+            return processes_beneath(folder)
         return []
 
     def oom_event(self) -> int | None:

@@ -11,7 +11,13 @@ import time
 from typing import TYPE_CHECKING
 
 from wherry.runtime.sandbox.cgroups import control_file
-from wherry.runtime.sandbox.cgroups.cgroup import PATIENCE, Cgroup, make_folder, remove_folder
+from wherry.runtime.sandbox.cgroups.cgroup import (
+    PATIENCE,
+    Cgroup,
+    make_folder,
+    processes_beneath,
+    remove_folder,
+)
 from wherry.runtime.sandbox.cgroups.control_file import CgroupError, set_value
 from wherry.runtime.sandbox.cgroups.statistics import CgroupStats, measure_processes
 
@@ -133,8 +139,7 @@ class UnifiedCgroup(Cgroup):
 
     def pids(self) -> list[int]:
         """Return the processes in the group."""
-        text = control_file.read(f"{self._folder}/cgroup.procs") or ""
-        return [pid for pid in map(int, text.split()) if pid]
+        return processes_beneath(self._folder)
 
     def oom_event(self) -> int | None:
         """Watch `memory.events` by inotify; it also changes when the limit is merely met."""

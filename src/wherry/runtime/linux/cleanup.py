@@ -1,0 +1,66 @@
+"""Deleting a Linux container whose shim is gone."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+
+from wherry.oci import runtime as spec
+from wherry.runtime.config import read_config
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.linux import note, rootfs
+from wherry.runtime.linux.runtime import OciRuntime, environment, last_error, memory_file
+from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError
+
+_PATIENCE = 25.0
+"""Seconds; containerd waits 30 for all of a clean-up."""
+
+
+def delete(bundle: str, id: str, state: str) -> None:
+    """End the Linux container of a bundle, if it has one, and remove what it used. Blocks.
+
+    `state` is where its runtime keeps state. Raises LaunchError; then the bundle's note stays.
+    """
+    found = note.find(bundle)
+    if found is None:
+        return
+    files = (0, 0)
+    runtime = OciRuntime(found.program, state, found.systemd_cgroup, files)
+    _call_delete(runtime, id)
+    # The shim may have been killed before the runtime had written down what it made.
+    with contextlib.suppress(LaunchError, CgroupError):
+        for cgroup in _cgroups(bundle):
+            cgroup.kill()
+            cgroup.delete()
+    if found.root is not None:
+        try:
+            rootfs.unmount(found.root)
+        except OSError as error:
+            raise LaunchError(f"{found.root}: {error.strerror}") from None
+    note.forget(bundle)
+
+
+def _call_delete(runtime: OciRuntime, id: str) -> None:
+    with memory_file(b"") as log:
+        try:
+            done = subprocess.run(
+                runtime.argv("delete", "--force", id, log=log.path),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=environment(),
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise LaunchError(f"{runtime.name} delete: no answer within {_PATIENCE:g} s") from None
+        except OSError as error:
+            raise LaunchError(f"{runtime.program}: {error.strerror}") from None
+        if done.returncode:
+            said = last_error(log.read()) or f"ended with {done.returncode}"
+            raise LaunchError(f"{runtime.name} delete: {said}")
+
+
+def _cgroups(bundle: str) -> Iterator[Cgroup]:
+    linux = read_config(bundle).linux or spec.Linux()
+    if linux.cgroups_path and os.path.basename(linux.cgroups_path):
+        yield Cgroup.attach_existing(linux.cgroups_path)

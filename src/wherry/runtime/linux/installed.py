@@ -1,0 +1,42 @@
+"""Which Linux runtime there is."""
+
+import shutil
+
+from wherry.oci import runtime as spec
+from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+
+ANNOTATION = "io.wherry.runtime.linux"
+"""Annotation: which of `KNOWN` runs this container, if it is no Wasm."""
+
+KNOWN = ("runc", "crun")
+"""Runtimes in the order in which they are looked for.
+
+Whoever may annotate a container must not name any other program of the host by it: the owner of
+the host does that, in containerd's configuration (BinaryName).
+"""
+
+
+class NoLinuxRuntime(LaunchError):
+    """There is none to hand a Linux program to."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, NOT_RUNNABLE)
+
+
+def find_runtime(config: spec.Spec, configured: str) -> str:
+    """The path of the runtime for a bundle; `configured` is a name or path, or empty.
+
+    Raises NoLinuxRuntime.
+    """
+    asked = (config.annotations or {}).get(ANNOTATION)
+    if asked is not None and asked not in KNOWN:
+        names = " or ".join(KNOWN)
+        raise NoLinuxRuntime(f"annotation {ANNOTATION}: expected {names}, not {asked[:40]!r}")
+    wanted = (asked,) if asked else (configured,) if configured else KNOWN
+    for name in wanted:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    if asked or configured:
+        raise NoLinuxRuntime(f"the Linux runtime {wanted[0]} is not installed")
+    raise NoLinuxRuntime("no Linux runtime is installed: install runc or crun (apt install runc)")

@@ -1,0 +1,120 @@
+"""The command of an OCI runtime: called, waited for, its errors read."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.linux import child
+
+PATIENCE = 120.0
+"""Seconds that one call may take; hooks are run within it."""
+
+_MAX_LOG = 64 << 10
+_NOT_FOR_CONTAINERS = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+"""Variables by which runc would hand things of the shim's own to the container."""
+
+
+class _LogLine(msgspec.Struct):
+    msg: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OciRuntime:
+    """runc or crun: its path, where it keeps the state of containers, who makes its cgroups.
+
+    `files` are the limits of open files that containers start with.
+    """
+
+    program: str
+    root: str
+    systemd_cgroup: bool
+    files: tuple[int, int]
+    patience: float = field(default=PATIENCE)
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return os.path.basename(self.program)
+
+    def argv(self, *arguments: str, log: str = "") -> list[str]:
+        """The command line of a call."""
+        argv = [self.program, "--root", self.root]
+        if log:
+            argv += ["--log", log, "--log-format", "json"]
+        if self.systemd_cgroup:
+            argv.append("--systemd-cgroup")
+        return [*argv, *arguments]
+
+    async def call(self, *arguments: str, streams: Sequence[int] = ()) -> None:
+        """Run one command to its end, on `streams` or on none. Raises LaunchError."""
+        with _nothing() as nothing, memory_file(b"") as log:
+            argv = self.argv(*arguments, log=log.path)
+            pid = child.spawn(argv, environment(), streams or (nothing,) * 3, self.files)
+            code = await child.wait(pid, self.patience)
+            if code == 0:
+                return
+            if code is None:
+                said = f"no answer within {self.patience:g} s"
+            else:
+                said = last_error(log.read()) or f"ended with {code} and without a word"
+        raise LaunchError(f"{self.name} {arguments[0]}: {said}")
+
+
+class MemoryFile:
+    """A file without a name, which another process of this user opens by `path`."""
+
+    def __init__(self, content: bytes) -> None:
+        self._descriptor = os.memfd_create("wherry", os.MFD_CLOEXEC)
+        self.path = f"/proc/{os.getpid()}/fd/{self._descriptor}"
+        os.write(self._descriptor, content)
+
+    def read(self) -> bytes:
+        """The end of what is in it, at most 64 KiB."""
+        size = os.fstat(self._descriptor).st_size
+        return os.pread(self._descriptor, _MAX_LOG, max(0, size - _MAX_LOG))
+
+    def close(self) -> None:
+        """Forget it."""
+        os.close(self._descriptor)
+
+
+@contextmanager
+def memory_file(content: bytes) -> Iterator[MemoryFile]:
+    """A file with `content` that is gone afterwards."""
+    file = MemoryFile(content)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def environment() -> Mapping[str, str]:
+    """What a runtime is started with; its hooks may see it, the container does not."""
+    return {key: value for key, value in os.environ.items() if key not in _NOT_FOR_CONTAINERS}
+
+
+def last_error(log: bytes) -> str:
+    """The last error in a log of JSON lines, as one line; empty if there is none."""
+    found = ""
+    for line in log.splitlines():
+        try:
+            entry = msgspec.json.decode(line, type=_LogLine)
+        except msgspec.DecodeError:
+            continue
+        if entry.level in ("error", "fatal", "panic") and entry.msg:
+            found = entry.msg
+    return " ".join(found.split())[:1000]
+
+
+@contextmanager
+def _nothing() -> Iterator[int]:
+    descriptor = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
