@@ -124,13 +124,19 @@ class Suite:
             fresh.rename(self.root)
 
     @contextlib.contextmanager
-    def machine(self, *, binds: Sequence[Path] = ()) -> Iterator[Machine]:
-        """Boot a machine that sees `binds` of the host, too. Raises SuiteMissing."""
+    def machine(
+        self, *, binds: Sequence[Path] = (), own_processes: bool = True
+    ) -> Iterator[Machine]:
+        """Boot a machine that sees `binds` of the host, too. Raises SuiteMissing.
+
+        Without `own_processes` its processes are in the host's namespace: who needs to know them by
+        number has to end them all.
+        """
         folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         folder.chmod(0o755)
         machine = None
         try:
-            machine = Machine(self, folder, binds)
+            machine = Machine(self, folder, binds, own_processes=own_processes)
             yield machine
         finally:
             if machine is not None:
@@ -141,7 +147,9 @@ class Suite:
 class Machine:
     """A running machine of a suite. Make one with `Suite.machine`."""
 
-    def __init__(self, suite: Suite, folder: Path, binds: Sequence[Path]) -> None:
+    def __init__(
+        self, suite: Suite, folder: Path, binds: Sequence[Path], *, own_processes: bool
+    ) -> None:
         self.suite = suite
         self.folder = folder
         """A folder of the host's, seen at the same path inside: for sockets, files and logs."""
@@ -149,7 +157,8 @@ class Machine:
         """Containers belong under this cgroup, which `close` removes."""
         (folder / "root").mkdir()
         paths = [folder, PROJECT, *binds, *_python()]
-        flags = ["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child"]
+        self._namespaces = ["--mount", "--net", "--uts", "--ipc", *["--pid"] * own_processes]
+        flags = [*self._namespaces, "--fork", "--kill-child"]
         words = [str(word) for word in (suite.root, folder / "root", *paths)]
         self._log = folder / "boot.log"
         with self._log.open("wb") as log:
@@ -180,8 +189,8 @@ class Machine:
 
         A signal to it does not reach the command, one to its process group does.
         """
-        where = [f"--target={self.init}", "--mount", "--pid", "--net", "--uts", "--ipc"]
-        return [peers.program("nsenter"), *where, "--root", f"--wd={self.folder}", "--", *command]
+        where = [f"--target={self.init}", *self._namespaces, "--root"]
+        return [peers.program("nsenter"), *where, f"--wd={self.folder}", "--", *command]
 
     def run(
         self, *command: str, env: Mapping[str, str] | None = None, **options: object

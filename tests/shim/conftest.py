@@ -1,5 +1,6 @@
 """A shim in this process with scripts for containers; a private containerd above a real one."""
 
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.conftest import suite
 from tests.shim.containerds import Containerd
 from tests.shim.fake_launcher import FakeLauncher
 from tests.shim.installed import Command, gone
@@ -77,15 +79,21 @@ async def shim(tmp_path: Path) -> AsyncIterator[FakeShim]:
     server.close()
 
 
-@pytest.fixture(scope="module")
-def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
-    """A private containerd with our shim, and an image of each guest."""
-    daemon = Containerd(tmp_path_factory.mktemp("c"))
-    try:
+@pytest.fixture(scope="module", params=["host", "trixie", "forky"])
+def containerd(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Containerd]:
+    """A private containerd with our shim, and an image of each guest: 1.6 or so, 1.7, 2.1."""
+    with contextlib.ExitStack() as stack:
+        machine, folder = None, tmp_path_factory.mktemp("c")
+        if request.param != "host":
+            machine = stack.enter_context(suite(request.param).machine(own_processes=False))
+            folder = machine.folder / "c"
+            folder.mkdir()
+        daemon = Containerd(folder, machine)
+        stack.callback(daemon.close)
         daemon.import_images()
         yield daemon
-    finally:
-        daemon.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests import peers
+from tests.debian import Machine
 from tests.shim.archive import oci_archive
 from tests.shim.guests import ALL
 
@@ -30,10 +31,11 @@ def install_shim(bin: Path, run: Path, root: Path) -> None:
 
 
 class Containerd:
-    """containerd and ctr with everything they keep in `folder`."""
+    """containerd and ctr with everything they keep in `folder`: the host's, or a machine's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine: Machine | None = None) -> None:
         self.folder = folder
+        self._machine = machine
         self.run_folder = folder / "run"
         self.shim_folder = self.run_folder / "shim"
         self.address = str(folder / "c.sock")
@@ -49,7 +51,7 @@ class Containerd:
 
     def _start(self) -> peers.Daemon:
         path = f"{self.folder}/bin:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-        argv = [peers.program("containerd"), "--config", str(self._config)]
+        argv = self._argv("containerd", "--config", str(self._config))
         daemon = peers.Daemon(argv, self.folder / "log", os.environ | {"PATH": path})
         daemon.wait_until(self.argv("version"))
         return daemon
@@ -63,10 +65,21 @@ class Containerd:
         """Start containerd on the same state."""
         self.daemon = self._start()
 
+    def _argv(self, program: str, *args: str) -> list[str]:
+        if self._machine is not None:
+            return self._machine.argv(program, *args)
+        return [peers.program(program), *args]
+
     def argv(self, *args: str) -> list[str]:
         """A command line of ctr."""
         where = ["--address", self.address, "--namespace", self.namespace]
-        return [peers.program("ctr"), *where, *args]
+        return self._argv("ctr", *where, *args)
+
+    def mounts(self) -> list[str]:
+        """The lines of /proc/mounts that containerd sees and that lie in its folder."""
+        process = "self" if self._machine is None else self._machine.init
+        lines = Path(f"/proc/{process}/mounts").read_text().splitlines()
+        return [line for line in lines if str(self.folder) in line]
 
     def ctr(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run ctr to its end."""

@@ -58,8 +58,7 @@ def events_of(
 
 def remains(containerd: Containerd) -> list[str]:
     """Mounts, cgroups and bundles of containers that are there."""
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "rootfs" in line]
-    found = [line for line in mounts if str(containerd.folder) in line]
+    found = [line for line in containerd.mounts() if "rootfs" in line]
     for root in Path("/sys/fs/cgroup").glob(f"**/{containerd.namespace}"):
         found += [str(path) for path in root.iterdir() if path.is_dir()]
     found += [str(p) for p in containerd.folder.glob("state/io.containerd.runtime.v2.task/*/*")]
