@@ -75,8 +75,11 @@ def _describe(arguments: Arguments, command: list[str]) -> dict[str, Any]:
 def _exit_code(session: Session, path: str) -> int:
     try:
         found = session.client.get(f"{path}/json")
-    except DaemonUnreachable:
-        raise CommandError("the engine went away, and the command with it", 125) from None
+    except (DaemonUnreachable, DaemonError) as error:
+        if isinstance(error, DaemonError) and error.status != 404:
+            raise
+        # An engine that has just been started knows nothing of it.
+        raise CommandError("the engine went away, and the program with it", 125) from None
     return int(found.get("ExitCode") or 0)
 
 
