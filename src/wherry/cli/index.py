@@ -32,7 +32,19 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("Images", ("images", "history", "tag", "rmi", "save", "load", "image")),
     ("Volumes", ("volume",)),
-    ("Engine", ("info", "version", "events", "system", "completion")),
+    (
+        "Engine",
+        (
+            "info",
+            "version",
+            "events",
+            "system",
+            "install",
+            "uninstall",
+            "doctor",
+            "completion",
+        ),
+    ),
 )
 """The commands as the help shows them."""
 
@@ -41,6 +53,8 @@ FAMILIES = {
     "image": "List, prune and otherwise manage images",
     "volume": "Keep data longer than a container lives",
     "system": "See and free what the engine keeps on disk",
+    "install": "Put wherry into Docker, containerd, Kubernetes, Podman or CRI-O",
+    "uninstall": "Take wherry out of them again",
 }
 """Groups of commands that are a word of their own."""
 
@@ -71,6 +85,7 @@ _IMAGE = {
     "save": "archives:SAVE",
     "tag": "images:TAG",
 }
+_TARGETS = {"docker": "DOCKER", "containerd": "CONTAINERD", "podman": "PODMAN", "cri-o": "CRIO"}
 _SYSTEM = {"events": "events:EVENTS", "info": "system:INFO"}
 
 COMMANDS: dict[str, str] = {
@@ -84,6 +99,12 @@ COMMANDS: dict[str, str] = {
     "version": "system:VERSION",
     "completion": "completion:COMPLETION",
     "__complete": "completion:COMPLETE",
+    "doctor": "doctor:DOCTOR",
+    **{f"install {name}": f"install:{table}" for name, table in _TARGETS.items()},
+    **{f"uninstall {name}": f"install:UN{table}" for name, table in _TARGETS.items()},
+    "install kubernetes": "kubernetes:KUBERNETES",
+    "uninstall kubernetes": "kubernetes:UNKUBERNETES",
+    "uninstall all": "install:UNALL",
     **{f"container {name}": place for name, place in _CONTAINER.items()},
     "container list": "ps:PS",
     "container ls": "ps:PS",

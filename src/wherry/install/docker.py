@@ -1,0 +1,111 @@
+"""Docker: the shim on the daemon's PATH, and what daemon.json must say.
+
+From 23 on Docker takes the shim by its name, and needs containerd's image store to hold images
+for `wasi/wasm`. Before that it knows no shims: there the OCI runtime command is registered, under
+the shim's name, too, so that the same command line works everywhere.
+"""
+
+from typing import Any
+
+from wherry.install import asking
+from wherry.install.additions import Additions
+from wherry.install.draft import Draft
+from wherry.install.errors import InstallError
+from wherry.install.host import Host
+from wherry.install.ledger import Ledger
+from wherry.install.package import RUNTIME
+from wherry.install.plan import Options, Plan
+from wherry.install.shims import add_commands, runtime_name
+
+OWNER = "docker"
+CONFIG = "/etc/docker/daemon.json"
+SOCKET = "/var/run/docker.sock"
+STORE = ("features", "containerd-snapshotter")
+"""The member of daemon.json that chooses containerd's image store."""
+
+NAMES_SHIMS = (23, 0, 0)
+"""The first Docker that takes a shim by its name."""
+
+_QUESTION = (
+    "Docker's image store changes to containerd's. Images and containers made so far stay on the "
+    "disk, but are not shown until it is changed back ('wherry uninstall docker')."
+)
+_BACK = (
+    "Docker's image store changes back to the one before. Images and containers made since "
+    "'wherry install docker' stay on the disk, but are not shown any more."
+)
+
+
+def plan_install(host: Host, options: Options) -> Plan:
+    """What putting wherry into Docker takes. Raises InstallError."""
+    plan = Plan(Draft(host), Ledger(host))
+    version = _version(host, plan)
+    additions = Additions(plan.draft, plan.ledger, OWNER, force=options.force)
+    config = options.config or config_of(host)
+    names = ["wherry", *options.also]
+    if version is not None and version < NAMES_SHIMS:
+        plan.notes.append("this Docker cannot name a shim: wherry-runtime becomes a runtime of it")
+        add_commands(plan, additions, options, runtime=True)
+        command = {"path": f"{options.bin}/{RUNTIME}"}
+        for name in ("wherry", *map(runtime_name, names)):
+            additions.json_member(config, ("runtimes", name), command)
+        platform = ""
+    else:
+        add_commands(plan, additions, options)
+        if not _has_containerd_store(host) and additions.json_member(config, STORE, True):
+            plan.questions.append(_QUESTION)
+        platform = " --platform=wasi/wasm"
+    if plan.changes_anything:
+        plan.restart.append(["systemctl", "restart", "docker"])
+    runtime = runtime_name(names[-1])
+    plan.then.append(f"docker run --rm --runtime={runtime}{platform} IMAGE")
+    return plan
+
+
+def questions_before_removal(ledger: Ledger) -> list[str]:
+    """What the person must agree to before wherry is taken out of Docker."""
+    stores = (
+        entry for entry in ledger.owned_by(OWNER) if getattr(entry, "keys", None) == list(STORE)
+    )
+    return [_BACK] if any(stores) else []
+
+
+def config_of(host: Host) -> str:
+    """The configuration file of the daemon that runs, or its usual place."""
+    pid = asking.service("dockerd") if host.is_this_machine else None
+    return (pid and asking.flag_of(pid, "--config-file")) or CONFIG
+
+
+def has_containerd_store(info: dict[str, Any]) -> bool:
+    """Whether a daemon's answer to `/info` tells of containerd's image store."""
+    status = info.get("DriverStatus")
+    return isinstance(status, list) and ["driver-type", "io.containerd.snapshotter.v1"] in status
+
+
+def _has_containerd_store(host: Host) -> bool:
+    if not host.is_this_machine:
+        return False
+    try:
+        return has_containerd_store(asking.docker_info(SOCKET))
+    except OSError:
+        return False
+
+
+def _version(host: Host, plan: Plan) -> asking.Version | None:
+    """The daemon's version, None when it cannot be told. Raises InstallError without a daemon."""
+    found = asking.program(host, "dockerd")
+    if found is None:
+        snap = host.exists("/snap/bin/docker")
+        raise InstallError(
+            "Docker from the snap store sees no shims of the machine; install docker-ce, or your "
+            "distribution's docker.io"
+            if snap
+            else "there is no dockerd; install Docker first (Docker Desktop keeps its own in a "
+            "virtual machine, where wherry cannot be put). 'wherry run' needs no Docker"
+        )
+    version = asking.version(host, "dockerd")
+    if version is None:
+        plan.warnings.append(f"{found} does not tell its version; taken for Docker 23 or newer")
+    else:
+        plan.notes.append(f"Docker {'.'.join(map(str, version))} ({found})")
+    return version

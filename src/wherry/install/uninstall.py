@@ -1,0 +1,49 @@
+"""Taking wherry out of an engine again: what the ledger names goes, all else stays."""
+
+from wherry.install import containerd, docker, podman
+from wherry.install.draft import Draft
+from wherry.install.errors import InstallError
+from wherry.install.host import Host
+from wherry.install.ledger import FOLDER, Ledger
+from wherry.install.plan import Plan
+from wherry.install.running import running_containers
+from wherry.install.undo import undo
+
+_SERVICES = {docker.OWNER: "docker", containerd.OWNER: "containerd", podman.CRIO: "crio"}
+_SHOWN = 5
+
+
+def plan_uninstall(host: Host, owner: str, *, force: bool = False, folder: str = FOLDER) -> Plan:
+    """What taking wherry out of a target takes; out of all of them when `owner` is "".
+
+    Raises InstallError when wherry is not there, or while containers of its shim run.
+    """
+    ledger = Ledger(host, folder)
+    owners = [owner] if owner else ledger.owners
+    if not any(ledger.owned_by(name) for name in owners):
+        where = f"in {owner}" if owner else "anywhere"
+        raise InstallError(f"wherry is not installed {where} (says {folder}/install.json)")
+    plan = Plan(Draft(host), ledger, removes=True)
+    if set(owners) & {docker.OWNER, containerd.OWNER}:
+        _refuse_while_used(host, plan, force=force)
+    if docker.OWNER in owners:
+        plan.questions += docker.questions_before_removal(ledger)
+    for name in owners:
+        for left in undo(plan.draft, ledger, name, force=force):
+            plan.warnings.append(left)
+        if name in _SERVICES and plan.changes_anything:
+            plan.restart.append(["systemctl", "restart", _SERVICES[name]])
+    return plan
+
+
+def _refuse_while_used(host: Host, plan: Plan, *, force: bool) -> None:
+    containers = running_containers(host)
+    if not containers:
+        return
+    names = ", ".join(containers[:_SHOWN]) + (", …" if len(containers) > _SHOWN else "")
+    if not force:
+        raise InstallError(
+            f"wherry still holds {len(containers)} containers ({names}); remove them first, or "
+            "say --force: then containerd will not be able to clean up after them"
+        )
+    plan.warnings.append(f"containers that wherry still holds: {names}")
