@@ -145,7 +145,11 @@ def _prepare(
     else:
         process = _process_of(config)
         identity.set_oom_score(process)
-        root = _build(surroundings, request, config)
+        try:
+            root = _build(surroundings, request, config)
+        except (LaunchError, OSError):
+            _show_program(surroundings, request, config, overseer)
+            raise
     memories, engine = None, surroundings.warmth.engine
     limit = _memory_limit(config.linux or spec.Linux())
     if limit is not None:
@@ -154,6 +158,8 @@ def _prepare(
     source = CodeSource(overseer.control, engine, bounded=limit is not None)
     module, name = open_program(root.fd, process)
     loaded, facts = source.load(module, name)
+    if not isinstance(request, messages.Join):
+        _refuse_user_namespace(config)
     workdir = process.cwd or "/"
     program = Program(
         args=process.args or (),
@@ -178,9 +184,29 @@ def _prepare(
     sys.prctl(sys.PR_SET_NAME, os.fsencode(os.path.basename(name))[:15])
     capabilities.drop_all()
     capabilities.set_no_new_privs()
-    overseer.tie()
+    overseer.tie_for_good()
     seccomp.install(surroundings.warmth.filter(sockets=facts.sockets))
     return loaded.prepare(program, limit), memories
+
+
+def _show_program(
+    surroundings: Surroundings, request: messages.Fork, config: spec.Spec, overseer: Shim
+) -> None:
+    """Show the program to the launcher though the sandbox cannot be built.
+
+    A Linux program may have mounts that are not for guests: then this process is ended by that.
+    """
+    with contextlib.suppress(LaunchError, OSError):
+        target = os.path.join(request.bundle, config.root.path if config.root else "rootfs")
+        root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        source = CodeSource(overseer.control, surroundings.warmth.engine, bounded=False)
+        source.load(*open_program(root, _process_of(config)))
+
+
+def _refuse_user_namespace(config: spec.Spec) -> None:
+    for namespace in config.linux.namespaces or () if config.linux else ():
+        if namespace.type == "user":
+            raise LaunchError("user namespaces of single containers are not supported for Wasm")
 
 
 def _build(

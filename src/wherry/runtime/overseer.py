@@ -24,10 +24,14 @@ class Shim:
         self.control = control
 
     def tie(self) -> None:
-        """Die when the overseer does. To be said again when credentials have changed, for then
-        the kernel forgets it.
-        """
+        """Die when the overseer does, from now on while all is made ready."""
         sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def tie_for_good(self) -> None:
+        """The same for all that comes. The kernel forgets it when credentials change: now they
+        have, and what is not said before the seccomp filter is never said.
+        """
+        self.tie()
 
     def await_start(self) -> None:
         """Report that all is ready, and return once the guest is to run."""
@@ -53,21 +57,20 @@ class Foreground(Shim):
 class Detached(Foreground):
     """The same, when it goes away as soon as its process has started."""
 
+    def tie_for_good(self) -> None:
+        """Untied: until it may go on it sees by the socket whether the overseer lives."""
+        sys.prctl(sys.PR_SET_PDEATHSIG, 0)
+
+
+class Creator(Detached):
+    """The command `create`, which goes away once it has written down what it made.
+
+    Later `start` comes by, at a socket of its own.
+    """
+
     def await_start(self) -> None:
         """Report that all is ready, and return once the guest is to run."""
-        sys.prctl(sys.PR_SET_PDEATHSIG, 0)
         super().await_start()
-
-
-class Creator(Shim):
-    """The command `create`, which goes away; later `start` comes by, at a socket of its own."""
-
-    def await_start(self) -> None:
-        """Report that all is ready, and return once the guest is to run."""
-        end_on_signals()
-        sys.prctl(sys.PR_SET_PDEATHSIG, 0)
-        messages.send(self.control, messages.Ready())
-        self.control.close()
         with socket.socket(fileno=START_SOCKET) as start:
             while start.recv(1) != messages.START:
                 pass

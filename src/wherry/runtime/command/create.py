@@ -1,0 +1,182 @@
+"""`create` and `run`: from a bundle to a container."""
+
+import contextlib
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from wherry import oci
+from wherry.oci import runtime as spec
+from wherry.runtime import messages
+from wherry.runtime.command import linux, log, terminal, waiting
+from wherry.runtime.command.making import Making
+from wherry.runtime.command.options import Arguments, Options
+from wherry.runtime.command.record import Record
+from wherry.runtime.config import read_config
+from wherry.runtime.creation import cgroup_path, clone_flags, make_cgroup
+from wherry.runtime.exits import LaunchError, NotWasm
+from wherry.runtime.sandbox import syscalls as sys
+from wherry.runtime.sandbox.cgroups import Cgroup
+
+_OPTIONS = "bundle|b console-socket pid-file preserve-fds"
+_SWITCHES = "no-pivot no-new-keyring no-subreaper detach|d keep"
+"""What callers say about keyrings, subreapers and how to change the root is of no use here."""
+
+
+class _Container(NamedTuple):
+    """A container that waits for `start`; its process is our child until this process ends."""
+
+    record: Record
+    pid: int
+    pidfd: int
+    console: terminal.Console | None
+
+
+def create(options: Options) -> int:
+    """`create --bundle DIR ID`: make a container; its program does not run yet."""
+    arguments = Arguments(options.arguments, values=_OPTIONS, switches=_SWITCHES)
+    _create(options, arguments, detached=True)
+    return 0
+
+
+def run(options: Options) -> int:
+    """`run --bundle DIR ID`: create, start, wait, delete. Returns the exit status.
+
+    With --detach only the first two.
+    """
+    from wherry.runtime.command import life
+
+    arguments = Arguments(options.arguments, values=_OPTIONS, switches=_SWITCHES)
+    detached = "detach" in arguments
+    container = _create(options, arguments, detached=detached)
+    record = container.record
+    try:
+        life.start_container(record)
+    except LaunchError:
+        life.delete_container(record, force=True)
+        raise
+    if detached:
+        return 0
+    record.unlock()
+    try:
+        return terminal.attend(container.pidfd, container.console)
+    finally:
+        if "keep" not in arguments:
+            record.lock()
+            life.delete_container(record, force=True)
+
+
+def _create(options: Options, arguments: Arguments, *, detached: bool) -> _Container:
+    """Make the container and tell its caller of it. Raises LaunchError; nothing is left then."""
+    identifier = arguments.identifier()
+    bundle = os.path.abspath(arguments.value("bundle", "."))
+    config = read_config(bundle)
+    console_socket = arguments.value("console-socket")
+    process = config.process
+    wants_terminal = process is not None and process.terminal
+    terminal.check(wants_terminal, detached, console_socket)
+    if linux.is_linux(config, bundle):
+        linux.hand_on(options, config)
+    record = Record.make(options.root, identifier)
+    console = None
+    try:
+        _describe(record, config, bundle)
+        if process is not None and process.terminal:
+            console = terminal.Console.open(process)
+        container = _make(record, config, bundle, console)
+        if console is not None and console_socket:
+            console.hand_to(console_socket)
+        write_pid_file(arguments.value("pid-file"), container.pid)
+    except NotWasm:
+        record.delete()
+        linux.hand_on(options, config)
+    except OSError as error:
+        record.delete()
+        raise LaunchError(f"container {identifier} cannot be created: {error}") from None
+    except BaseException:
+        record.delete()
+        raise
+    if options.debug:
+        log.write(options, "debug", f"container {identifier} created, process {container.pid}")
+    return container
+
+
+def _describe(record: Record, config: spec.Spec, bundle: str) -> None:
+    """Write down what later commands must know of the container. Raises OSError."""
+    rootfs = os.path.join(bundle, config.root.path) if config.root else ""
+    described = {
+        "ociVersion": config.oci_version,
+        "id": record.id,
+        "bundle": bundle,
+        "rootfs": rootfs,
+        "created": log.timestamp(),
+        "annotations": config.annotations or {},
+        "owner": "",
+    }
+    record.write("container.json", msgspec.json.format(oci.encode(described), indent=2))
+    record.write("config.json", oci.encode(config))
+    record.write("cgroup", cgroup_path(record.id, config).encode())
+
+
+def _make(
+    record: Record, config: spec.Spec, bundle: str, console: terminal.Console | None
+) -> _Container:
+    cgroup = make_cgroup(record.id, config)
+    try:
+        request = messages.Fork(
+            bundle=bundle,
+            rootfs=[],
+            procs_files=cgroup.procs_files,
+            namespaces=clone_flags(config, shared_network=False),
+        )
+        streams = [0, 1, 2] if console is None else [console.slave] * 3
+        with (
+            waiting.listen(record) as start,
+            Making(
+                request, streams, [start.fileno()], lambda: _clone(config, request), "Creator"
+            ) as making,
+        ):
+            if not cgroup.procs_files:
+                cgroup.add(making.pid)
+            _see_to(making, cgroup)
+            record.set_process(making.pid)
+            making.finish()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            cgroup.delete()
+        raise
+    return _Container(record, making.pid, making.pidfd, console)
+
+
+def _see_to(making: Making, cgroup: Cgroup) -> None:
+    making.await_ready(cgroup)
+
+
+def _clone(config: spec.Spec, request: messages.Fork) -> tuple[int, int]:
+    """Fork into new namespaces, or into none where the kernel gives us none. Raises OSError."""
+    for namespace in config.linux.namespaces or () if config.linux else ():
+        if namespace.type == "pid" and namespace.path:
+            # Only children are born there: this process stays where it is.
+            pids = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
+            sys.setns(pids, sys.CLONE_NEWPID)
+            os.close(pids)
+            request.namespaces &= ~sys.CLONE_NEWPID
+    try:
+        return sys.clone3(request.namespaces)
+    except PermissionError:
+        request.namespaces = 0
+        return sys.clone3(0)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid where the caller wants it, all at once. Raises OSError."""
+    if not path:
+        return
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+    with open(temporary, "w") as file:
+        file.write(str(pid))
+    os.rename(temporary, path)
+
+
+COMMANDS = {"create": create, "run": run}

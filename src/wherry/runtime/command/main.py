@@ -1,0 +1,103 @@
+"""From a command line to a command, and from an error to what its caller reads."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from wherry.runtime.command.options import Options, UsageError
+from wherry.runtime.exits import LaunchError
+
+_USAGE = """\
+usage: wherry-runtime [OPTIONS] COMMAND
+
+  run ID               run the container of a bundle: create, start, wait, delete
+  create ID            make the container of a bundle; its program does not run yet
+  start ID             let a created container run
+  exec ID ARGUMENTS    run one more program in a container
+  kill ID [SIGNAL]     send a signal to a container
+  delete ID            remove what is left of a container
+  state ID, list       tell how one or all containers are
+  ps ID, events ID     show a container's processes, what it uses
+  pause ID, resume ID  stop and go on
+  update ID            change a container's limits
+  features             tell what this runtime can do
+  spec                 write a config.json to begin with
+  precompile FILE...   compile modules into the cache, so that they start at once
+
+  --root DIR           where containers are kept
+  --log FILE           append errors to FILE, as --log-format text or json
+  --systemd-cgroup     ask systemd for cgroups (cgroupsPath is SLICE:PREFIX:NAME)
+  --debug, --version
+"""
+
+Command = Callable[[Options], int]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    options = None
+    try:
+        options = Options(sys.argv[1:] if arguments is None else arguments)
+        status = _find(options.command)(options)
+    except UsageError as error:
+        _report(options, f"{error.message} (see wherry-runtime --help)")
+        status = error.exit_code
+    except LaunchError as error:
+        _report(options, error.message)
+        status = error.exit_code
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        # Who read our output has enough of it; what Python has not written yet must not be tried.
+        sys.stdout = None
+        status = 1
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    sys.exit(status)
+
+
+_HOMES = {
+    "create": "create",
+    "run": "create",
+    "start": "life",
+    "kill": "life",
+    "delete": "life",
+    "state": "state",
+    "list": "state",
+    "exec": "execute",
+    "ps": "limits",
+    "pause": "limits",
+    "resume": "limits",
+    "update": "limits",
+    "events": "events",
+    "features": "about",
+    "spec": "about",
+    "precompile": "about",
+    "version": "about",
+}
+"""The module of each command, whose COMMANDS has its function."""
+
+
+def _find(name: str) -> Command:
+    """The function of a command. Only its own module is imported. Raises UsageError."""
+    if name in ("", "help"):
+        return _help
+    if name not in _HOMES:
+        raise UsageError(f"there is no command {name!r}")
+    home = import_module(f"wherry.runtime.command.{_HOMES[name]}")
+    command: Command = home.COMMANDS[name]
+    return command
+
+
+def _help(options: Options) -> int:
+    sys.stdout.write(_USAGE)
+    return 0 if options.command else 1
+
+
+def _report(options: Options | None, message: str) -> None:
+    """Say what was wrong where callers look for it: on stderr, and in the log they named."""
+    from wherry.runtime.command import log
+
+    sys.stderr.write(f"wherry-runtime: {message}\n")
+    if options is not None:
+        log.write(options, "error", message)
