@@ -56,6 +56,32 @@ def oci_archive(images: Mapping[str, str | Image]) -> bytes:
     return _tar(files)
 
 
+Blob = tuple[bytes, str, Mapping[str, str]]
+"""Content, media type, annotations."""
+
+
+def blobs_archive(name: str, config: Blob, layers: Sequence[Blob]) -> bytes:
+    """An archive of one manifest, whatever its config and layers are."""
+    files: dict[str, bytes] = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+
+    def blob(content: bytes, media_type: str, annotations: Mapping[str, str]) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        files[f"blobs/sha256/{digest}"] = content
+        described = {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+        return described | ({"annotations": dict(annotations)} if annotations else {})
+
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": kind,
+        "config": blob(*config),
+        "layers": [blob(*layer) for layer in layers],
+    }
+    entry = blob(_json(manifest), kind, {"io.containerd.image.name": name})
+    files["index.json"] = _json({"schemaVersion": 2, "manifests": [entry]})
+    return _tar(files)
+
+
 def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document).encode()
 

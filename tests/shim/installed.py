@@ -62,7 +62,7 @@ class Command:
                 except ConnectionRefusedError:
                     return 0
                 credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-                return struct.unpack("3i", credentials)[0]
+                return int(struct.unpack("3i", credentials)[0])
         return 0
 
     def end_nursery(self) -> None:

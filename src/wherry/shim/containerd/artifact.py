@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from wherry import oci
+from wherry.oci.runtime import Mount
+from wherry.shim.containerd import Images
 from wherry.shim.containerd.grpc import call
 from wherry.shim.containerd.messages import (
     GetContainerResponse,
@@ -24,6 +26,8 @@ from wherry.shim.protobuf import Message
 from wherry.shim.ttrpc import CallError, Code
 
 _SERVICES = "/containerd.services"
+_PATIENCE = 60.0
+"""Seconds for containerd to hand out a module."""
 _MAX_DOCUMENT = 4 << 20
 _MAX_MODULE = 1 << 30
 
@@ -31,23 +35,34 @@ M = TypeVar("M", bound=Message)
 
 
 class Artifacts:
-    """The modules of artifacts, kept by digest in `folder` once they were asked for.
+    """The modules of artifacts, kept by digest once they were asked for."""
 
-    Its methods raise CallError, OSError.
-    """
+    def __init__(self, images: Images, report: Callable[[str], None]) -> None:
+        self._address = images.address
+        self._metadata = {"containerd-namespace": images.namespace}
+        self._folder = images.folder
+        self._report = report
 
-    def __init__(self, address: str, namespace: str, folder: str) -> None:
-        self._address = address
-        self._metadata = {"containerd-namespace": namespace}
-        self._folder = folder
+    async def module_of(self, container: str, program: str) -> Mount | None:
+        """What mounts the module of a container where its `program` is expected to be.
 
-    async def module_of(self, container: str, program: str) -> str | None:
-        """The path of the module a container is to run; None if its image is no artifact.
-
-        That is the one named like `program`, or else the first.
+        That is the module named like the program, or else the first. None if the container's image
+        is no artifact, or cannot be had, which is reported.
         """
-        layer = _pick(await self._layers(container), program)
-        return None if layer is None else await self._fetch(layer)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                layer = _pick(await self._layers(container), program)
+                if layer is None:
+                    return None
+                source = await self._fetch(layer)
+        except TimeoutError:
+            self._report(f"container {container}: containerd does not answer for its image")
+        except (CallError, ValueError, OSError) as error:
+            self._report(f"container {container}: its image cannot be read: {error}")
+        else:
+            place = os.path.join("/", program)
+            return Mount(destination=place, type="bind", source=source, options=["bind", "ro"])
+        return None
 
     async def _layers(self, container: str) -> list[oci.Descriptor]:
         request = NamedRequest(name=container)

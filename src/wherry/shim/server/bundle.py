@@ -20,6 +20,7 @@ class BundleError(Exception):
 
 
 class _Process(msgspec.Struct, rename="camel"):
+    args: list[str] | None = None
     console_size: ConsoleSize | None = None
 
 
@@ -33,6 +34,7 @@ class Wishes(NamedTuple):
 
     seconds: float | None
     size: tuple[int, int]
+    program: str
 
 
 def read_wishes(bundle: str) -> Wishes:
@@ -44,10 +46,12 @@ def read_wishes(bundle: str) -> Wishes:
         raise BundleError(f"cannot read {path}: {error.strerror}") from None
     except oci.InvalidDocument as error:
         raise BundleError(str(error)) from None
-    size = config.process.console_size if config.process is not None else None
+    process = config.process or _Process()
+    size = process.console_size
     return Wishes(
         _parse_seconds((config.annotations or {}).get(TIMEOUT)),
         (0, 0) if size is None else (max(0, size.width), max(0, size.height)),
+        process.args[0] if process.args else "",
     )
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wherry.runtime import Launcher
+from wherry.shim.containerd import Images
 from wherry.shim.group import Group
 from wherry.shim.messages import TASK_SERVICES
-from wherry.shim.places import data_folder, run_folder
+from wherry.shim.places import data_folder, linux_folder
 from wherry.shim.server.lifetime import Lifetime
 from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.publisher import Publisher
@@ -52,17 +53,19 @@ async def _serve(
 ) -> None:
     if launcher is None:
         launcher = await Launcher.spawn(Path(data_folder()) / "cache")
-    linux = LinuxContainers(
-        f"{run_folder()}/linux/{group.namespace}", lambda pid: pid == launcher.zygote_pid
-    )
+    linux = LinuxContainers(linux_folder(group.namespace), lambda pid: pid == launcher.zygote_pid)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     publisher = Publisher(events_address, group.namespace, _report)
-    tasks = Tasks(launcher, linux, publisher.publish, _report)
+    images = None
+    if group.containerd != events_address:  # wherryd has no images to ask for
+        images = Images(group.containerd, group.namespace, f"{data_folder()}/artifacts")
+    tasks = Tasks(launcher, linux, publisher.publish, _report, images)
 
     def shutdown(now: bool) -> None:
-        if now and not len(tasks):
+        # A pod's first container is also its last: without any the pod is over.
+        if (now or group.pod) and not len(tasks):
             lifetime.end()
 
     def changed() -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 from wherry import oci
 from wherry.oci.runtime import Mount, Resources
@@ -13,8 +14,10 @@ from wherry.runtime import (
     LaunchError,
     NotWasm,
 )
+from wherry.runtime.exits import NOT_FOUND
 from wherry.runtime.sandbox.cgroups import CgroupError
 from wherry.shim import messages
+from wherry.shim.containerd import Images
 from wherry.shim.messages import (
     CREATED,
     PAUSED,
@@ -50,8 +53,11 @@ class Tasks:
         linux: LinuxContainers,
         publish: Callable[[TaskEvent], None],
         report: Callable[[str], None],
+        images: Images | None = None,
     ) -> None:
+        """`images` is whom to ask for the image of a container without its program."""
         self._launcher = launcher
+        self._images = images
         self._linux = linux
         self._publish = publish
         self._report = report
@@ -127,7 +133,7 @@ class Tasks:
         process: ContainerProcess
         try:
             try:
-                process = await self._launcher.create(wanted)
+                process = await self._create_wasm(wanted, wishes.program)
             except NotWasm as error:
                 process, launcher = await self._linux.create(wanted, request.options, error)
         except LaunchError as error:
@@ -148,6 +154,20 @@ class Tasks:
             # Only a shim that dies by force misses it, and then only a cgroup stays behind.
             self._report(f"{request.bundle}: {error.strerror}")
         return task
+
+    async def _create_wasm(self, request: CreateRequest, program: str) -> ContainerProcess:
+        try:
+            return await self._launcher.create(request)
+        except LaunchError as error:
+            if error.exit_code != NOT_FOUND or self._images is None:
+                raise
+            from wherry.shim.containerd.artifact import Artifacts
+
+            artifacts = Artifacts(self._images, self._report)
+            module = await artifacts.module_of(request.id, program)
+            if module is None:
+                raise
+        return await self._launcher.create(replace(request, rootfs=(*request.rootfs, module)))
 
     def exec(self, request: ExecProcessRequest) -> None:
         """Add a process to a container; `start` makes it."""
