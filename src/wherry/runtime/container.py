@@ -6,6 +6,7 @@ compiled code) comes first; then the root changes and every privilege goes; only
 code linked and run.
 """
 
+import contextlib
 import fcntl
 import os
 import signal

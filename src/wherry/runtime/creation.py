@@ -50,15 +50,13 @@ def with_engine_tasks(resources: spec.Resources | None) -> spec.Resources | None
 
 
 def clone_flags(config: spec.Spec, *, shared_network: bool) -> int:
-    """CLONE_NEW… flags of the namespaces to make. Raises LaunchError.
+    """CLONE_NEW… flags of the namespaces to make.
 
     With `shared_network` containers that will never have a network share an empty one, and are
     made without one of their own.
     """
     flags = sys.CLONE_NEWNS
     for namespace in config.linux.namespaces or () if config.linux else ():
-        if namespace.type == "user":
-            raise LaunchError("user namespaces of single containers are not supported")
         if namespace.type == "network" and shared_network and not wants_network(config):
             continue
         if not namespace.path or namespace.type == "pid":

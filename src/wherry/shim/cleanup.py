@@ -8,6 +8,7 @@ import socket
 import time
 from typing import TypeVar
 
+from wherry.runtime.linux import NOTE
 from wherry.shim.group import Group
 from wherry.shim.messages import (
     TASK_SERVICES,
@@ -16,7 +17,7 @@ from wherry.shim.messages import (
     ProcessRequest,
     WaitResponse,
 )
-from wherry.shim.places import TASK_NOTE, CommandError, process_start
+from wherry.shim.places import TASK_NOTE, CommandError, linux_folder, process_start
 from wherry.shim.protobuf import Empty, InvalidMessage, Message
 from wherry.shim.ttrpc import CallError, Code
 from wherry.shim.ttrpc.connection import ClientConnection
@@ -28,15 +29,21 @@ M = TypeVar("M", bound=Message)
 
 
 def delete(namespace: str, address: str, id: str, bundle: str) -> DeleteResponse | None:
-    """End a task of which only the bundle's note tells, and remove what it used.
+    """End a task of which only the bundle's notes tell, and remove what it used.
 
     None when there is nothing to tell, as after each deletion that went well. Raises CommandError.
     """
     note = _read_note(bundle)
     group = Group.of_bundle(namespace, address, bundle)
     answer = None
-    if note is not None:
-        answer = _delete_by_server(group, id) or _delete_by_hand(*note)
+    is_linux = os.path.lexists(f"{bundle}/{NOTE}")
+    if note is not None or is_linux:
+        answer = _delete_by_server(group, id)
+        if answer is None:
+            pid, start, cgroup = note or (0, "", "")
+            if is_linux:
+                _delete_linux(bundle, id, namespace, cgroup)
+            answer = _delete_by_hand(pid, start, cgroup)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{bundle}/{TASK_NOTE}")
     with group.locked():
@@ -89,19 +96,31 @@ class _Caller:
         raise CallError(Code.UNAVAILABLE, "the connection broke")
 
 
-def _delete_by_hand(pid: int, start: str, cgroup: str) -> DeleteResponse:
-    # A container dies with its shim; this is for one that is still about to.
-    if process_start(pid) == start:
-        with contextlib.suppress(ProcessLookupError):
-            _kill(pid)
-    from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError
+def _delete_linux(bundle: str, id: str, namespace: str, cgroup: str) -> None:
+    """Have a Linux container's runtime delete it: it does not die with its shim."""
+    from wherry.runtime import LaunchError
+    from wherry.runtime.linux.cleanup import delete
 
     try:
-        group = Cgroup.attach_existing(cgroup)
-        group.kill()
-        group.delete()
-    except (CgroupError, OSError) as error:
+        delete(bundle, id, linux_folder(namespace), cgroup)
+    except LaunchError as error:
         raise CommandError(str(error)) from None
+
+
+def _delete_by_hand(pid: int, start: str, cgroup: str) -> DeleteResponse:
+    # A Wasm container dies with its shim; this is for one that is still about to.
+    if pid and process_start(pid) == start:
+        with contextlib.suppress(ProcessLookupError):
+            _kill(pid)
+    if cgroup:
+        from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError
+
+        try:
+            group = Cgroup.attach_existing(cgroup)
+            group.kill()
+            group.delete()
+        except (CgroupError, OSError) as error:
+            raise CommandError(str(error)) from None
     return DeleteResponse(pid=pid, exit_status=_KILLED, exited_at=time.time_ns())
 
 

@@ -28,6 +28,11 @@ def run_folder() -> str:
     return f"/tmp/wherry-{os.geteuid()}"  # noqa: S108 (made 0700, owner checked)
 
 
+def linux_folder(namespace: str) -> str:
+    """Where a Linux runtime keeps the state of a namespace's containers."""
+    return f"{run_folder()}/linux/{namespace}"
+
+
 def data_folder() -> str:
     """Where what outlives a reboot is kept: WHERRY_ROOT, or the user's own place."""
     if given := os.environ.get("WHERRY_ROOT"):

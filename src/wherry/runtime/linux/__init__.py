@@ -4,9 +4,8 @@ Imported by a shim with its first Linux container. What runs inside is that runt
 it is found, called, waited for, and cleaned up after.
 """
 
-from wherry.runtime.linux.installed import NoLinuxRuntime
-from wherry.runtime.linux.launcher import LinuxLauncher
-from wherry.runtime.linux.options import LinuxOptions
-from wherry.runtime.linux.process import LinuxProcess
+NOTE = "wherry-linux"
+"""In a bundle from before its runtime is first called until its container is deleted.
 
-__all__ = ["LinuxLauncher", "LinuxOptions", "LinuxProcess", "NoLinuxRuntime"]
+A symbolic link, which is made at once or not at all.
+"""

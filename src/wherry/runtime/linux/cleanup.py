@@ -1,9 +1,6 @@
 """Deleting a Linux container whose shim is gone."""
 
-import contextlib
-import os
 import subprocess
-from collections.abc import Iterator
 
 from wherry.oci import runtime as spec
 from wherry.runtime.config import read_config
@@ -11,32 +8,32 @@ from wherry.runtime.exits import LaunchError
 from wherry.runtime.linux import note, rootfs
 from wherry.runtime.linux.runtime import OciRuntime, environment, last_error, memory_file
 from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError
+from wherry.runtime.sandbox.cgroups.unbounded import UnboundedCgroup
 
 _PATIENCE = 25.0
 """Seconds; containerd waits 30 for all of a clean-up."""
 
 
-def delete(bundle: str, id: str, state: str) -> None:
+def delete(bundle: str, id: str, state: str, cgroup: str) -> None:
     """End the Linux container of a bundle, if it has one, and remove what it used. Blocks.
 
-    `state` is where its runtime keeps state. Raises LaunchError; then the bundle's note stays.
+    `state` is where its runtime keeps state; `cgroup` what the container was put into, or empty
+    for the one that its bundle names. Raises LaunchError; then the bundle's note stays.
     """
     found = note.find(bundle)
     if found is None:
         return
-    files = (0, 0)
-    runtime = OciRuntime(found.program, state, found.systemd_cgroup, files)
-    _call_delete(runtime, id)
-    # The shim may have been killed before the runtime had written down what it made.
-    with contextlib.suppress(LaunchError, CgroupError):
-        for cgroup in _cgroups(bundle):
-            cgroup.kill()
-            cgroup.delete()
-    if found.root is not None:
-        try:
+    # The shim may have been killed before the runtime had written down what it made; and a runtime
+    # may wait in vain for processes that are frozen.
+    group = _cgroup(bundle, cgroup)
+    group.kill()
+    _call_delete(OciRuntime(found.program, state, found.systemd_cgroup, (0, 0)), id)
+    try:
+        group.delete()
+        if found.root is not None:
             rootfs.unmount(found.root)
-        except OSError as error:
-            raise LaunchError(f"{found.root}: {error.strerror}") from None
+    except OSError as error:
+        raise LaunchError(f"what container {id} leaves behind: {error}") from None
     note.forget(bundle)
 
 
@@ -60,7 +57,9 @@ def _call_delete(runtime: OciRuntime, id: str) -> None:
             raise LaunchError(f"{runtime.name} delete: {said}")
 
 
-def _cgroups(bundle: str) -> Iterator[Cgroup]:
-    linux = read_config(bundle).linux or spec.Linux()
-    if linux.cgroups_path and os.path.basename(linux.cgroups_path):
-        yield Cgroup.attach_existing(linux.cgroups_path)
+def _cgroup(bundle: str, known: str) -> Cgroup:
+    try:
+        linux = read_config(bundle).linux or spec.Linux()
+        return Cgroup.attach_existing(known or linux.cgroups_path)
+    except (LaunchError, CgroupError):
+        return UnboundedCgroup(known)

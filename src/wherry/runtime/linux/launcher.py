@@ -4,6 +4,8 @@ import contextlib
 import os
 from collections.abc import Callable
 
+import msgspec
+
 from wherry.oci import runtime as spec
 from wherry.runtime.config import read_config
 from wherry.runtime.exits import LaunchError
@@ -91,7 +93,8 @@ class LinuxLauncher:
         init = request.container
         assert isinstance(init, LinuxInit)
         try:
-            with Scratch(init.bundle) as scratch, memory_file(request.document) as process:
+            document = _with_terminal(request.document, request.process.terminal)
+            with Scratch(init.bundle) as scratch, memory_file(document) as process:
                 arguments = ["exec", "--detach", "--process", process.path]
                 arguments += ["--pid-file", scratch.pid_file]
                 pid, terminal = await self._call(
@@ -144,6 +147,13 @@ class LinuxLauncher:
     def close(self) -> None:
         """Reap orphans no more. Containers live on."""
         self._orphans.close()
+
+
+def _with_terminal(document: bytes, terminal: bool) -> bytes:
+    """A process as JSON, all of it kept, with or without a terminal."""
+    fields = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+    fields["terminal"] = msgspec.Raw(msgspec.json.encode(terminal))
+    return msgspec.json.encode(fields)
 
 
 def _has_own_pids(config: spec.Spec) -> bool:

@@ -5,11 +5,7 @@ import os
 
 import msgspec
 
-NOTE = "wherry-linux"
-"""In a bundle from before its runtime is first called until its container is deleted.
-
-A symbolic link, which is made at once or not at all.
-"""
+from wherry.runtime.linux import NOTE
 
 
 class Note(msgspec.Struct, omit_defaults=True):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wherry.runtime import ContainerProcess, CreateRequest, NotWasm
-    from wherry.runtime.linux import LinuxLauncher
+    from wherry.runtime.linux.launcher import LinuxLauncher
     from wherry.shim.protobuf import Any
 
 
@@ -32,7 +32,8 @@ class LinuxContainers:
         self, request: CreateRequest, options: Any | None, why: NotWasm
     ) -> tuple[ContainerProcess, LinuxLauncher]:
         """Make a container, and say by whom. Raises LaunchError."""
-        from wherry.runtime.linux import LinuxLauncher, NoLinuxRuntime
+        from wherry.runtime.linux.installed import NoLinuxRuntime
+        from wherry.runtime.linux.launcher import LinuxLauncher
         from wherry.shim.server.linux_options import OptionsError, read_options
 
         if self._launcher is None:

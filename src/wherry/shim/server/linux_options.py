@@ -7,7 +7,7 @@ not know runtimeoptions.v1.Options, with the same names in TOML: the text of the
 
 import tomllib
 
-from wherry.runtime.linux import LinuxOptions
+from wherry.runtime.linux.options import LinuxOptions
 from wherry.shim.protobuf import Any, InvalidMessage, Message, boolean, data, string
 
 _MAX_FILE = 1 << 20
