@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -54,6 +57,22 @@ def test_indenting_keeps_the_spelling_of_values() -> None:
 def test_what_is_not_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ours.InvalidJSON):
         ours.decode(text)
+
+
+@pytest.mark.parametrize("text", ["{", "[1,]", '["a"', "[1 2]", '{"a" 1}', '{"a":1 "b"}', '"a'])
+def test_it_is_refused_where_the_json_package_was_never_imported(text: str) -> None:
+    program = (
+        "import sys; from wherry.client import json\n"
+        "try: json.decode(sys.argv[1])\n"
+        "except json.InvalidJSON: print('json' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, text],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_document_that_is_nested_too_deeply_is_refused() -> None:

@@ -38,7 +38,8 @@ def decode(source: str | bytes) -> Any:
         text = source if isinstance(source, str) else source.decode()
         start = len(text) - len(text.lstrip(_SPACE))
         value, end = _scan(text, start)
-    except (StopIteration, ValueError, RecursionError) as error:
+    except (StopIteration, ValueError, RecursionError, SystemError) as error:
+        # SystemError: CPython 3.11's scanner takes its exception from `json`, or has none to raise.
         raise InvalidJSON(f"not JSON: {str(source[:60])!r}") from error
     if text[end:].strip(_SPACE):
         raise InvalidJSON(f"not JSON: {text[end : end + 60]!r} after the document")
