@@ -24,10 +24,11 @@ from wherry.runtime.exits import NOT_FOUND, LaunchError
 from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
 from wherry.runtime.overseer import Shim
-from wherry.runtime.program import open_program
+from wherry.runtime.program import open_program, without_init
 from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
+from wherry.runtime.sandbox.title import Title
 from wherry.runtime.wasi import trampolines
 
 _CONTROL = 3
@@ -45,8 +46,12 @@ class Warmth:
     """What costs time to make and belongs to no namespace: a zygote may be forked with it."""
 
     def __init__(self, *, eager: bool = True) -> None:
-        """Make it all if `eager`, for many containers; else what one needs when it needs it."""
+        """Make it all if `eager`, for many containers; else what one needs when it needs it.
+
+        Raises OSError.
+        """
         self.engine = Engine()
+        self.title = Title()
         self._filters: dict[bool, bytes] = {}
         if not eager:
             return
@@ -183,6 +188,7 @@ def _prepare(
     if namespaced:
         identity.become(process.user)
     sys.prctl(sys.PR_SET_NAME, os.fsencode(os.path.basename(name))[:15])
+    surroundings.warmth.title.show(program.args)
     capabilities.drop_all()
     capabilities.set_no_new_privs()
     overseer.tie_for_good()
@@ -235,7 +241,7 @@ def _join(request: messages.Join, config: spec.Spec, *, namespaced: bool) -> Joi
 def _process_of(config: spec.Spec) -> spec.Process:
     if config.process is None:
         raise LaunchError("the bundle names no program to run (process)", NOT_FOUND)
-    return config.process
+    return without_init(config.process)
 
 
 def _read_process() -> spec.Process:

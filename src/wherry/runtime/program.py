@@ -3,6 +3,8 @@
 import os
 import stat
 
+import msgspec
+
 from wherry import wasm
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
@@ -14,6 +16,21 @@ _MAGIC = b"\0asm"
 _WASM_SUFFIXES = (".wasm", ".wat", ".wast", ".cwasm")
 _HEAD = 4096
 """Bytes in which text (.wat) is told from anything else; it may begin with comments."""
+
+
+_INITS = ("/sbin/docker-init", "/run/podman-init", "/dev/init")
+"""Where Docker and Podman, now and earlier, put the init that `--init` asks for."""
+
+
+def without_init(process: spec.Process) -> spec.Process:
+    """`process` without the init of `--init`: a guest makes no processes that it could reap.
+
+    A Linux program still gets its init, because its bundle is handed on as it is.
+    """
+    args = process.args or []
+    if len(args) < 3 or args[0] not in _INITS or args[1] != "--":
+        return process
+    return msgspec.structs.replace(process, args=args[2:])
 
 
 def open_program(root: int, process: spec.Process) -> tuple[int, str]:
