@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import grpc
@@ -100,10 +101,15 @@ class CriClient:
         self._call("RemoveContainer", cri.ContainerId(container_id=id), Empty)
 
     def container_status(self, id: str) -> cri.ContainerStatus:
-        request = cri.ContainerStatusRequest(container_id=id, verbose=True)
+        request = cri.ContainerStatusRequest(container_id=id)
         status = self._call("ContainerStatus", request, cri.ContainerStatusResponse).status
         assert status is not None
         return status
+
+    def container_info(self, id: str) -> Mapping[str, str]:
+        """ContainerStatus: what the runtime adds for who wants to know more."""
+        request = cri.ContainerStatusRequest(container_id=id, verbose=True)
+        return self._call("ContainerStatus", request, cri.ContainerStatusResponse).info
 
     def containers(self, pod: str = "") -> list[cri.Container]:
         """ListContainers: all, or those of a pod."""

@@ -7,10 +7,11 @@ import pytest
 from tests import peers
 from tests.conftest import without
 from tests.cri.node import CNI, Node, ThisMachine
+from tests.cri.pods import Pod, eventually
 from tests.debian import Suite, SuiteMissing
 from tests.guests.toolchain import Guests
 from tests.shim.archive import Image
-from tests.shim.guests import HOG
+from tests.shim.guests import HOG, TRAP
 
 _SUITES = ("host", "trixie", "forky")
 
@@ -27,7 +28,9 @@ def node(request: pytest.FixtureRequest, guests: Guests) -> Iterator[Node]:
             "localhost/toolbox:latest": Image(
                 {"toolbox.wasm": guests.toolbox().read_bytes()}, ("/toolbox.wasm",)
             ),
+            "localhost/environ:latest": guests.wat("environ").read_text(),
             "localhost/hog:latest": HOG,
+            "localhost/trap:latest": TRAP,
             "localhost/busybox:latest": Image(
                 {"busybox": Path(busybox).read_bytes()}, ("/busybox", "sh"), "linux", "amd64"
             ),
@@ -40,3 +43,13 @@ def node(request: pytest.FixtureRequest, guests: Guests) -> Iterator[Node]:
                 node.close()
     except (SuiteMissing, peers.PeerMissing) as error:
         without(str(error))
+
+
+@pytest.fixture
+def pod(node: Node) -> Iterator[Pod]:
+    """A pod of one's own, that leaves nothing on the node."""
+    with Pod(node) as pod:
+        server = node.server_of(pod.id)
+        yield pod
+        processes = node.family(server) if (node.proc / str(server)).exists() else []
+    eventually(lambda: not node.pod_remains(pod.id, processes))

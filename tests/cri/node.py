@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.cri.client import CriClient
@@ -92,34 +91,48 @@ class Node:
         """End containerd; all else ends with the machine."""
         self._stack.close()
 
+    @property
+    def proc(self) -> Path:
+        """The machine's /proc, with its own numbers of processes."""
+        return Path(f"/proc/{self.machine.init}/root/proc")
+
+    def server_of(self, pod: str) -> int:
+        """The shim's server of a pod: its process by the machine's number."""
+        (pointer,) = self._shims.glob(f"k8s.io,{pod},*")
+        return int(pointer.read_text().split()[0])
+
+    @property
+    def _shims(self) -> Path:
+        return self.proc.parent / "run/wherry/shim"
+
+    def pod_remains(self, pod: str, processes: Iterable[int]) -> list[str]:
+        """What is left of a pod: mounts, bundles, files of its shim, those of its `processes`."""
+        found = [line for line in (self.proc / "1/mounts").read_text().splitlines() if pod in line]
+        for folder in ("run/containerd", "run/wherry", "var/lib/containerd"):
+            found += map(str, (self.proc.parent / folder).rglob(f"*{pod}*"))
+        return found + [f"process {pid}" for pid in processes if (self.proc / str(pid)).exists()]
+
     def remains(self) -> list[str]:
-        """What is left of pods: mounts, cgroups, shims' sockets, bundles, network namespaces."""
-        proc = Path(f"/proc/{self.machine.init}")
-        lines = (proc / "mounts").read_text().splitlines()
+        """What is left of all pods: namespaces, addresses, mounts, bundles, cgroups, servers."""
+        lines = (self.proc / "1/mounts").read_text().splitlines()
         places = ("/run/containerd/", "/var/lib/containerd/", "/run/netns/", "/run/wherry/")
         found = [line for line in lines if line.split()[1].startswith(places)]
-        inside = proc / "root"
         for pattern in (
             "run/containerd/io.containerd.runtime.v2.task/k8s.io/*",
             "run/wherry/shim/*,*,*",
-            "run/wherry/shim/*.sock",
             "run/netns/*",
             "run/pod-addresses/pods/*.*.*.*",
         ):
-            found += map(str, inside.glob(pattern))
+            found += map(str, self.proc.parent.glob(pattern))
         for parent in Path("/sys/fs/cgroup").glob(f"*{self.machine.cgroup_parent}"):
-            found += [str(path) for path in parent.rglob("*") if path.is_dir()]
+            found += [str(path) for path in parent.glob("kubepods/burstable/*") if path.is_dir()]
         return found
 
-    def processes(self, *words: str) -> dict[int, str]:
-        """The machine's processes whose command line has all `words`, by the host's pids."""
-        namespace = os.stat(f"/proc/{self.machine.init}/ns/pid").st_ino
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-                    here = os.stat(entry / "ns" / "pid_for_children").st_ino == namespace
-                    if here and all(word in line for word in words):
-                        found[int(entry.name)] = line
-        return found
+    def family(self, pid: int) -> list[int]:
+        """A process of the machine and all that descend from it."""
+        children = (self.proc / f"{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(each for child in children for each in self.family(int(child)))]
+
+    def kill(self, pid: int) -> None:
+        """Send SIGKILL to a process of the machine."""
+        assert self.machine.run("kill", "-KILL", str(pid)).returncode == 0

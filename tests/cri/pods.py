@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import select
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.cri import messages as cri
 from tests.cri.node import HANDLER, Node
@@ -141,7 +142,6 @@ class Pod:
             labels={"io.kubernetes.container.name": name},
             log_path=f"{name}-{attempt}.log",
             stdin=stdin,
-            stdin_once=stdin,
             tty=tty,
             linux=cri.LinuxContainerConfig(
                 resources=cri.LinuxContainerResources(
@@ -174,6 +174,24 @@ class Container:
     @property
     def status(self) -> cri.ContainerStatus:
         return self.pod.cri.container_status(self.id)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What containerd tells who wants to know more."""
+        return json.loads(self.pod.cri.container_info(self.id)["info"])  # type: ignore[no-any-return]
+
+    @property
+    def pid(self) -> int:
+        """Its first process, by the machine's number."""
+        return int(self.info["pid"])
+
+    def cgroup_value(self, controller: str, legacy: str, unified: str) -> str:
+        """What a file of its cgroup says: `legacy` in version 1, `unified` in version 2."""
+        path = f"{self.pod.cgroup_parent}/{self.id}"
+        file = Path(f"/sys/fs/cgroup/{controller}{path}/{legacy}")
+        if not file.exists():
+            file = Path(f"/sys/fs/cgroup{path}/{unified}")
+        return file.read_text().strip()
 
     def start(self) -> None:
         self.pod.cri.start(self.id)
