@@ -132,6 +132,68 @@ def test_a_container_lives_and_ends_as_dockers_do(docker: Docker) -> None:
     assert docker("ps", "-aq") == ""
 
 
+def test_exec_runs_beside_the_container(docker: Docker) -> None:
+    docker("run", "-d", "-e", "A=2", "--name", "exec", "guests", "/loop.wat")
+    told = docker("exec", "-e", "B=3", "-w", "/etc", "exec", "/environ.wat", "word").splitlines()
+    assert {"word", "A=2", "B=3"} <= set(told)
+    assert docker("exec", "-i", "exec", "/echo.wat", input="told\n" * 10_000) == "told\n" * 10_000
+    docker("exec", "exec", "/exit.wat", "7", code=7)
+    assert "no such file" in docker("exec", "exec", "/nothing", code=127)
+    assert "/etc/hosts" in docker("exec", "exec", "/etc/hosts", code=126)
+    docker("exec", "-d", "exec", "/loop.wat", "in", "the", "background")
+    assert "/loop.wat in the background" in docker("top", "exec")
+    docker("pause", "exec")
+    assert "is paused" in docker("exec", "exec", "/exit.wat", code=1)
+    docker("unpause", "exec")
+    docker("stop", "exec")
+    assert "is not running" in docker("exec", "exec", "/exit.wat", code=1)
+    docker("rm", "exec")
+
+
+def test_exec_at_a_terminal_can_be_left(docker: Docker) -> None:
+    docker("run", "-d", "--name", "keys", "guests", "/loop.wat")
+    pid, terminal = docker.typing("exec", "-it", "keys", "/echo.wat")
+    os.write(terminal, b"first\n")
+    _read_until(terminal, b"first\r\nfirst\r\n")
+    os.write(terminal, b"\x04")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    pid, terminal = docker.typing("exec", "-it", "keys", "/echo.wat", "left")
+    os.write(terminal, b"second\n")
+    _read_until(terminal, b"second\r\nsecond\r\n")
+    os.write(terminal, b"\x10\x11")
+    _read_until(terminal, b"read escape sequence")
+    # That is how docker ends there.
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    os.close(terminal)
+    assert "/echo.wat left" in docker("top", "keys")
+    docker("rm", "-f", "keys")
+
+
+def test_health_is_shown_where_docker_shows_it(docker: Docker) -> None:
+    (docker.folder / "Checked").write_text(
+        'FROM guests\nHEALTHCHECK --interval=20ms --retries=1 CMD ["/exit.wat", "0"]\n'
+        'CMD ["/loop.wat"]\n'
+    )
+    docker("build", "-q", "-t", "checked", "-f", "Checked", ".")
+    docker("run", "-d", "--name", "well", "checked")
+    docker("run", "-d", "--name", "ill", "--health-cmd", "true", "checked")
+    told = {"well": "healthy", "ill": "unhealthy"}
+    for name, status in told.items():
+        with subprocess.Popen(
+            [docker.program, "events", "--since", "1h", "-f", f"container={name}",
+             "-f", "event=health_status"],
+            stdout=subprocess.PIPE, env=docker.environment, text=True,
+        ) as events:  # fmt: skip
+            assert events.stdout is not None
+            assert f"health_status: {status}" in events.stdout.readline()
+            events.kill()
+        assert docker("inspect", "-f", "{{.State.Health.Status}}", name).strip() == status
+        shown = docker("ps", "-f", f"health={status}", "--format", "{{.Names}} {{.Status}}")
+        assert shown.startswith(name) and f"({status})" in shown
+        docker("rm", "-f", name)
+
+
 def test_logs_are_told_whole_last_and_with_times(docker: Docker) -> None:
     docker("run", "--name", "log", "-i", "guests", input="one\ntwo\nthree\n")
     assert docker("logs", "log") == "one\ntwo\nthree\n"

@@ -76,3 +76,32 @@ def test_a_memory_limit_holds(confined: Wherry, guests: Guests) -> None:
     ended = confined("run", "--rm", "-m", "32m", guests.wat("grow"))
     assert ended.code != 0
     assert "refused memory" in ended.err
+
+
+def test_exec_runs_beside_the_container_and_ends_with_it(confined: Wherry, guests: Guests) -> None:
+    image = confined.image("toolbox", guests.toolbox())
+    identity = confined.ok("run", "-d", image, "sleep", "600")
+    confined.ok("exec", identity, "/module.wasm", "put", "/made", "by exec")
+    assert confined.ok("exec", identity, "/module.wasm", "cat", "/made") == "by exec"
+    assert confined("exec", identity, "/nothing").code == 127
+    with confined.background("exec", identity, "/module.wasm", "sleep", "601") as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"ready\n"
+        lines = [line.split(None, 7) for line in confined.ok("top", identity).splitlines()]
+        pid = next(int(line[1]) for line in lines if line[7].endswith("sleep 601"))
+        assert "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
+        confined.ok("stop", identity)
+        assert client.wait(30) == 137
+    assert not Path(f"/proc/{pid}").exists()
+    confined.ok("rm", identity)
+
+
+def test_health_checks_are_made(confined: Wherry, guests: Guests) -> None:
+    image = confined.image("toolbox", guests.toolbox())
+    check = ("--health-cmd", '["/module.wasm", "pwd"]', "--health-interval", "20ms")
+    identity = confined.ok("run", "-d", *check, image, "sleep", "600")
+    watch = ("--filter", f"container={identity}", "--filter", "event=health_status")
+    with confined.background("events", "--since", "10m", *watch) as events:
+        assert events.stdout is not None
+        assert b"health_status: healthy" in events.stdout.readline()
+    confined.ok("rm", "-f", identity)
