@@ -104,6 +104,11 @@ class Hooks(_Base):
     poststart: list[Hook] | None = None
     poststop: list[Hook] | None = None
 
+    @property
+    def at_creation(self) -> bool:
+        """Whether any run while the container is being created."""
+        return bool(self.prestart or self.create_runtime or self.create_container)
+
 
 class Namespace(_Base):
     """A namespace to make, or with `path` to join."""

@@ -178,6 +178,8 @@ def _prepare(
         front, back = (source.load_file(path) for path in surroundings.trampolines())
         program.trampolines = (front, back)
 
+    if not isinstance(request, messages.Join) and config.hooks and config.hooks.at_creation:
+        overseer.await_hooks()
     root.enter(workdir)
     if namespaced and isinstance(root, MountedRoot):
         _set_names(config)

@@ -6,10 +6,11 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -23,6 +24,9 @@ from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
 from wherry.runtime.interpreter import command
 from wherry.runtime.program import is_meant_as_wasm
 from wherry.runtime.sandbox.cgroups import Cgroup
+
+if TYPE_CHECKING:
+    from wherry.runtime.hooks import ContainerHooks, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +86,40 @@ class Process:
         self.pid = pid
         self.pidfd = pidfd
         self.cgroup = cgroup
+        self.hooks: ContainerHooks | None = None
+        """Of its container, once those of its creation have run."""
         self._control = control
         self._first = first
 
     async def start(self, on_signal: Callable[[int], None]) -> None:
         """Let the guest run. `on_signal` is called with the number of each signal that reaches the
         process directly; the guest goes on, so whoever listens ends it.
+
+        Raises LaunchError if a hook fails that comes before; then the process is ended.
         """
-        with contextlib.suppress(OSError):
-            self._control.send(messages.START)
+        if self.hooks is not None:
+            await self._run_hooks(self.hooks.starting(self.pid, self.cgroup.procs_files))
+        self.go_on()
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._heard, on_signal)
+        if self.hooks is not None:
+            from wherry.runtime.hooks import finish_and_warn
+
+            await finish_and_warn(self.hooks.started(self.pid), _warn)
+
+    async def _run_hooks(self, jobs: "list[Job]") -> None:
+        from wherry.runtime.hooks import finish_jobs
+
+        try:
+            await finish_jobs(jobs)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            raise
+
+    def go_on(self) -> None:
+        """Let it go on with what it waits for."""
+        with contextlib.suppress(OSError):  # it died meanwhile, which its end will tell
+            self._control.send(messages.START)
 
     def _heard(self, on_signal: Callable[[int], None]) -> None:
         try:
@@ -128,8 +156,15 @@ class Process:
         """After it was reaped: closes its descriptors; the container's first removes the cgroup."""
         self._close_control()
         os.close(self.pidfd)
-        if self._first:
+        if not self._first:
+            return
+        try:
             self.cgroup.delete()
+        finally:
+            if self.hooks is not None:
+                from wherry.runtime.hooks import finish_and_warn
+
+                await finish_and_warn(self.hooks.deleted(), _warn)
 
 
 class Launcher:
@@ -194,7 +229,12 @@ class Launcher:
         except BaseException:
             cgroup.delete()
             raise
-        await self._prepare(process)
+        hooks = None
+        if config.hooks is not None:
+            from wherry.runtime.hooks import ContainerHooks
+
+            hooks = ContainerHooks(config, request.id, request.bundle)
+        await self._prepare(process, hooks)
         return process
 
     async def exec(self, request: ExecRequest) -> Process:
@@ -245,13 +285,13 @@ class Launcher:
             raise
         return Process(pid, pidfd, cgroup, ours, first=not further)
 
-    async def _prepare(self, process: Process) -> None:
+    async def _prepare(self, process: Process, hooks: "ContainerHooks | None" = None) -> None:
         """Wait until a process is ready to start; end one that is not to be."""
         try:
             if not process.cgroup.procs_files:
                 # It bounds nothing, and counts who it is told of.
                 process.cgroup.add(process.pid)
-            await self._await_ready(process, process._control)
+            await self._await_ready(process, process._control, hooks)
         except BaseException:
             await _end(process)
             raise
@@ -290,7 +330,9 @@ class Launcher:
             raise LaunchError(f"no process can be made: {answer.error}")
         return answer.pid, received[0]
 
-    async def _await_ready(self, process: Process, control: socket.socket) -> None:
+    async def _await_ready(
+        self, process: Process, control: socket.socket, hooks: "ContainerHooks | None"
+    ) -> None:
         while True:
             packet, descriptors = await _receive(control)
             if not packet:
@@ -301,7 +343,15 @@ class Launcher:
                 raise LaunchError("the container's process sent nonsense") from None
             match message:
                 case messages.Ready():
+                    process.hooks = hooks
                     return
+                case messages.Built() if hooks is not None:
+                    # From the first hook on the last ones are owed.
+                    process.hooks = hooks
+                    from wherry.runtime.hooks import finish_jobs
+
+                    await finish_jobs(hooks.creating(process.pid, process.cgroup.procs_files))
+                    process.go_on()
                 case messages.Failed(message=text, exit_code=exit_code):
                     raise LaunchError(text, exit_code)
                 case messages.NeedCode() if len(descriptors) == 1:
@@ -373,6 +423,11 @@ async def _end(process: Process) -> None:
         loop.remove_reader(process.pidfd)
         _reap(process.pidfd)
         await process.close()
+
+
+def _warn(line: str) -> None:
+    """Into the log of who launches."""
+    print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def _reap(pidfd: int) -> None:

@@ -21,7 +21,7 @@ MAX_PACKET = 200_000
 """Bytes, below the kernel's default limit for a packet."""
 
 START = b"\0"
-"""What the shim sends to let a created container run."""
+"""What the shim sends to let a container go on: after its hooks, and when it is to run."""
 
 
 class Fork(msgspec.Struct, tag=True):
@@ -66,6 +66,10 @@ class Code(msgspec.Struct, tag=True):
     facts: Facts
 
 
+class Built(msgspec.Struct, tag=True):
+    """The sandbox stands but is not entered: now hooks run, and START says that it may go on."""
+
+
 class Ready(msgspec.Struct, tag=True):
     """The sandbox stands and the module is loaded."""
 
@@ -77,7 +81,7 @@ class Failed(msgspec.Struct, tag=True):
     exit_code: int
 
 
-Message = Fork | Join | Forked | NeedCode | Code | Ready | Failed
+Message = Fork | Join | Forked | NeedCode | Code | Built | Ready | Failed
 _decoder: "msgspec.msgpack.Decoder[Message]" = msgspec.msgpack.Decoder(Message)
 _encoder = msgspec.msgpack.Encoder()
 

@@ -33,13 +33,17 @@ class Shim:
         """
         self.tie()
 
+    def await_hooks(self) -> None:
+        """Report that the sandbox is built, and return once the hooks of its creation have run."""
+        self._report(messages.Built())
+
     def await_start(self) -> None:
         """Report that all is ready, and return once the guest is to run."""
-        self._report()
+        self._report(messages.Ready())
         forward_signals(self.control)
 
-    def _report(self) -> None:
-        messages.send(self.control, messages.Ready())
+    def _report(self, message: messages.Built | messages.Ready) -> None:
+        messages.send(self.control, message)
         if self.control.recv(1) != messages.START:
             os._exit(ENGINE_FAILED)
 
@@ -50,7 +54,7 @@ class Foreground(Shim):
     def await_start(self) -> None:
         """Report that all is ready, and return once the guest is to run."""
         end_on_signals()
-        self._report()
+        self._report(messages.Ready())
         self.control.close()
 
 

@@ -17,7 +17,6 @@ from wherry.runtime.config import read_config
 from wherry.runtime.creation import cgroup_path, clone_flags, make_cgroup
 from wherry.runtime.exits import LaunchError, NotWasm
 from wherry.runtime.sandbox import syscalls as sys
-from wherry.runtime.sandbox.cgroups import Cgroup
 
 _OPTIONS = "bundle|b console-socket pid-file preserve-fds"
 _SWITCHES = "no-pivot no-new-keyring no-subreaper detach|d keep"
@@ -123,6 +122,16 @@ def _make(
     record: Record, config: spec.Spec, bundle: str, console: terminal.Console | None
 ) -> _Container:
     cgroup = make_cgroup(record.id, config)
+    hooked = False
+
+    def run_hooks() -> None:
+        from wherry.runtime.command import hooking
+
+        # From the first hook on the last ones are owed.
+        nonlocal hooked
+        hooked = True
+        hooking.creating(record, making.pid, cgroup)
+
     try:
         request = messages.Fork(
             bundle=bundle,
@@ -139,18 +148,18 @@ def _make(
         ):
             if not cgroup.procs_files:
                 cgroup.add(making.pid)
-            _see_to(making, cgroup)
+            making.await_ready(cgroup, run_hooks)
             record.set_process(making.pid)
             making.finish()
     except BaseException:
         with contextlib.suppress(OSError):
             cgroup.delete()
+        if hooked:
+            from wherry.runtime.command import hooking
+
+            hooking.deleted(record)
         raise
     return _Container(record, making.pid, making.pidfd, console)
-
-
-def _see_to(making: Making, cgroup: Cgroup) -> None:
-    making.await_ready(cgroup)
 
 
 def _clone(config: spec.Spec, request: messages.Fork) -> tuple[int, int]:

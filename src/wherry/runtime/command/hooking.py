@@ -8,8 +8,13 @@ from wherry.oci import runtime as spec
 from wherry.runtime.command.record import FAILED, Record
 from wherry.runtime.config import MAX_CONFIG
 from wherry.runtime.exits import LaunchError
-from wherry.runtime.hooks import ContainerHooks, Job, run_jobs
+from wherry.runtime.hooks import ContainerHooks, Job, run_and_warn, run_jobs
 from wherry.runtime.sandbox.cgroups import Cgroup
+
+
+def creating(record: Record, pid: int, cgroup: Cgroup) -> None:
+    """While it is created: a hook that fails is the end of that. Raises LaunchError."""
+    run_jobs(_hooks(record).creating(pid, cgroup.procs_files))
 
 
 def starting(record: Record) -> None:
@@ -29,10 +34,10 @@ def deleted(record: Record) -> None:
 
 
 def _run_and_warn(record: Record, jobs: Callable[[ContainerHooks], list[Job]]) -> None:
-    try:
-        run_jobs(jobs(_hooks(record)))
-    except LaunchError as error:
-        sys.stderr.write(f"wherry-runtime: warning: {error.message}\n")
+    run_and_warn(
+        jobs(_hooks(record)),
+        lambda line: print(f"wherry-runtime: warning: {line}", file=sys.stderr),
+    )
 
 
 def _hooks(record: Record) -> ContainerHooks:

@@ -27,6 +27,10 @@ from wherry.runtime.sandbox.cgroups import Cgroup
 Request = messages.Fork | messages.Join
 
 
+def _nothing() -> None:
+    """Who has no hooks has nothing to do for them."""
+
+
 class Making:
     """A process being made. Leaving the `with` block before `finish` ends and reaps it."""
 
@@ -65,8 +69,11 @@ class Making:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
 
-    def await_ready(self, cgroup: Cgroup) -> None:
-        """Give it what it asks for until it is ready. Raises LaunchError, NotWasm."""
+    def await_ready(self, cgroup: Cgroup, built: Callable[[], None] = _nothing) -> None:
+        """Give it what it asks for until it is ready. Raises LaunchError, NotWasm.
+
+        `built` is called once its sandbox is and if it has hooks that run then.
+        """
         while True:
             try:
                 packet, descriptors = messages.receive(self._control)
@@ -81,6 +88,9 @@ class Making:
             match message:
                 case messages.Ready():
                     return
+                case messages.Built():
+                    built()
+                    self._go_on()
                 case messages.Failed(message=text, exit_code=exit_code):
                     raise LaunchError(text, exit_code)
                 case messages.NeedCode() if len(descriptors) == 1:
@@ -106,9 +116,12 @@ class Making:
 
     def finish(self) -> None:
         """Let it go on, by itself from now on."""
+        self._go_on()
+        self._finished = True
+
+    def _go_on(self) -> None:
         with contextlib.suppress(OSError):  # it died meanwhile, which its end will tell
             self._control.send(messages.START)
-        self._finished = True
 
 
 def code_cache() -> str:

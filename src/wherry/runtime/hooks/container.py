@@ -16,17 +16,10 @@ class ContainerHooks:
         self._id = id
         self._bundle = bundle
 
-    @property
-    def while_created(self) -> bool:
-        """Whether some run while the container is being created (see `creating`)."""
-        hooks = self._hooks
-        return bool(hooks.prestart or hooks.create_runtime or hooks.create_container)
-
     def creating(self, pid: int, procs_files: Sequence[str]) -> list[Job]:
         """For when its namespaces and mounts are there and its root is not entered yet.
 
         `pid` is its process; hooks that run inside join its cgroup by `procs_files`.
-        Raises LaunchError.
         """
         state = self._state("creating", pid)
         return [
@@ -39,18 +32,18 @@ class ContainerHooks:
         ]  # fmt: skip
 
     def starting(self, pid: int, procs_files: Sequence[str]) -> list[Job]:
-        """For when it is to be started and no guest runs yet. Raises LaunchError."""
+        """For when it is to be started and no guest runs yet."""
         return inside.plan(
             self._hooks.start_container, self._state("created", pid), self._config, procs_files,
             place="startContainer",
         )  # fmt: skip
 
     def started(self, pid: int) -> list[Job]:
-        """For when its guest runs. Raises LaunchError, which is only to be warned of."""
+        """For when its guest runs. What fails is only to be warned of."""
         return outside.plan(self._hooks.poststart, self._state("running", pid), place="poststart")
 
     def deleted(self) -> list[Job]:
-        """For when it is gone. Raises LaunchError, which is only to be warned of."""
+        """For when it is gone. What fails is only to be warned of."""
         return outside.plan(self._hooks.poststop, self._state("stopped", 0), place="poststop")
 
     def _state(self, status: str, pid: int) -> spec.State:

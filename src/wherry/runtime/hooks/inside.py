@@ -20,10 +20,7 @@ from wherry.runtime.exits import ENGINE_FAILED, LaunchError
 from wherry.runtime.hooks.job import Job, run_jobs
 from wherry.runtime.hooks.outside import to_job
 from wherry.runtime.interpreter import command
-from wherry.runtime.sandbox import capabilities, identity, syscalls
-
-_NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
-"""Of /proc/PID/ns; that of the mounts is last, since there is no /proc behind it."""
+from wherry.runtime.sandbox import capabilities, identity, namespaces, syscalls
 
 
 class _Request(msgspec.Struct):
@@ -46,14 +43,9 @@ def plan(
     *,
     place: str,
 ) -> list[Job]:
-    """The job that runs `hooks` in the container of process `state.pid`, if there are any.
-
-    Raises LaunchError for a hook that is not as the spec asks.
-    """
+    """The job that runs `hooks` in the container of process `state.pid`, if there are any."""
     if not hooks:
         return []
-    for hook in hooks:
-        to_job(hook, b"", place=place, cwd="")
     process = config.process or spec.Process()
     rootfs = os.path.join(state.bundle, config.root.path if config.root else "rootfs")
     entered = place == "startContainer"
@@ -117,14 +109,9 @@ def _pid_inside(pid: int) -> int:
 
 
 def _enter(pid: int) -> None:
-    found = []
-    for name in _NAMESPACES:
-        namespace = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        # Namespaces it shares with us are not entered: an ordinary user could not.
-        if os.fstat(namespace).st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:
-            found.append(namespace)
-    for namespace in found:
-        syscalls.setns(namespace, 0)
+    pidfd = os.pidfd_open(pid)
+    syscalls.setns(pidfd, namespaces.foreign(pid))
+    os.close(pidfd)
 
 
 def _preparation(cgroup: list[int], process: spec.Process | None) -> Callable[[], None]:

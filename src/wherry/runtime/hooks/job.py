@@ -42,6 +42,8 @@ class Job:
     """Seconds until it is killed, and its process group with it."""
     explains: bool = False
     """Whether the last line that it says on stderr is the whole error."""
+    error: str = ""
+    """Why it cannot be run at all."""
     prepare: Callable[[], None] | None = None
     """Called in its process before the program; only for callers with a single thread."""
 
@@ -53,6 +55,8 @@ class _Child:
         """Start it; raises LaunchError."""
         self._job = job
         self._said = b""
+        if job.error:
+            raise LaunchError(f"the {job.name} cannot be run: {job.error}")
         try:
             self.stderr, writer = os.pipe()
             try:
@@ -185,6 +189,24 @@ async def finish_jobs(jobs: Iterable[Job]) -> None:
                     # Cancelled: that is what is to be told, not how the job took it.
                     cleanup.enter_context(contextlib.suppress(LaunchError))
                 child.finish(timed_out=timed_out)
+
+
+def run_and_warn(jobs: Iterable[Job], warn: Callable[[str], None]) -> None:
+    """Run one after the other; whichever fails is warned of, and the next has its turn."""
+    for job in jobs:
+        try:
+            run_jobs([job])
+        except LaunchError as error:
+            warn(error.message)
+
+
+async def finish_and_warn(jobs: Iterable[Job], warn: Callable[[str], None]) -> None:
+    """As `run_and_warn`, while the event loop goes on."""
+    for job in jobs:
+        try:
+            await finish_jobs([job])
+        except LaunchError as error:
+            warn(error.message)
 
 
 def _printable(said: bytes) -> str:

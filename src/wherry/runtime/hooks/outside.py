@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 from wherry import oci
 from wherry.oci import runtime as spec
-from wherry.runtime.exits import LaunchError
 from wherry.runtime.hooks.job import Job, run_jobs
 
 _ANY_FOLDER = "/"
@@ -21,7 +20,7 @@ def run_hooks(hooks: Sequence[spec.Hook] | None, state: spec.State, *, place: st
 
 
 def plan(hooks: Sequence[spec.Hook] | None, state: spec.State, *, place: str) -> list[Job]:
-    """What `run_hooks` would run. Raises LaunchError for a hook that is not as the spec asks."""
+    """What `run_hooks` would run."""
     stdin = oci.encode(state)
     # runc's hooks find themselves in the bundle, where containerd starts it, and rely on it.
     cwd = state.bundle if os.path.isdir(state.bundle) else _ANY_FOLDER
@@ -36,19 +35,20 @@ def to_job(
     cwd: str,
     prepare: Callable[[], None] | None = None,
 ) -> Job:
-    """One hook as a job. Raises LaunchError if it is not as the spec asks (config.md, "Hooks")."""
-    name = f"{place} hook {hook.path}"
+    """One hook as a job, which fails if it is not as the spec asks (config.md, "Hooks")."""
+    error = ""
     if not os.path.isabs(hook.path):
-        raise LaunchError(f"the {name} cannot be run: its path is not absolute")
-    if hook.timeout is not None and hook.timeout <= 0:
-        raise LaunchError(f"the {name} cannot be run: its timeout is not above 0")
+        error = "its path is not absolute"
+    elif hook.timeout is not None and hook.timeout <= 0:
+        error = "its timeout is not above 0"
     return Job(
-        name=name,
+        name=f"{place} hook {hook.path}",
         path=hook.path,
         argv=hook.args or [hook.path],
         env=hook.env or (),
         stdin=stdin,
         cwd=cwd,
         timeout=hook.timeout,
+        error=error,
         prepare=prepare,
     )
