@@ -109,6 +109,14 @@ SAME = [
     "run --rm -a stderr IMAGE sh -c echo\\ out;echo\\ err>&2",
     "run --rm -h me IMAGE sh -c hostname",
     "run --rm --ulimit nofile=77:99 IMAGE sh -c ulimit\\ -n", "run --rm -u 7:8 IMAGE sh -c id",
+    "exec up echo hello there", "exec up sh -c exit\\ 7", "exec up nosuch", "exec up /tmp",
+    "exec nosuch true", "exec down true", "exec -w /tmp -e A=b up sh -c pwd;echo\\ $A",
+    "exec -t up sh -c test\\ -t\\ 1&&echo\\ tty", "exec -d up true", "exec up",
+    "exec -u 7:8 up true",
+    "exec up sh -c echo\\ out;echo\\ err>&2;kill\\ -9\\ $$", "container exec up echo hello",
+    "exec -i up cat", "exec -it up true", "exec --privileged up echo yes",
+    "run --rm --health-cmd true --health-retries -1 IMAGE true",
+    "run --rm --no-healthcheck --health-cmd true IMAGE true",
     "info -f {{.ServerVersion}}|{{.NCPU}}", "version -f {{.Server.Version}}",
     "container prune -f --filter until=100h", "image prune -f", "nosuchcommand", "ps nosuch",
 ]  # fmt: skip
@@ -137,6 +145,28 @@ def test_input_is_carried_byte_for_byte(pair: Pair) -> None:
     data = os.urandom(3_000_000)
     done = pair.wherry("run", "-i", "--rm", IMAGE, "cat", input=data)
     assert done.stdout == data
+    done = pair.wherry("exec", "-i", "up", "cat", input=data)
+    assert done.stdout == data
+
+
+def test_health_checks_are_what_docker_takes(pair: Pair) -> None:
+    flags = (
+        "--health-cmd", "exit 0", "--health-interval", "1m30s", "--health-timeout", "2.5s",
+        "--health-start-period", "1h", "--health-retries", "4",
+    )  # fmt: skip
+    made = []
+    for command in (pair.wherry, pair.docker):
+        done = command("create", *flags, IMAGE, "true")
+        assert done.returncode == 0, done.stderr
+        name = done.stdout.decode().strip()
+        made.append(pair.ok("inspect", "-f", "{{json .Config.Healthcheck}}", name))
+        pair.ok("rm", name)
+    assert made[0] == made[1]
+    words = pair.ok("create", "--health-cmd", '["/bin/true", "now"]', IMAGE, "true")
+    assert pair.ok("inspect", "-f", "{{json .Config.Healthcheck.Test}}", words) == (
+        '["CMD","/bin/true","now"]'
+    )
+    pair.ok("rm", words)
 
 
 def test_events_are_the_same(pair: Pair) -> None:
