@@ -129,9 +129,9 @@ class CriClient:
         """Attach: where the container is to be talked to."""
         return self._call("Attach", request, cri.StreamAddress).url
 
-    def forward_address(self, pod: str) -> str:
-        """PortForward: where a pod's ports are to be talked to."""
-        request = cri.PortForwardRequest(pod_sandbox_id=pod)
+    def forward_address(self, pod: str, port: int) -> str:
+        """PortForward: where a pod's port is to be talked to."""
+        request = cri.PortForwardRequest(pod_sandbox_id=pod, port=[port])
         return self._call("PortForward", request, cri.StreamAddress).url
 
     def update(self, id: str, resources: cri.LinuxContainerResources) -> None:

@@ -18,6 +18,7 @@ from wherry.shim.protobuf import (
     text_map,
     uint,
     uint64,
+    uint64s,
 )
 
 RUNTIME_SERVICE = "runtime.v1.RuntimeService"
@@ -375,7 +376,7 @@ class StreamAddress(Message):
 
 class PortForwardRequest(Message):
     pod_sandbox_id: str = string(1)
-    port: Sequence[int] = ()  # repeated int32; the ports are told to the stream
+    port: Sequence[int] = uint64s(2)
 
 
 class CpuUsage(Message):
