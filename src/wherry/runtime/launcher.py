@@ -39,6 +39,9 @@ class CreateRequest:
     stdin: int
     stdout: int
     stderr: int
+    before_hooks: Callable[[int, str], None] | None = None
+    """Called with pid and cgroup of a container that has hooks before the first of them runs: from
+    then on its last ones are owed, even if this process dies."""
 
 
 class RunningContainer(Protocol):
@@ -234,6 +237,8 @@ class Launcher:
             from wherry.runtime.hooks import ContainerHooks
 
             hooks = ContainerHooks(config, request.id, request.bundle)
+            if request.before_hooks is not None:
+                request.before_hooks(process.pid, cgroup.path)
         await self._prepare(process, hooks)
         return process
 

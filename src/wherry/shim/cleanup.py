@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from typing import TypeVar
 
@@ -44,6 +45,8 @@ def delete(namespace: str, address: str, id: str, bundle: str) -> DeleteResponse
             if is_linux:
                 _delete_linux(bundle, id, namespace, cgroup)
             answer = _delete_by_hand(pid, start, cgroup)
+            if not is_linux:
+                _run_last_hooks(bundle, id)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{bundle}/{TASK_NOTE}")
     with group.locked():
@@ -122,6 +125,22 @@ def _delete_by_hand(pid: int, start: str, cgroup: str) -> DeleteResponse:
         except (CgroupError, OSError) as error:
             raise CommandError(str(error)) from None
     return DeleteResponse(pid=pid, exit_status=_KILLED, exited_at=time.time_ns())
+
+
+def _run_last_hooks(bundle: str, id: str) -> None:
+    """What is to run once a container is gone; a hook that fails is warned of."""
+    from wherry.runtime import LaunchError
+    from wherry.runtime.config import read_config
+
+    try:
+        config = read_config(bundle)
+    except LaunchError as error:
+        raise CommandError(str(error)) from None
+    if config.hooks is not None:
+        from wherry.runtime.hooks import ContainerHooks, run_and_warn
+
+        jobs = ContainerHooks(config, id, os.path.abspath(bundle)).deleted()
+        run_and_warn(jobs, lambda line: print(f"wherry-shim: {line}", file=sys.stderr))
 
 
 def _kill(pid: int) -> None:

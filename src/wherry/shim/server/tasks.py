@@ -128,6 +128,7 @@ class Tasks:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            before_hooks=lambda pid, cgroup: self._leave_note(request.bundle, pid, cgroup),
         )
         launcher: ExecLauncher = self._launcher
         process: ContainerProcess
@@ -137,9 +138,11 @@ class Tasks:
             except NotWasm as error:
                 process, launcher = await self._linux.create(wanted, request.options, error)
         except LaunchError as error:
+            remove_note(request.bundle)
             stdio.close()
             raise _refusal(error) from None
         except BaseException:
+            remove_note(request.bundle)
             stdio.close()
             raise
         stdio.handed_over(process.terminal)
@@ -148,12 +151,15 @@ class Tasks:
         if init.takes_signals:
             # Of several processes one that is not the first may be the one that is killed.
             task.oom_watch = OomWatch(process.cgroup, lambda: self._look_for_oom(task))
-        try:
-            leave_note(request.bundle, process.pid, process.cgroup.path)
-        except OSError as error:
-            # Only a shim that dies by force misses it, and then only a cgroup stays behind.
-            self._report(f"{request.bundle}: {error.strerror}")
+        self._leave_note(request.bundle, process.pid, process.cgroup.path)
         return task
+
+    def _leave_note(self, bundle: str, pid: int, cgroup: str) -> None:
+        try:
+            leave_note(bundle, pid, cgroup)
+        except OSError as error:
+            # Only a shim that dies by force misses it: a cgroup stays behind, and what hooks made.
+            self._report(f"{bundle}: {error.strerror}")
 
     async def _create_wasm(self, request: CreateRequest, program: str) -> ContainerProcess:
         try:
@@ -259,13 +265,14 @@ class Tasks:
             del task.execs[exec_id]
         else:
             del self._tasks[id]
-            remove_note(task.bundle)
         for one in (process,) if exec_id else (*task.execs.values(), process):
             try:
                 await one.close()
             except (LaunchError, OSError) as error:
                 self._report(f"container {id}: {error}")
         if not exec_id:
+            # Not before: should this process die now, its last hooks are still owed.
+            remove_note(task.bundle)
             self._publish(
                 messages.TaskDelete(
                     container_id=id,
