@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
+_IN_ACCESS = 0x1
 _IN_MODIFY = 0x2
 _EVENT = struct.Struct("iIII")
 
@@ -19,14 +20,17 @@ _instances: WeakKeyDictionary[asyncio.AbstractEventLoop, "_Instance"] = WeakKeyD
 
 
 @contextmanager
-def watch(path: str) -> Iterator[asyncio.Event]:
-    """An event that is set whenever `path` is written or truncated. Raises OSError."""
+def watch(path: str, *, reads: bool = False) -> Iterator[asyncio.Event]:
+    """An event that is set whenever `path` is written or truncated, or with `reads` read instead.
+
+    A file is watched for one or for the other. Raises OSError.
+    """
     loop = asyncio.get_running_loop()
     instance = _instances.get(loop)
     if instance is None:
         instance = _instances[loop] = _Instance(loop)
     changes = asyncio.Event()
-    wd = instance.add(path, changes)
+    wd = instance.add(path, _IN_ACCESS if reads else _IN_MODIFY, changes)
     try:
         yield changes
     finally:
@@ -39,9 +43,9 @@ class _Instance:
         self.watched: dict[int, set[asyncio.Event]] = {}
         loop.add_reader(self._fd, self._read)
 
-    def add(self, path: str, changes: asyncio.Event) -> int:
+    def add(self, path: str, kind: int, changes: asyncio.Event) -> int:
         name = os.fsencode(path)
-        wd = _check(_libc.inotify_add_watch(self._fd, name, _IN_MODIFY), "inotify_add_watch")
+        wd = _check(_libc.inotify_add_watch(self._fd, name, kind), "inotify_add_watch")
         self.watched.setdefault(wd, set()).add(changes)
         return wd
 
@@ -69,7 +73,7 @@ class _Instance:
                 # The queue overflowed: anything may have changed.
                 for events in self.watched.values():
                     _set(events)
-            elif mask & _IN_MODIFY:
+            elif mask & (_IN_ACCESS | _IN_MODIFY):
                 _set(self.watched.get(wd, set()))
 
 

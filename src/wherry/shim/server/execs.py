@@ -13,6 +13,7 @@ from wherry.runtime import ContainerProcess, ExecRequest, LaunchError
 from wherry.shim.messages import CREATED, STOPPED, ExecProcessRequest
 from wherry.shim.server.logs import Logs
 from wherry.shim.server.process import TaskProcess
+from wherry.shim.server.readers import has_unread, readers_of, until_read
 from wherry.shim.server.stdio import Stdio
 
 
@@ -40,6 +41,7 @@ class Exec:
         self._process: TaskProcess | None = None
         self._starting = False
         self._over = asyncio.Event()
+        self._last_words: asyncio.Task[None] | None = None
         self._failed_with = 0
         self._failed_at = 0
 
@@ -131,7 +133,8 @@ class Exec:
         rootfs: tuple[spec.Mount, ...],
     ) -> TaskProcess:
         size = self._spec.console_size or spec.ConsoleSize()
-        self.stdio.open(logs, (max(0, size.width), max(0, size.height)))
+        async with readers_of(self.stdio.stdout_address, self.stdio.stderr_address):
+            self.stdio.open(logs, (max(0, size.width), max(0, size.height)))
         stdin, stdout, stderr = self.stdio.given
         request = ExecRequest(
             container=container,
@@ -152,6 +155,14 @@ class Exec:
         return TaskProcess(process, self.stdio, self._exited)
 
     def _exited(self, process: TaskProcess) -> None:
+        outputs = (self.stdio.stdout_address, self.stdio.stderr_address)
+        if has_unread(*outputs):
+            self._last_words = asyncio.ensure_future(until_read(*outputs))
+            self._last_words.add_done_callback(lambda _: self._tell(process))
+        else:
+            self._tell(process)
+
+    def _tell(self, process: TaskProcess) -> None:
         process.finish()
         self._over.set()
         self._gone(self)
