@@ -59,9 +59,15 @@ def clone_flags(config: spec.Spec, *, shared_network: bool) -> int:
     for namespace in config.linux.namespaces or () if config.linux else ():
         if namespace.type == "network" and shared_network and not wants_network(config):
             continue
-        if not namespace.path or namespace.type == "pid":
+        if not namespace.path:
             flags |= _CLONE_FLAGS.get(namespace.type, 0)
     return flags
+
+
+def shared_pids(config: spec.Spec) -> str:
+    """Path of the pid namespace to share, as pods with `shareProcessNamespace` do; else empty."""
+    namespaces = (config.linux.namespaces if config.linux else None) or ()
+    return next((space.path for space in namespaces if space.type == "pid" and space.path), "")
 
 
 def give(control: socket.socket, code: CompiledCode) -> None:

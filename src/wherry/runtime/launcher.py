@@ -19,7 +19,14 @@ from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.code import CodeCache
 from wherry.runtime.config import read_config
-from wherry.runtime.creation import clone_flags, give, make_cgroup, try_send, why_it_died
+from wherry.runtime.creation import (
+    clone_flags,
+    give,
+    make_cgroup,
+    shared_pids,
+    try_send,
+    why_it_died,
+)
 from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
 from wherry.runtime.interpreter import command
 from wherry.runtime.program import is_meant_as_wasm
@@ -226,6 +233,7 @@ class Launcher:
                 rootfs=list(request.rootfs),
                 procs_files=cgroup.procs_files,
                 namespaces=clone_flags(config, shared_network=True),
+                pids=shared_pids(config),
             )
             streams = [request.stdin, request.stdout, request.stderr]
             process = await self._make(message, streams, cgroup)

@@ -32,6 +32,8 @@ class Fork(msgspec.Struct, tag=True):
     procs_files: list[str]
     namespaces: int
     """CLONE_NEW… flags."""
+    pids: str = ""
+    """Path of the pid namespace that the process is to be born in; empty for a new or our own."""
 
 
 class Join(msgspec.Struct, tag=True):

@@ -90,7 +90,7 @@ def _fork(
         if not namespaced:
             pid, pidfd = sys.clone3(sys.CLONE_PARENT)
         elif isinstance(request, messages.Fork):
-            pid, pidfd = sys.clone3(sys.CLONE_PARENT | request.namespaces)
+            pid, pidfd = namespaces.clone_into(request.pids, sys.CLONE_PARENT | request.namespaces)
         else:
             pid, pidfd = namespaces.clone_beside(
                 request.container, descriptors[-2], sys.CLONE_PARENT

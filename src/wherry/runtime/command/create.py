@@ -14,8 +14,9 @@ from wherry.runtime.command.making import Making
 from wherry.runtime.command.options import Arguments, Options
 from wherry.runtime.command.record import Record
 from wherry.runtime.config import read_config
-from wherry.runtime.creation import cgroup_path, clone_flags, make_cgroup
+from wherry.runtime.creation import cgroup_path, clone_flags, make_cgroup, shared_pids
 from wherry.runtime.exits import LaunchError, NotWasm
+from wherry.runtime.sandbox import namespaces
 from wherry.runtime.sandbox import syscalls as sys
 
 _OPTIONS = "bundle|b console-socket pid-file preserve-fds"
@@ -164,15 +165,8 @@ def _make(
 
 def _clone(config: spec.Spec, request: messages.Fork) -> tuple[int, int]:
     """Fork into new namespaces, or into none where the kernel gives us none. Raises OSError."""
-    for namespace in config.linux.namespaces or () if config.linux else ():
-        if namespace.type == "pid" and namespace.path:
-            # Only children are born there: this process stays where it is.
-            pids = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-            sys.setns(pids, sys.CLONE_NEWPID)
-            os.close(pids)
-            request.namespaces &= ~sys.CLONE_NEWPID
     try:
-        return sys.clone3(request.namespaces)
+        return namespaces.clone_into(shared_pids(config), request.namespaces)
     except PermissionError:
         request.namespaces = 0
         return sys.clone3(0)

@@ -99,9 +99,24 @@ def clone_beside(first: int, pidfd: int, flags: int) -> tuple[int, int]:
     """clone3 into the pid namespace of the process `first`, which `pidfd` is of. Raises OSError."""
     if not foreign(first) & sys.CLONE_NEWPID:
         return sys.clone3(flags)
+    return _clone_into(pidfd, flags)
+
+
+def clone_into(pids: str, flags: int) -> tuple[int, int]:
+    """clone3 into the pid namespace at the path `pids`, if there is one. Raises OSError."""
+    if not pids:
+        return sys.clone3(flags)
+    namespace = os.open(pids, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _clone_into(namespace, flags)
+    finally:
+        os.close(namespace)
+
+
+def _clone_into(namespace: int, flags: int) -> tuple[int, int]:
     home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     # Only children are born there: this process stays where it is.
-    sys.setns(pidfd, sys.CLONE_NEWPID)
+    sys.setns(namespace, sys.CLONE_NEWPID)
     try:
         child = sys.clone3(flags)
     except OSError:
