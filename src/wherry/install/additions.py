@@ -174,6 +174,8 @@ class Additions:
         for entry in self.ledger.entries:
             if isinstance(entry, Backup) and entry.path.startswith(real + _BACKUP):
                 self._enter(entry, [entry])
+                if entry.sha256 == sha256(content) and not self.draft.exists(entry.path):
+                    self.draft.write(entry.path, content, mode=0o600, like=real)
                 return
         ours = self.ledger.find(TomlText, path) + self.ledger.find(JsonMember, path)
         if ours and self.draft.host.read(path) is None:

@@ -33,6 +33,7 @@ LOCAL_PULL = "use_local_image_pull"
 TRANSFERS = (2, 1, 0)
 """The first containerd whose CRI can pull through the transfer service."""
 
+_RUNC = "io.containerd.runc.v2"
 _DROP_IN = f"{DROP_INS}/wherry.toml"
 # A pattern, because containerd does not start when a file that it imports by name is missing.
 _IMPORT = f"{DROP_INS}/wherry*.toml"
@@ -52,15 +53,16 @@ def plan_install(host: Host, options: Options) -> Plan:
         merges = loaded.version >= 3 or (version is not None and version >= (2, 0, 0))
     else:
         merges = version is not None and version >= (2, 0, 0)
-    if merges and loaded.version != 1:
+    if merges and loaded.version == 1:
+        plan.warnings.append(
+            f"{path} is of version 1, whose plugins containerd 2 does not read: no handler for "
+            "Kubernetes was added. Bring it up to date (containerd config migrate), and run this "
+            "again"
+        )
+    elif merges:
         _add_drop_in(additions, loaded, handlers)
     else:
         _add_in_place(additions, loaded, handlers)
-        if version is not None and version >= TRANSFERS:
-            plan.warnings.append(
-                f"{path} is of version 1: bring it up to date ('containerd config migrate'), and "
-                "run this again, or images for wasi/wasm will not be unpacked for pods"
-            )
     if loaded.disabled & {"cri", cri_plugin(2), cri_plugin(3)}:
         plan.warnings.append(f"{path} turns the CRI off: Kubernetes cannot use this containerd yet")
     if plan.changes_anything:
@@ -89,7 +91,7 @@ def _add_drop_in(additions: Additions, loaded: Loaded, handlers: list[str]) -> N
     lines = [_MARK, f"version = {version}", ""]
     for handler in handlers:
         if handler not in present:
-            lines += [_handler(version, handler), ""]
+            lines += [_handler(version, handler, runtime_name("wherry")), ""]
     lines += [f"[plugins.'{IMAGES}']", f"{LOCAL_PULL} = true"]
     additions.file(_DROP_IN, ("\n".join(lines) + "\n").encode())
     if not loaded.files:
@@ -106,26 +108,29 @@ def _add_in_place(additions: Additions, loaded: Loaded, handlers: list[str]) -> 
     version = loaded.version or 2
     plugin = cri_plugin(version)
     present = loaded.handlers(merged=False)
-    missing = [handler for handler in handlers if handler not in present]
+    missing = {h: runtime_name("wherry") for h in handlers if h not in present}
+    if missing and not present:
+        # A table of handlers takes the place of containerd's own, which has this one.
+        missing = {"runc": _RUNC, **missing}
     path = loaded.section_owner(plugin) or loaded.path
     additions.keep(path)
     if not missing:
         return
-    block = "\n".join([_MARK, *(_handler(version, handler) for handler in missing)]) + "\n"
+    block = "\n".join([_MARK, *(_handler(version, *item) for item in missing.items())]) + "\n"
     if not loaded.files:
         additions.toml_file(loaded.path, f"version = {version}\n\n{block}")
         return
     before = next(data for file, data in loaded.files if file == path)
-    runtimes = {handler: {"runtime_type": runtime_name("wherry")} for handler in missing}
+    runtimes = {handler: {"runtime_type": kind} for handler, kind in missing.items()}
     expected = _with_runtimes(before, plugin, runtimes, path)
     additions.toml_block(path, block, expected, what=block.strip().replace("\n", " "))
 
 
-def _handler(version: int, name: str) -> str:
+def _handler(version: int, name: str, runtime_type: str) -> str:
     plugin = cri_plugin(version)
     quote = "" if version == 1 else "'" if version > 2 else '"'
     table = f"[plugins.{quote}{plugin}{quote}.containerd.runtimes.{name}]"
-    return f'{table}\nruntime_type = "{runtime_name("wherry")}"'
+    return f'{table}\nruntime_type = "{runtime_type}"'
 
 
 def _with_runtimes(

@@ -72,22 +72,13 @@ class Loaded:
     @property
     def disabled(self) -> set[str]:
         """The plugins that are turned off."""
-        return {
-            name
-            for _, data in self.files
-            for name in data.get("disabled_plugins") or ()
-            if isinstance(name, str)
-        }
+        return {name for _, data in self.files for name in _strings(data, "disabled_plugins")}
 
     def imports(self, path: str) -> bool:
         """Whether the first file's imports reach a path, be it there or not."""
-        patterns = self.files[0][1].get("imports") if self.files else ()
+        patterns = _strings(self.files[0][1], "imports") if self.files else []
         base = os.path.dirname(self.path)
-        return any(
-            _matches(path, os.path.join(base, pattern))
-            for pattern in patterns or ()
-            if isinstance(pattern, str)
-        )
+        return any(_matches(path, os.path.join(base, pattern)) for pattern in patterns)
 
 
 def load(host: Host, path: str = CONFIG) -> Loaded:
@@ -109,9 +100,8 @@ def load(host: Host, path: str = CONFIG) -> Loaded:
         except InvalidToml as error:
             raise InstallError(f"{here}: {error}; repair it first, nothing was changed") from None
         files.append((here, data))
-        for pattern in data.get("imports") or ():
-            if isinstance(pattern, str):
-                pending.extend(_resolve(host, os.path.join(os.path.dirname(here), pattern)))
+        for pattern in _strings(data, "imports"):
+            pending.extend(_resolve(host, os.path.join(os.path.dirname(here), pattern)))
     return Loaded(path, tuple(files))
 
 
@@ -148,3 +138,8 @@ def _merge(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 def _table(data: dict[str, Any], name: str) -> dict[str, Any]:
     value = data.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _strings(data: dict[str, Any], name: str) -> list[str]:
+    value = data.get(name)
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

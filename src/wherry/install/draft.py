@@ -40,7 +40,14 @@ class FileChange:
         )
         return shown or f"--- {old}\n+++ {new}\n"
 
+    def tell(self) -> str:
+        """One line, once it is done."""
+        if self.after is None:
+            return f"removed {self.path}"
+        return f"{'wrote' if self.before is None else 'changed'} {self.path}"
+
     def make(self, host: Host) -> None:
+        """Do it, all or nothing. Raises OSError."""
         found = host.at(self.path)
         if self.after is None:
             found.unlink(missing_ok=True)
@@ -58,9 +65,12 @@ class FileChange:
             model = host.at(host.resolve(self.like)) if self.like else found
             _take_over(str(model), descriptor, self.mode)
             os.fsync(descriptor)
+            os.rename(beside, found)
+        except BaseException:
+            os.unlink(beside)
+            raise
         finally:
             os.close(descriptor)
-        os.rename(beside, found)
         _sync_folder(str(found.parent))
 
 
@@ -79,7 +89,14 @@ class LinkChange:
         instead = f" (instead of {self.before})" if self.before else ""
         return f"link {self.path} -> {self.after}{instead}\n"
 
+    def tell(self) -> str:
+        """One line, once it is done."""
+        if self.after is None:
+            return f"removed {self.path}"
+        return f"linked {self.path} to {self.after}"
+
     def make(self, host: Host) -> None:
+        """Do it, all or nothing. Raises OSError."""
         found = host.at(self.path)
         if self.after is None:
             found.unlink(missing_ok=True)
@@ -104,7 +121,12 @@ class FolderChange:
             return f"make folder {self.path}\n"
         return f"remove folder {self.path}, if nothing else is in it\n"
 
+    def tell(self) -> str:
+        """One line, once it is done."""
+        return f"{'made' if self.exists else 'removed'} folder {self.path}"
+
     def make(self, host: Host) -> None:
+        """Do it. Raises OSError."""
         found = host.at(self.path)
         if self.exists:
             found.mkdir(mode=0o755, exist_ok=True)

@@ -94,16 +94,15 @@ def _show(session: Session, plan: Plan) -> int:
 
 def _carry_out(session: Session, arguments: Arguments, plan: Plan) -> int:
     _tell(session, plan)
-    done = [change.show().partition("\n")[0] if not hasattr(change, "after")
-            else change.path for change in plan.draft.changes]  # fmt: skip
+    done = [change.tell() for change in plan.draft.changes]
     if plan.changes_anything and plan.questions and not arguments.switch("yes"):
         if not sys.stdin.isatty():
             raise CommandError(f"{' '.join(plan.questions)} Say --yes to agree")
         if not session.confirm("\n".join(plan.questions)):
             raise CommandError("nothing has been changed")
     plan.carry_out()
-    for path in done:
-        session.write_line(f"changed {path}")
+    for line in done:
+        session.write_line(line)
     if not plan.changes_anything:
         session.write_line("nothing to do, everything is in place")
     code = _restart(session, arguments, plan)
