@@ -111,8 +111,8 @@ EXEC = Command(
     least=2,
     most=UNLIMITED,
     complete=("container",),
-    detail="The program is a module of the container's own image, or of a volume. It ends with the\n"
-    "container, with this command (unless its detach keys were typed), and with the engine.",
+    detail="The program is a module of the container's own image, or of a volume. It ends with\n"
+    "the container, with this command (unless its detach keys were typed), and with the engine.",
     examples=(
         "wherry exec web /tool.wasm --status",
         "echo text | wherry exec -i web /wc.wasm",

@@ -143,7 +143,8 @@ class Execs:
         self._streams[exec.id] = streams
         try:
             streams.open(container.id, exec.id, exec.config, attached=attached)
-            await self._launch(exec, task, streams, size)
+            launching = asyncio.ensure_future(self._launch(exec, task, streams, size))
+            await asyncio.shield(launching)
         except (TaskError, EngineError, OSError) as error:
             failure = start_failed(error, otherwise=_NOT_RUNNABLE)
             await self._undo(exec, task, failure.exit_code)
@@ -151,7 +152,8 @@ class Execs:
                 raise
             raise StartFailed(f"exec failed: {failure.message}", failure.exit_code) from None
         except asyncio.CancelledError:
-            self._run(self._undo(exec, task, _KILLED))
+            # What the shim has begun is not to be stopped half-way.
+            self._run(self._undo(exec, task, _KILLED, launching))
             raise
         watching = asyncio.create_task(self._watch(exec, task, streams))
         self._watches[exec.id] = watching
@@ -201,8 +203,16 @@ class Execs:
         upper = str(self._context.bundle(exec.container) / "upper")
         return find_user(exec.config.user, record.host.group_add or (), [upper, *record.layers])
 
-    async def _undo(self, exec: Exec, task: TaskClient, exit_code: int) -> None:
-        """It has come to nothing: leave none of it."""
+    async def _undo(
+        self,
+        exec: Exec,
+        task: TaskClient,
+        exit_code: int,
+        launching: "asyncio.Future[None] | None" = None,
+    ) -> None:
+        """It has come to nothing, once `launching` is done: leave none of it."""
+        if launching is not None:
+            await asyncio.gather(launching, return_exceptions=True)
         await _forget_process(task, exec.container.id, exec.id)
         self._streams.pop(exec.id).remove()
         self._ended(exec, exit_code)
@@ -304,18 +314,16 @@ class Execs:
 
     async def close(self) -> None:
         """End all of them: nobody will be there to hear them."""
-        for errand in self._errands:
-            errand.cancel()
         running = [exec for exec in self._known.values() if exec.running]
         await asyncio.gather(*(self.kill(exec) for exec in running))
         for streams in self._streams.values():
             streams.drop()
-        watches = [*self._watches.values()]
-        if watches:
-            await asyncio.wait(watches, timeout=_GOODBYE)
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, *self._errands, return_exceptions=True)
+        tasks = {*self._watches.values(), *self._errands}
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GOODBYE)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tell(self, exec: Exec, action: str, **attributes: str) -> None:
         self._context.tell(exec.container, action, execID=exec.id, **attributes)
