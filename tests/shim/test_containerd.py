@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from tests.shim.containerds import SHIM, Containerd
@@ -59,8 +58,9 @@ def events_of(
 def remains(containerd: Containerd) -> list[str]:
     """Mounts, cgroups and bundles of containers that are there."""
     found = [line for line in containerd.mounts() if "rootfs" in line]
-    for root in Path("/sys/fs/cgroup").glob(f"**/{containerd.namespace}"):
-        found += [str(path) for path in root.iterdir() if path.is_dir()]
+    for folder, groups, _ in os.walk("/sys/fs/cgroup"):  # where others make and remove groups
+        if os.path.basename(folder) == containerd.namespace:
+            found += [f"{folder}/{group}" for group in groups]
     found += [str(p) for p in containerd.folder.glob("state/io.containerd.runtime.v2.task/*/*")]
     return found
 

@@ -19,9 +19,10 @@ WAIT = Path(__file__).parents[1] / "guests" / "wait.wat"
 
 
 @pytest.fixture(scope="module")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tools(containerd: Containerd) -> Path:
     """A folder of programs, to be mounted at /tools."""
-    folder = tmp_path_factory.mktemp("tools")
+    folder = containerd.folder / "tools"
+    folder.mkdir()
     for name, text in ALL.items():
         (folder / f"{name}.wat").write_text(text)
     (folder / "wait.wat").write_text(WAIT.read_text())
@@ -38,9 +39,11 @@ def container(containerd: Containerd, tools: Path, id: str) -> Iterator[str]:
         "localhost/hello:latest", id, "/tools/wait.wat",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    yield id
-    containerd.ctr("task", "delete", "--force", id)
-    containerd.ctr("container", "delete", id)
+    try:
+        yield id
+    finally:
+        containerd.ctr("task", "delete", "--force", id)
+        containerd.ctr("container", "delete", id)
     assert remains(containerd) == []
 
 
@@ -168,15 +171,18 @@ def test_a_container_that_is_paused_or_has_ended_takes_none(
 
 
 def test_twenty_at_once_and_no_descriptor_left(containerd: Containerd, tools: Path) -> None:
-    with container(containerd, tools, "exec-many") as id:
+    with container(containerd, tools, "exec-many") as id, ThreadPoolExecutor(20) as pool:
         (server,) = containerd.server_pids()
-        run(containerd, id, "warm", "/tools/hello.wat")
-        before = len(os.listdir(f"/proc/{server}/fd"))
-        with ThreadPoolExecutor(20) as pool:
-            names = [f"e{number}" for number in range(100)]
-            done = list(pool.map(lambda name: run(containerd, id, name, "/tools/hello.wat"), names))
-        assert {(one.returncode, one.stdout, one.stderr) for one in done} == {(0, "hello\n", "")}
-        assert len(os.listdir(f"/proc/{server}/fd")) <= before
+
+        def run_many(names: list[str]) -> int:
+            program = "/tools/hello.wat"
+            done = list(pool.map(lambda name: run(containerd, id, name, program), names))
+            results = {(one.returncode, one.stdout, one.stderr) for one in done}
+            assert results == {(0, "hello\n", "")}
+            return len(os.listdir(f"/proc/{server}/fd"))
+
+        before = run_many([f"warm-{number}" for number in range(20)])
+        assert run_many([f"e{number}" for number in range(100)]) <= before
 
 
 def test_they_outlive_a_containerd_that_is_killed(containerd: Containerd, tools: Path) -> None:
