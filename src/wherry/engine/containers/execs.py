@@ -213,6 +213,7 @@ class Execs:
         """It has come to nothing, once `launching` is done: leave none of it."""
         if launching is not None:
             await asyncio.gather(launching, return_exceptions=True)
+        self._streams[exec.id].drop()
         await _forget_process(task, exec.container.id, exec.id)
         self._streams.pop(exec.id).remove()
         self._ended(exec, exit_code)
