@@ -24,9 +24,11 @@ def running_containers(host: Host) -> list[str]:
         _, _, joined = rest.partition(",")
         if not joined or namespace == _OURS or not _is_alive(f"{host.at(_SERVERS)}/{name}"):
             continue
-        address = joined.replace(",", "/")
-        bundles = f"{os.path.dirname(address)}/{_TASKS}/{namespace}"
-        found += [f"{namespace}/{id}" for id in _tasks(host, bundles)]
+        beside = os.path.dirname(joined.replace(",", "/"))
+        # containerd's state is beside its socket; dockerd gives its own one a folder below.
+        for state in (beside, f"{beside}/daemon"):
+            bundles = f"{state}/{_TASKS}/{namespace}"
+            found += [f"{namespace}/{id}" for id in _tasks(host, bundles)]
     return sorted(set(found))
 
 

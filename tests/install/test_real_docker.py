@@ -1,0 +1,121 @@
+"""What a person types on a machine with Docker: install, doctor, run, uninstall."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+
+import pytest
+from tests.conftest import without
+from tests.cri.node import ThisMachine
+from tests.debian import Machine, Suite, SuiteMissing
+from tests.shim.archive import oci_archive
+from tests.shim.guests import HELLO, SPIN
+
+pytestmark = [pytest.mark.root, pytest.mark.dockerd]
+
+CONFIG = "/etc/docker/daemon.json"
+LIBRARY = "docker.io/library"
+WASM = ("--runtime=io.containerd.wherry.v1", "--platform=wasi/wasm")
+SERVICE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""What systemd gives to a daemon: nothing of the folder wherry's commands are in."""
+
+
+@contextlib.contextmanager
+def booted(suite: Suite) -> Iterator[Machine]:
+    """A machine whose daemon.json is the person's own."""
+    with suite.machine() as machine:
+        own = {"bridge": "none", "iptables": False, "cgroup-parent": machine.cgroup_parent}
+        (machine.folder / "own.json").write_text(json.dumps(own, indent=2) + "\n")
+        script = f"mkdir -p /etc/docker; cp {machine.folder}/own.json {CONFIG}"
+        assert machine.run("sh", "-c", script).returncode == 0
+        yield machine
+
+
+@contextlib.contextmanager
+def running(machine: Machine) -> Iterator[None]:
+    """Docker as a service starts it, above a containerd of its own."""
+    daemon = machine.daemon("dockerd", name="dockerd", env=SERVICE)
+    try:
+        daemon.wait_until(machine.argv("docker", "version"))
+        yield
+    finally:
+        # Not the whole group: nsenter ends when dockerd has.
+        machine.run("sh", "-c", "kill $(cat /run/docker.pid)")
+        daemon.process.wait(60)
+
+
+@pytest.mark.parametrize("name", ["trixie", "forky"])
+def test_docker_runs_wasm_after_an_install(name: str) -> None:
+    try:
+        suite = Suite(name)
+    except SuiteMissing as error:
+        if name == "forky":
+            pytest.skip(str(error))  # Debian's testing moves, also in CI
+        without(str(error))
+    with booted(suite) as machine:
+        refused = machine.run("wherry", "install", "docker", input="")
+        assert refused.returncode == 1 and "--yes" in refused.stderr
+        with running(machine):
+            said = machine.run("wherry", "doctor").stdout
+            assert "warning  docker      the image store cannot hold images for wasi/wasm" in said
+        done = machine.run("wherry", "install", "docker", "--yes", "--also", "wasmedge")
+        assert done.returncode == 0, done.stderr
+        assert "systemctl restart docker" in done.stdout
+        archive = machine.folder / "images.tar"
+        archive.write_bytes(
+            oci_archive({f"{LIBRARY}/hello:latest": HELLO, f"{LIBRARY}/spin:latest": SPIN})
+        )
+        with running(machine):
+            said = machine.run("wherry", "doctor").stdout
+            assert [line for line in said.splitlines() if line.split()[1] == "docker"
+                    and not line.startswith("ok")] == []  # fmt: skip
+            assert machine.run("docker", "load", "-i", str(archive)).returncode == 0
+            for runtime in ("wherry", "wasmedge"):
+                flags = (f"--runtime=io.containerd.{runtime}.v1", "--platform=wasi/wasm")
+                done = machine.run("docker", "run", "--rm", *flags, "hello")
+                assert done.stdout == "hello\n", done.stderr
+            # What holds a container is not taken away below it.
+            machine.run("docker", "run", "-d", "--name", "held", *WASM, "spin")
+            id = machine.run("docker", "inspect", "-f", "{{.Id}}", "held").stdout.strip()
+            refused = machine.run("wherry", "uninstall", "docker", "--yes")
+            assert refused.returncode == 1
+            assert f"moby/{id}" in refused.stderr
+            machine.run("docker", "rm", "-f", "held")
+            done = machine.run("wherry", "uninstall", "docker", "--yes")
+            assert done.returncode == 0, done.stderr
+        assert machine.run("cat", CONFIG).stdout == (machine.folder / "own.json").read_text()
+        left = machine.run("sh", "-c", "ls /usr/local/bin /etc/docker").stdout
+        assert "wherry" not in left and "wasmedge" not in left
+
+
+def test_docker_20_10_runs_wasm_by_the_same_words() -> None:
+    with booted(ThisMachine()) as machine:
+        # Of this machine's Docker, whatever it is, only what is older than 23 is meant.
+        if not machine.run("dockerd", "--version").stdout.startswith("Docker version 20."):
+            without("this machine's Docker is not 20.10")
+        done = machine.run("wherry", "install", "docker")
+        assert done.returncode == 0, done.stderr
+        with running(machine):
+            said = machine.run("wherry", "doctor").stdout
+            assert (
+                "ok       docker      its runtime wherry is /usr/local/bin/wherry-runtime" in said
+            )
+            image = io.BytesIO()
+            with tarfile.open(fileobj=image, mode="w") as tar:
+                file = tarfile.TarInfo("main.wasm")
+                file.size = len(HELLO)
+                tar.addfile(file, io.BytesIO(HELLO.encode()))
+            (machine.folder / "rootfs.tar").write_bytes(image.getvalue())
+            words = ("-c", 'ENTRYPOINT ["/main.wasm"]', f"{machine.folder}/rootfs.tar", "hello")
+            assert machine.run("docker", "import", *words).returncode == 0
+            for runtime in ("wherry", "io.containerd.wherry.v1"):
+                flags = (f"--runtime={runtime}", "--network=none")
+                done = machine.run("docker", "run", "--rm", *flags, "hello")
+                assert done.stdout == "hello\n", done.stderr
+        done = machine.run("wherry", "uninstall", "docker")
+        assert done.returncode == 0, done.stderr
+        assert machine.run("cat", CONFIG).stdout == (machine.folder / "own.json").read_text()
