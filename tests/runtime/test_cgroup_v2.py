@@ -1,0 +1,35 @@
+"""What a kernel with cgroup v2 only makes of limits, in a virtual machine with such a kernel."""
+
+import sys
+
+import pytest
+from tests.conftest import ROOT, without
+from tests.peers import PeerMissing
+from tests.virtual import VirtualMachine
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+TESTS = (
+    "tests/runtime/test_cgroups.py",
+    "tests/end_to_end/test_sandbox.py::test_its_cgroup_bounds_memory_cpu_and_processes",
+    "tests/shim/test_containerd.py::test_out_of_memory_is_told_before_the_exit[host]",
+    "tests/shim/test_containerd.py::test_pause_and_resume[host]",
+    "tests/shim/test_containerd.py::test_metrics_and_processes[host]",
+    "tests/shim/test_linux.py::test_pause_resume_processes_limits_and_statistics",
+    "tests/shim/test_linux.py::test_a_killed_child_is_told_as_out_of_memory",
+)
+
+
+def test_limits_and_measures_are_the_same_with_cgroup_v2() -> None:
+    try:
+        machine = VirtualMachine()
+    except PeerMissing as error:
+        without(str(error))
+    command = (
+        f"cd {ROOT} && export HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+        " PYTHONDONTWRITEBYTECODE=1\n"
+        f"{sys.executable} -m pytest -q --color=no -p no:cacheprovider {' '.join(TESTS)}"
+    )
+    outcome = machine.run(command)
+    assert outcome.status == 0, outcome.output[-5000:]
+    assert " passed" in outcome.output
