@@ -190,7 +190,7 @@ class Machine:
         A signal to it does not reach the command, one to its process group does.
         """
         where = [f"--target={self.init}", *self._namespaces, "--root"]
-        return [peers.program("nsenter"), *where, f"--wd={self.folder}", "--", *command]
+        return [peers.program("nsenter"), *where, f"--wdns={self.folder}", "--", *command]
 
     def run(
         self, *command: str, env: Mapping[str, str] | None = None, **options: object

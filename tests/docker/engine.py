@@ -53,15 +53,18 @@ class Docker:
         folder.mkdir()
         return folder
 
+    def guest(self, name: str) -> bytes:
+        """A guest of tests/guests."""
+        made = {"toolbox": self._guests.toolbox, "sockets": self._guests.sockets}
+        return (made[name]() if name in made else self._guests.wasm(name)).read_bytes()
+
     def build(self, dockerfile: str, tag: str, guests: Sequence[str]) -> None:
         """`docker buildx build` of an image from some guests and notes.txt."""
         context = self.folder()
         (context / "Dockerfile").write_text(dockerfile)
         (context / "notes.txt").write_text("some notes\n")
         for name in guests:
-            made = {"toolbox": self._guests.toolbox, "sockets": self._guests.sockets}
-            path = made[name]() if name in made else self._guests.wasm(name)
-            (context / f"{name}.wasm").write_bytes(path.read_bytes())
+            (context / f"{name}.wasm").write_bytes(self.guest(name))
         self.ok("buildx", "build", "--platform", "wasi/wasm", "-t", tag, "--load", str(context))
 
     def __call__(
@@ -73,7 +76,7 @@ class Docker:
     def ok(self, *args: str, stdin: str = "") -> str:
         """What `docker ARGS`, which succeeds, prints."""
         done = self(*args, stdin=stdin)
-        assert done.returncode == 0, (args, done.stdout, done.stderr)
+        assert done.returncode == 0, f"docker {' '.join(args)}: {done.stdout[-500:]}{done.stderr[-1500:]}"
         return done.stdout.strip()
 
     def run(

@@ -1,0 +1,68 @@
+"""`docker exec`: another module of the image in the sandbox of a running container."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.docker.engine import WASM, Docker, until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def container(docker: Docker) -> Iterator[str]:
+    """A container that sleeps."""
+    docker.start("outer", "sleep", "1000", flags=["--tmpfs", "/scratch"])
+    yield "outer"
+    docker.remove("outer")
+
+
+def test_it_runs_in_the_container_s_root_and_gives_its_exit_code(
+    docker: Docker, container: str
+) -> None:
+    assert docker.ok("exec", container, "/bin/toolbox.wasm", "put", "/scratch/a", "kept") == ""
+    assert docker.ok("exec", container, "toolbox.wasm", "cat", "/scratch/a") == "kept"
+    assert docker("exec", container, "/bin/exit.wasm", "9").returncode == 9
+    assert docker("exec", container, "nonsuch").returncode in (126, 127)
+
+
+def test_input_environment_user_and_working_directory(docker: Docker, container: str) -> None:
+    assert docker.ok("exec", "-i", container, "toolbox.wasm", "cat", stdin="piped") == "piped"
+    flags = ["-e", "MORE=1", "-w", "/bin", "-u", "65534:65534"]
+    lines = docker.ok("exec", *flags, container, "/bin/environ.wasm").splitlines()
+    assert {"MORE=1", "COLOUR=blue", "PWD=/bin"} <= set(lines)
+    denied = docker("exec", "-u", "65534", container, "toolbox.wasm", "put", "/bin/a", "b")
+    assert (denied.returncode != 0, "Permission denied" in denied.stderr) == (True, True)
+
+
+def test_a_terminal(docker: Docker, container: str) -> None:
+    master, slave = os.openpty()
+    argv = docker.dockerd.argv("exec", "-it", container, "toolbox.wasm", "isatty")
+    environment = docker.machine.environment()
+    process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment)
+    assert process.wait(30) == 0
+    assert b"1 1 1\r\n" in os.read(master, 4096)
+    os.close(master)
+    os.close(slave)
+
+
+def test_a_detached_one_is_seen_beside_the_first(docker: Docker, container: str) -> None:
+    docker.ok("exec", "-d", container, "toolbox.wasm", "sleep", "997")
+    until(lambda: "toolbox.wasm sleep 997" in docker.ok("top", container))
+
+
+def test_a_health_check_of_the_image(docker: Docker) -> None:
+    docker.build(
+        "FROM tool\n"
+        'HEALTHCHECK --interval=200ms --start-interval=200ms CMD ["toolbox.wasm","cat","/bin/ok"]\n'
+        'CMD ["sleep", "1000"]\n',
+        "checked",
+        [],
+    )
+    docker.ok("run", "-d", "--name", "checked", *WASM, "--health-retries", "1", "checked")
+    until(lambda: docker.inspect("checked", ".State.Health.Status") == '"unhealthy"')
+    docker.ok("exec", "checked", "toolbox.wasm", "put", "/bin/ok", "well")
+    until(lambda: docker.inspect("checked", ".State.Health.Status") == '"healthy"')
+    assert '"well"' in docker.inspect("checked", ".State.Health.Log")
+    docker.remove("checked")
