@@ -48,6 +48,15 @@ def running(machine: Machine) -> Iterator[None]:
         daemon.process.wait(60)
 
 
+def _rootfs(module: bytes) -> bytes:
+    image = io.BytesIO()
+    with tarfile.open(fileobj=image, mode="w") as tar:
+        file = tarfile.TarInfo("main.wasm")
+        file.size = len(module)
+        tar.addfile(file, io.BytesIO(module))
+    return image.getvalue()
+
+
 @pytest.mark.parametrize("name", ["trixie", "forky"])
 def test_docker_runs_wasm_after_an_install(name: str) -> None:
     try:
@@ -104,18 +113,20 @@ def test_docker_20_10_runs_wasm_by_the_same_words() -> None:
             assert (
                 "ok       docker      its runtime wherry is /usr/local/bin/wherry-runtime" in said
             )
-            image = io.BytesIO()
-            with tarfile.open(fileobj=image, mode="w") as tar:
-                file = tarfile.TarInfo("main.wasm")
-                file.size = len(HELLO)
-                tar.addfile(file, io.BytesIO(HELLO.encode()))
-            (machine.folder / "rootfs.tar").write_bytes(image.getvalue())
-            words = ("-c", 'ENTRYPOINT ["/main.wasm"]', f"{machine.folder}/rootfs.tar", "hello")
-            assert machine.run("docker", "import", *words).returncode == 0
+            for name, text in (("hello", HELLO), ("spin", SPIN)):
+                (machine.folder / "rootfs.tar").write_bytes(_rootfs(text.encode()))
+                words = ("-c", 'ENTRYPOINT ["/main.wasm"]', f"{machine.folder}/rootfs.tar", name)
+                assert machine.run("docker", "import", *words).returncode == 0
             for runtime in ("wherry", "io.containerd.wherry.v1"):
                 flags = (f"--runtime={runtime}", "--network=none")
                 done = machine.run("docker", "run", "--rm", *flags, "hello")
                 assert done.stdout == "hello\n", done.stderr
+                done = machine.run("docker", "run", "-d", "--name", "held", *flags, "spin")
+                assert done.returncode == 0, done.stderr
+                refused = machine.run("wherry", "uninstall", "docker")
+                assert refused.returncode == 1
+                assert f"moby/{done.stdout.strip()}" in refused.stderr
+                machine.run("docker", "rm", "-f", "held")
         done = machine.run("wherry", "uninstall", "docker")
         assert done.returncode == 0, done.stderr
         assert machine.run("cat", CONFIG).stdout == (machine.folder / "own.json").read_text()

@@ -1,5 +1,6 @@
-"""Containers that wherry's shim holds at this moment, under any engine but wherry's own."""
+"""Containers that wherry holds at this moment, under any engine but wherry's own."""
 
+import glob
 import os
 
 from wherry.install.host import Host
@@ -10,10 +11,27 @@ _OURS = "wherry"
 _NOTE = "wherry-task"
 """A link in the bundle of each task that the shim holds."""
 
+_ROOTS = (("", "/run/wherry-runtime"), ("moby/", "/run/docker/runtime-*/moby"))
+"""Where the OCI runtime command keeps its containers: its own place, and where Docker wants it."""
 
-def running_containers(host: Host) -> list[str]:
-    """A name for each, as `NAMESPACE/ID`; empty when there are none, or they cannot be seen."""
+
+def held_by_command(host: Host) -> list[str]:
+    """The names of those that the OCI runtime command made: a folder each, with the process."""
     found = []
+    for prefix, root in _ROOTS:
+        for process in glob.glob(f"{host.at(root)}/*/process"):
+            folder = os.path.dirname(process)
+            if os.path.exists(f"{folder}/container.json") and _is_alive(process):
+                found.append(f"{prefix}{os.path.basename(folder)}")
+    return found
+
+
+def held_by_shim(host: Host) -> list[str]:
+    """The names of those that the shim holds, as `NAMESPACE/ID`.
+
+    Empty when there are none, or they cannot be seen.
+    """
+    found: list[str] = []
     try:
         names = sorted(os.listdir(host.at(_SERVERS)))
     except OSError:
@@ -29,7 +47,7 @@ def running_containers(host: Host) -> list[str]:
         for state in (beside, f"{beside}/daemon"):
             bundles = f"{state}/{_TASKS}/{namespace}"
             found += [f"{namespace}/{id}" for id in _tasks(host, bundles)]
-    return sorted(set(found))
+    return found
 
 
 def _tasks(host: Host, bundles: str) -> list[str]:
@@ -41,7 +59,7 @@ def _tasks(host: Host, bundles: str) -> list[str]:
 
 
 def _is_alive(pointer: str) -> bool:
-    """Whether the server lives that a pointer `PID START ADDRESS` tells of."""
+    """Whether the process lives that a file tells of: `PID START`, and more."""
     try:
         with open(pointer) as file:
             pid, start = file.read(4096).split()[:2]

@@ -1,12 +1,15 @@
 """Taking wherry out of an engine again: what the ledger names goes, all else stays."""
 
+import os
+
 from wherry.install import containerd, docker, podman
-from wherry.install.draft import Draft
+from wherry.install.draft import Draft, LinkChange
 from wherry.install.errors import InstallError
 from wherry.install.host import Host
 from wherry.install.ledger import FOLDER, Ledger
+from wherry.install.package import RUNTIME, SHIM
 from wherry.install.plan import Plan
-from wherry.install.running import running_containers
+from wherry.install.running import held_by_command, held_by_shim
 from wherry.install.undo import undo
 
 _SERVICES = {docker.OWNER: "docker", containerd.OWNER: "containerd", podman.CRIO: "crio"}
@@ -24,8 +27,6 @@ def plan_uninstall(host: Host, owner: str, *, force: bool = False, folder: str =
         where = f"in {owner}" if owner else "anywhere"
         raise InstallError(f"wherry is not installed {where} (says {folder}/install.json)")
     plan = Plan(Draft(host), ledger, removes=True)
-    if set(owners) & {docker.OWNER, containerd.OWNER}:
-        _refuse_while_used(host, plan, force=force)
     if docker.OWNER in owners:
         plan.questions += docker.questions_before_removal(ledger)
     for name in owners:
@@ -33,17 +34,22 @@ def plan_uninstall(host: Host, owner: str, *, force: bool = False, folder: str =
             plan.warnings.append(left)
         if name in _SERVICES and plan.changes_anything:
             plan.restart.append(["systemctl", "restart", _SERVICES[name]])
+    _refuse_while_used(host, plan, force=force)
     return plan
 
 
 def _refuse_while_used(host: Host, plan: Plan, *, force: bool) -> None:
-    containers = running_containers(host)
+    """What a running container is ended and cleaned up by must not go."""
+    going = {os.path.basename(change.path) for change in plan.draft.changes
+             if isinstance(change, LinkChange) and change.after is None}  # fmt: skip
+    containers = held_by_shim(host) if SHIM in going else []
+    containers += held_by_command(host) if RUNTIME in going else []
     if not containers:
         return
     names = ", ".join(containers[:_SHOWN]) + (", …" if len(containers) > _SHOWN else "")
     if not force:
         raise InstallError(
             f"wherry still holds {len(containers)} containers ({names}); remove them first, or "
-            "say --force: then containerd will not be able to clean up after them"
+            "say --force: then the engine will not be able to clean up after them"
         )
     plan.warnings.append(f"containers that wherry still holds: {names}")
