@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from wherry.runtime.exits import LaunchError
+from wherry.runtime.exits import ENGINE_FAILED, NOT_FOUND, NOT_RUNNABLE, LaunchError
 from wherry.runtime.linux import child
 
 PATIENCE = 120.0
@@ -16,6 +16,17 @@ PATIENCE = 120.0
 _MAX_LOG = 64 << 10
 _NOT_FOR_CONTAINERS = ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 """Variables by which runc would hand things of the shim's own to the container."""
+
+
+_REASONS = {
+    "executable file not found": NOT_FOUND,
+    "executable file `": NOT_FOUND,
+    "no such file or directory": NOT_FOUND,
+    "permission denied": NOT_RUNNABLE,
+    "exec format error": NOT_RUNNABLE,
+    "is a directory": NOT_RUNNABLE,
+}
+"""What runc and crun say of a program that cannot be run, and Docker's exit code for that."""
 
 
 class _LogLine(msgspec.Struct):
@@ -62,7 +73,7 @@ class OciRuntime:
                 said = f"no answer within {self.patience:g} s"
             else:
                 said = last_error(log.read()) or f"ended with {code} and without a word"
-        raise LaunchError(f"{self.name} {arguments[0]}: {said}")
+        raise LaunchError(f"{self.name} {arguments[0]}: {said}", _exit_code(said))
 
 
 class MemoryFile:
@@ -109,6 +120,15 @@ def last_error(log: bytes) -> str:
         if entry.level in ("error", "fatal", "panic") and entry.msg:
             found = entry.msg
     return " ".join(found.split())[:1000]
+
+
+def _exit_code(said: str) -> int:
+    """Docker's code for a runtime's reason: it has no other way to tell."""
+    if "exec" in said:
+        for phrase, code in _REASONS.items():
+            if phrase in said.lower():
+                return code
+    return ENGINE_FAILED
 
 
 @contextmanager
