@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wherry.runtime import Launcher
+from wherry.runtime.sandbox import midwife
 from wherry.shim.containerd import Images
 from wherry.shim.group import Group
 from wherry.shim.messages import TASK_SERVICES
@@ -79,6 +80,8 @@ async def _serve(
         hide=group.hide,
         show=lambda: group.show(os.getpid()),
     )
+    if midwife.is_needed():
+        midwife.take_orphans()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shutdown, True)
