@@ -144,6 +144,25 @@ def test_the_sandbox_is_as_tight(user: Wherry, image: str) -> None:
     user.ok("rm", "-f", identity)
 
 
+def test_exec_and_health_checks(user: Wherry, image: str) -> None:
+    check = ("--health-cmd", '["/module.wasm", "pwd"]', "--health-interval", "20ms")
+    identity = user.ok("run", "-d", *check, image, "sleep", "600")
+    user.ok("exec", identity, "/module.wasm", "put", "/made", "by exec")
+    assert user.ok("exec", identity, "/module.wasm", "cat", "/made") == "by exec"
+    assert user.ok("exec", "-t", identity, "/module.wasm", "isatty").strip() == "1 1 1"
+    user.ok("exec", "-d", identity, "/module.wasm", "sleep", "601")
+    lines = [line.split(None, 7) for line in user.ok("top", identity).splitlines()]
+    pid = next(int(line[1]) for line in lines if line[7].endswith("sleep 601"))
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "CapEff:\t0000000000000000" in status and "Seccomp:\t2" in status
+    watch = ("--filter", f"container={identity}", "--filter", "event=health_status")
+    with user.background("events", "--since", "10m", *watch) as events:
+        assert events.stdout is not None
+        assert b"health_status: healthy" in events.stdout.readline()
+    user.ok("rm", "-f", identity)
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_kill_9_of_the_engine_loses_nothing(user: Wherry, image: str) -> None:
     identity = user.ok("run", "-d", image, "tick")
     pid = user.pid(identity)
