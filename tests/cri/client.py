@@ -73,10 +73,15 @@ class CriClient:
         self._call("RemovePodSandbox", cri.PodSandboxId(pod_sandbox_id=id), Empty)
 
     def pod_status(self, id: str) -> cri.PodSandboxStatus:
-        request = cri.PodSandboxId(pod_sandbox_id=id, verbose=True)
+        request = cri.PodSandboxId(pod_sandbox_id=id)
         status = self._call("PodSandboxStatus", request, cri.PodSandboxStatusResponse).status
         assert status is not None
         return status
+
+    def pod_info(self, id: str) -> Mapping[str, str]:
+        """PodSandboxStatus: what the runtime adds for who wants to know more."""
+        request = cri.PodSandboxId(pod_sandbox_id=id, verbose=True)
+        return self._call("PodSandboxStatus", request, cri.PodSandboxStatusResponse).info
 
     def pods(self, **labels: str) -> list[cri.PodSandbox]:
         """ListPodSandbox: those with `labels`."""

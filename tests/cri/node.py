@@ -101,6 +101,17 @@ class Node:
         (pointer,) = self._shims.glob(f"k8s.io,{pod},*")
         return int(pointer.read_text().split()[0])
 
+    def zygote_of(self, pod: str) -> int:
+        """The process that the containers of a pod are forked from."""
+        server = self.server_of(pod)
+        (zygote,) = (
+            pid
+            for pid in self.family(server)[1:]
+            if (self.proc / f"{pid}/ns/pid").readlink() == (self.proc / "1/ns/pid").readlink()
+            and (self.proc / f"{pid}/root").readlink() == (self.proc / "1/root").readlink()
+        )
+        return zygote
+
     @property
     def _shims(self) -> Path:
         return self.proc.parent / "run/wherry/shim"

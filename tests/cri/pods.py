@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import time
@@ -88,9 +89,15 @@ class Pod:
         self.remove_cgroups()
 
     def remove_cgroups(self) -> None:
-        """What a kubelet does with a pod's cgroup once the pod is gone."""
-        for parent in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}"):
-            parent.rmdir()
+        """What a kubelet does with a pod's cgroup once the pod is gone: it tries until it can."""
+
+        def removed() -> bool:
+            for parent in Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}"):
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+            return not [*Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}")]
+
+        eventually(removed)
 
     @property
     def ip(self) -> str:
@@ -98,6 +105,11 @@ class Pod:
         network = self.cri.pod_status(self.id).network
         assert network is not None
         return network.ip
+
+    @property
+    def pid(self) -> int:
+        """The process of its sandbox, by the machine's number."""
+        return int(json.loads(self.cri.pod_info(self.id)["info"])["pid"])
 
     def container(
         self,

@@ -85,7 +85,7 @@ def test_command_args_env_and_workdir_reach_it(pod: Pod) -> None:
     words = ("toolbox.wasm", "cat", "words")
     relative = pod.run(command=words, workdir="/made/for/it", mounts=[mount])
     assert relative.wait().exit_code == 0
-    assert relative.output(until="path") == "from a relative path\n"
+    assert relative.output(until="path") == "from a relative path"
     environ = pod.run(image="localhost/environ:latest", name="environ", env={"GREETING": "hé llo"})
     environ.wait()
     assert "GREETING=hé llo" in environ.output(until="GREETING").replace("\0", "\n").splitlines()
