@@ -187,7 +187,7 @@ class Machine:
     def argv(self, *command: str) -> list[str]:
         """A command line of the host's that runs `command` inside, with the caller's variables.
 
-        A signal to it does not reach the command, one to its process group does.
+        A signal to it does not reach the command, which is its child.
         """
         where = [f"--target={self.init}", *self._namespaces, "--root"]
         return [peers.program("nsenter"), *where, f"--wdns={self.folder}", "--", *command]
@@ -204,7 +204,7 @@ class Machine:
     ) -> peers.Daemon:
         """Start a daemon inside that logs to `name`.log in the machine's folder."""
         log = self.folder / f"{name}.log"
-        return peers.GroupDaemon(self.argv(*command), log, self.environment(env))
+        return peers.ChildDaemon(self.argv(*command), log, self.environment(env))
 
     @contextlib.contextmanager
     def containerd(self, config: str = "") -> Iterator[MachineContainerd]:
@@ -243,8 +243,9 @@ class MachineContainerd:
     def __init__(self, machine: Machine, config: str) -> None:
         self.machine = machine
         self.address = f"{machine.folder}/containerd.sock"
-        self._config = machine.folder / "containerd.toml"
-        self._config.write_text(
+        self.config = machine.folder / "containerd.toml"
+        """Its configuration, in force from the next start."""
+        self.config.write_text(
             f"version = 2\n[grpc]\naddress = {json.dumps(self.address)}\n"
             f"[ttrpc]\naddress = {json.dumps(self.address + '.ttrpc')}\n{config}\n"
         )
@@ -252,7 +253,7 @@ class MachineContainerd:
 
     def start(self) -> None:
         """Start it, again on the same state, and wait until it answers."""
-        command = ("containerd", "--config", str(self._config))
+        command = ("containerd", "--config", str(self.config))
         self.daemon = self.machine.daemon(*command, name="containerd")
         self.daemon.wait_until(self.argv("version"))
 

@@ -76,22 +76,27 @@ class Daemon:
             self.process.wait()
 
 
-class GroupDaemon(Daemon):
-    """A daemon started through another program: signals go to its whole process group."""
+class ChildDaemon(Daemon):
+    """A daemon that the program started here runs as its child and waits for."""
 
     def kill(self) -> None:
         """End the daemon by SIGKILL and wait for it."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
         """End the daemon and wait for it."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
+
+    def _signal(self, number: int) -> None:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        with contextlib.suppress(OSError):
+            for pid in children.read_text().split() or [self.process.pid]:
+                os.kill(int(pid), number)
 
 
 @dataclass(frozen=True)

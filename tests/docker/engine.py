@@ -76,7 +76,8 @@ class Docker:
     def ok(self, *args: str, stdin: str = "") -> str:
         """What `docker ARGS`, which succeeds, prints."""
         done = self(*args, stdin=stdin)
-        assert done.returncode == 0, f"docker {' '.join(args)}: {done.stdout[-500:]}{done.stderr[-1500:]}"
+        said = done.stdout[-500:] + done.stderr[-1500:]
+        assert done.returncode == 0, f"docker {' '.join(args)}: {said}"
         return done.stdout.strip()
 
     def run(
