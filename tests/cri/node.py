@@ -22,10 +22,6 @@ sandbox_image = "{_PAUSE}"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{CNI}"
 conf_dir = "CNI_CONFIG"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{HANDLER}]
-runtime_type = "io.containerd.wherry.v1"
 """
 
 _NETWORK = {
@@ -71,12 +67,21 @@ class Node:
             self.containerd = self._stack.enter_context(
                 machine.containerd(_CONFIG.replace("CNI_CONFIG", str(cni)))
             )
+            self._install()
             self.cri = CriClient(self.containerd.address)
             self._stack.callback(self.cri.close)
             self._import(images)
         except BaseException:
             self.close()
             raise
+
+    def _install(self) -> None:
+        """Have wherry itself put its handler into containerd's configuration."""
+        self.containerd.stop()
+        words = ("install", "containerd", "--config", str(self.containerd.config), "--yes")
+        done = self.machine.run("wherry", *words)
+        assert done.returncode == 0, done.stderr
+        self.containerd.start()
 
     def _import(self, images: Mapping[str, str | Image]) -> None:
         # A sandbox needs no program of this image, only its entrypoint's name.
