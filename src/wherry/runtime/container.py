@@ -12,20 +12,22 @@ import os
 import signal
 import socket
 import termios
+from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from wherry import oci
 from wherry.oci import runtime as spec
-from wherry.runtime import messages
+from wherry.runtime import messages, pod
 from wherry.runtime.config import read_config
-from wherry.runtime.engines.embedded import Engine, Instance, Program
+from wherry.runtime.engines.embedded import Engine, Program
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.exits import NOT_FOUND, LaunchError
 from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
 from wherry.runtime.overseer import Shim
 from wherry.runtime.program import open_program, without_init
-from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp
+from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp, sysctls
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
 from wherry.runtime.sandbox.title import Title
@@ -112,14 +114,14 @@ def run(
     control = _take_descriptors(descriptors, None if joins else surroundings.no_network)
     overseer = overseen_by(control)
     try:
-        instance, memories = _prepare(surroundings, request, overseer)
-        overseer.await_start()
+        work = _prepare(surroundings, request, overseer)
+        overseer.await_start(signals=work is not pod.hold)
     except LaunchError as error:
         _fail(control, error)
     except (OSError, ValueError) as error:
         verb = "joined" if joins else "built"
         _fail(control, LaunchError(f"the sandbox cannot be {verb}: {error}"))
-    os._exit(run_guest(instance, memories))
+    os._exit(work())
 
 
 def _take_descriptors(descriptors: list[int], keep: int | None) -> socket.socket:
@@ -137,11 +139,15 @@ def _take_descriptors(descriptors: list[int], keep: int | None) -> socket.socket
 
 def _prepare(
     surroundings: Surroundings, request: messages.Fork | messages.Join, overseer: Shim
-) -> tuple[Instance, BoundedMemories | None]:
+) -> Callable[[], int]:
+    """Build or join the sandbox; what is returned runs what it is for, to its exit status."""
     overseer.tie()
     for procs in request.procs_files:
         _join_cgroup(procs)
     config = read_config(request.bundle)
+    if isinstance(request, messages.Fork) and pod.is_sandbox(config):
+        pod.prepare(request, config, overseer)
+        return pod.hold
     namespaced = surroundings.namespaced
     root: MountedRoot | JoinedRoot | PlainRoot
     if isinstance(request, messages.Join):
@@ -165,7 +171,7 @@ def _prepare(
     module, name = open_program(root.fd, process)
     loaded, facts = source.load(module, name)
     if not isinstance(request, messages.Join):
-        _refuse_user_namespace(config)
+        namespaces.refuse_user(config)
     workdir = process.cwd or "/"
     program = Program(
         args=process.args or (),
@@ -182,7 +188,7 @@ def _prepare(
         overseer.await_hooks()
     root.enter(workdir)
     if namespaced and isinstance(root, MountedRoot):
-        _set_names(config)
+        namespaces.set_names(config)
     os.setsid()
     if process.terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -195,7 +201,7 @@ def _prepare(
     capabilities.set_no_new_privs()
     overseer.tie_for_good()
     seccomp.install(surroundings.warmth.filter(sockets=facts.sockets))
-    return loaded.prepare(program, limit), memories
+    return partial(run_guest, loaded.prepare(program, limit), memories)
 
 
 def _show_program(
@@ -212,19 +218,15 @@ def _show_program(
         source.load(*open_program(root, _process_of(config)))
 
 
-def _refuse_user_namespace(config: spec.Spec) -> None:
-    for namespace in config.linux.namespaces or () if config.linux else ():
-        if namespace.type == "user":
-            raise LaunchError("user namespaces of single containers are not supported for Wasm")
-
-
 def _build(
     surroundings: Surroundings, request: messages.Fork, config: spec.Spec
 ) -> MountedRoot | PlainRoot:
     """Make the sandbox, as its first process."""
     if not surroundings.namespaced:
         return PlainRoot(config, request.bundle, request.rootfs)
+    sysctls.check(config)
     namespaces.join(config, surroundings.no_network)
+    sysctls.apply(config)
     if surroundings.no_network is not None:
         os.close(surroundings.no_network)
     return MountedRoot(config, request.bundle, request.rootfs, surroundings.devices())
@@ -266,13 +268,6 @@ def _fail(control: socket.socket, error: LaunchError) -> NoReturn:
 def _join_cgroup(procs: str) -> None:
     with open(procs, "wb", buffering=0) as file:
         file.write(b"0")
-
-
-def _set_names(config: spec.Spec) -> None:
-    if config.hostname:
-        sys.sethostname(config.hostname)
-    if config.domainname:
-        sys.setdomainname(config.domainname)
 
 
 def _memory_limit(linux: spec.Linux) -> int | None:

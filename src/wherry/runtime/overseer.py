@@ -37,10 +37,14 @@ class Shim:
         """Report that the sandbox is built, and return once the hooks of its creation have run."""
         self._report(messages.Built())
 
-    def await_start(self) -> None:
-        """Report that all is ready, and return once the guest is to run."""
+    def await_start(self, *, signals: bool = True) -> None:
+        """Report that all is ready, and return once the process is to run.
+
+        `signals`: see to it that those sent to it end it, which a guest cannot.
+        """
         self._report(messages.Ready())
-        forward_signals(self.control)
+        if signals:
+            forward_signals(self.control)
 
     def _report(self, message: messages.Built | messages.Ready) -> None:
         messages.send(self.control, message)
@@ -51,9 +55,10 @@ class Shim:
 class Foreground(Shim):
     """The command `exec`, which waits for the end of what it made and hands its signals on."""
 
-    def await_start(self) -> None:
-        """Report that all is ready, and return once the guest is to run."""
-        end_on_signals()
+    def await_start(self, *, signals: bool = True) -> None:
+        """Report that all is ready, and return once the process is to run."""
+        if signals:
+            end_on_signals()
         self._report(messages.Ready())
         self.control.close()
 
@@ -72,9 +77,9 @@ class Creator(Detached):
     Later `start` comes by, at a socket of its own.
     """
 
-    def await_start(self) -> None:
-        """Report that all is ready, and return once the guest is to run."""
-        super().await_start()
+    def await_start(self, *, signals: bool = True) -> None:
+        """Report that all is ready, and return once the process is to run."""
+        super().await_start(signals=signals)
         with socket.socket(fileno=START_SOCKET) as start:
             while start.recv(1) != messages.START:
                 pass

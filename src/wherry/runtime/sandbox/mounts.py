@@ -47,6 +47,9 @@ _ATTRIBUTES = {
     sys.MS_NOEXEC: sys.MOUNT_ATTR_NOEXEC,
 }
 
+NOTHING = sys.MS_RDONLY | sys.MS_NOEXEC | _ALWAYS
+"""Flags of a mount that is of no use."""
+
 _MAX_DATA = 4095
 """Bytes of mount(2)'s data argument: one page with its final NUL."""
 

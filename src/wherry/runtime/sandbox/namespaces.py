@@ -7,7 +7,8 @@ import socket
 import struct
 
 from wherry.oci import runtime as spec
-from wherry.runtime.sandbox import midwife
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.sandbox import midwife, sysctls
 from wherry.runtime.sandbox import syscalls as sys
 
 _SIOCSIFFLAGS = 0x8914
@@ -22,7 +23,14 @@ _KINDS = {
 }
 """By their names in /proc/PID/ns."""
 
-_JOINED = {"network": sys.CLONE_NEWNET, "ipc": sys.CLONE_NEWIPC, "uts": sys.CLONE_NEWUTS}
+_JOINED = {
+    "network": sys.CLONE_NEWNET,
+    "ipc": sys.CLONE_NEWIPC,
+    "uts": sys.CLONE_NEWUTS,
+    "cgroup": sys.CLONE_NEWCGROUP,
+    "time": sys.CLONE_NEWTIME,
+}
+"""By path. That of the processes is entered by being born in it (see `clone_into`)."""
 
 
 def empty_network() -> int:
@@ -54,8 +62,8 @@ def empty_network() -> int:
 
 
 def wants_network(config: spec.Spec) -> bool:
-    """Whether the container may be given a network once it was created."""
-    return (config.annotations or {}).get(spec.NETWORK) != "none"
+    """Whether the container may be given a network once it was created, or changes its own."""
+    return (config.annotations or {}).get(spec.NETWORK) != "none" or sysctls.of_network(config)
 
 
 def join(config: spec.Spec, no_network: int | None) -> None:
@@ -81,6 +89,29 @@ def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("16sH22x", b"lo", _IFF_UP)
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
+
+
+def refuse_user(config: spec.Spec) -> None:
+    """Raises LaunchError for a container that is to have a user namespace of its own."""
+    for namespace in config.linux.namespaces or () if config.linux else ():
+        if namespace.type == "user":
+            raise LaunchError("user namespaces of single containers are not supported for Wasm")
+
+
+def set_names(config: spec.Spec) -> None:
+    """Set the hostname and the NIS domain name, in a uts namespace of the container's own.
+
+    Raises LaunchError where it has none, and OSError.
+    """
+    if not config.hostname and not config.domainname:
+        return
+    listed = config.linux.namespaces or () if config.linux else ()
+    if all(namespace.type != "uts" for namespace in listed):
+        raise LaunchError("a hostname needs a uts namespace: it would be the host's")
+    if config.hostname:
+        sys.sethostname(config.hostname)
+    if config.domainname:
+        sys.setdomainname(config.domainname)
 
 
 def foreign(pid: int) -> int:

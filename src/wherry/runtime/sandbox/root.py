@@ -90,6 +90,23 @@ class MountedRoot:
         _change_to(workdir)
 
 
+class EmptyRoot:
+    """A root with nothing in it, for who needs no files."""
+
+    def __init__(self, target: str) -> None:
+        """Take the place of the folder `target`. Raises OSError."""
+        os.makedirs(target, mode=0o755, exist_ok=True)
+        sys.mount("tmpfs", target, "tmpfs", mounts.NOTHING, "mode=555,size=4k")
+        self._target = target
+
+    def enter(self, workdir: str) -> None:
+        """Make this the process's root and leave the host's behind. Raises OSError."""
+        os.chdir(self._target)
+        sys.pivot_root(".", ".")
+        sys.umount2(".", sys.MNT_DETACH)
+        os.chdir(workdir)
+
+
 class JoinedRoot:
     """The root of a running container, for a further process in it."""
 

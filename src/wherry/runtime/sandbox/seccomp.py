@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Mapping
 
 from wherry.runtime.sandbox.syscall_numbers import NUMBERS
 
@@ -150,20 +151,13 @@ def build(allow_sockets: bool, machine: str | None = None) -> bytes:
     With `allow_sockets` the process may make sockets for TCP and UDP, else none. Raises OSError on
     an architecture that is neither x86-64 nor arm64.
     """
-    machine = machine or os.uname().machine
-    if machine not in _ARCHITECTURES:
-        raise OSError(errno.ENOSYS, f"seccomp: no table of system calls for {machine}")
-    column = list(_ARCHITECTURES).index(machine)
+    machine, column = _column(machine)
     actions = {name: name for name in _CHECKED}
     actions.update((name, "allow") for name in _ALLOWED)
     if allow_sockets:
         actions.update((name, "allow") for name in _ALLOWED_WITH_SOCKETS)
     numbered = {NUMBERS[name][column]: action for name, action in actions.items()}
-    program = _Assembler()
-    program.emit(_LOAD, _ARCHITECTURE)
-    program.emit(_IF_EQUAL, _ARCHITECTURES[machine], otherwise="kill")
-    program.emit(_LOAD, _NUMBER)
-    _search(program, _spans(numbered))
+    program = _begin(machine, numbered)
 
     program.label("clone")
     program.emit(_LOAD, _argument(0))
@@ -199,6 +193,51 @@ def build(allow_sockets: bool, machine: str | None = None) -> bytes:
     return program.assemble()
 
 
+_FOR_WAITING = (
+    *_SIGNALS.split(),
+    *_MEMORY.split(),
+    *_THREADS.split(),
+    "close",
+    "recvfrom",
+    "sendmsg",
+)
+"""What an interpreter calls that waits for a byte, for signals and for children."""
+
+
+def build_for_waiting(machine: str | None = None) -> bytes:
+    """Return the filter of a process that only waits. Raises OSError as `build` does."""
+    machine, column = _column(machine)
+    numbered = {NUMBERS[name][column]: "allow" for name in _FOR_WAITING}
+    program = _begin(machine, numbered)
+    program.label("allow")
+    program.emit(_RETURN, _RET_ALLOW)
+    program.label("refuse")
+    program.emit(_RETURN, _RET_ERRNO | errno.EPERM)
+    program.label("unknown")
+    program.emit(_RETURN, _RET_ERRNO | errno.ENOSYS)
+    program.label("kill")
+    program.emit(_RETURN, _RET_KILL_PROCESS)
+    return program.assemble()
+
+
+def _column(machine: str | None) -> tuple[str, int]:
+    """The machine, this one if None, and its column in NUMBERS."""
+    machine = machine or os.uname().machine
+    if machine not in _ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"seccomp: no table of system calls for {machine}")
+    return machine, list(_ARCHITECTURES).index(machine)
+
+
+def _begin(machine: str, numbered: Mapping[int | None, str]) -> _Assembler:
+    """A program that has found the action of the call's number."""
+    program = _Assembler()
+    program.emit(_LOAD, _ARCHITECTURE)
+    program.emit(_IF_EQUAL, _ARCHITECTURES[machine], otherwise="kill")
+    program.emit(_LOAD, _NUMBER)
+    _search(program, _spans(numbered))
+    return program
+
+
 def install(program: bytes) -> None:
     """Filter all threads of this process from now on, for good.
 
@@ -222,7 +261,7 @@ def install(program: bytes) -> None:
         raise OSError(number, f"seccomp: {os.strerror(number)}")
 
 
-def _spans(numbered: dict[int | None, str]) -> list[tuple[int, str]]:
+def _spans(numbered: Mapping[int | None, str]) -> list[tuple[int, str]]:
     """Cut the numbers of calls into spans of one action each: (first number, action)."""
     spans = [(0, numbered.get(0, "refuse"))]
     for number in range(1, max(_NEWEST, *(n for n in numbered if n is not None)) + 2):
