@@ -8,7 +8,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from bench import inside_shim, memory
+from bench import inside_shim, memory, throughput
+from bench.containerds_api import Client
 from bench.figures import Row, Sample
 from bench.linux import linux_echo
 from bench.stage import Missing, Stage
@@ -110,8 +111,8 @@ def compute(stage: Stage) -> list[Row]:
     return [Row("compute inside the guest", ours, "wasmtime run", theirs, budget=1.02)]
 
 
-def ctr(stage: Stage) -> list[Row]:
-    """`ctr run --rm` through a containerd, the same of a Linux echo with runc."""
+def imported(stage: Stage) -> tuple[str, str]:
+    """The names of a Wasm and of a Linux image in the stage's containerd."""
     archive = stage.wherry.folder / "hello.tar"
     stage.wherry.ok("save", "-o", archive, "hello")
     below = stage.containerd
@@ -124,7 +125,13 @@ def ctr(stage: Stage) -> list[Row]:
             raise Missing(f"ctr images import: {done.stderr.strip()}")
     names = below.ctr("images", "ls", "-q").stdout.split()
     wasm = next(name for name in names if "hello" in name)
-    linux = next(name for name in names if "busybox" in name)
+    return wasm, next(name for name in names if "busybox" in name)
+
+
+def ctr(stage: Stage) -> list[Row]:
+    """`ctr run --rm` through a containerd, the same of a Linux echo with runc."""
+    wasm, linux = imported(stage)
+    below = stage.containerd
 
     def run(runtime: str, image: str, *words: str) -> Attempt:
         command = below.argv("run", "--rm", "--runtime", runtime, image, "measured", *words)
@@ -136,6 +143,23 @@ def ctr(stage: Stage) -> list[Row]:
         run("io.containerd.runc.v2", linux, "/bin/echo", "hello"),
     )
     return [Row("ctr run --rm, through containerd", ours, "the same with runc", theirs, budget=0.5)]
+
+
+def tasks(stage: Stage) -> list[Row]:
+    """Tasks through containerd's API, one after the other and many at a time."""
+    wasm, linux = imported(stage)
+    client = Client(stage.containerd)
+    images = [
+        client.image("io.containerd.wherry.v1", wasm),
+        client.image("io.containerd.runc.v2", linux, "/bin/echo", "hello"),
+    ]
+    rows = []
+    for at_once, budget in ((1, None), (8, 0.4), (32, None)):
+        ours, theirs = throughput.rounds(client, images, at_once)
+        name = f"a task through containerd, {at_once} at a time"
+        rows.append(Row(name, ours, "the same with runc", theirs, budget=budget))
+    client.close()
+    return rows
 
 
 def idle(stage: Stage) -> list[Row]:
@@ -167,6 +191,7 @@ ROWS: dict[str, Callable[[Stage], list[Row]]] = {
     "build": build,
     "compute": compute,
     "ctr": ctr,
+    "tasks": tasks,
     "idle": idle,
     "many": many,
 }
