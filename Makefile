@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \
-	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio
+	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio shellcheck
 
 .SILENT:
 .PHONY: help demo test check peers guests bench clean
@@ -34,7 +34,7 @@ bench: .venv/developing peers
 guests: .venv/developing
 	$(BIN)/python -m tests.guests.toolchain
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml src/bin/containerd-shim-wherry-v1
 	echo "Installing wherry into .venv"
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "wherry needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }

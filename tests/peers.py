@@ -95,7 +95,7 @@ class ChildDaemon(Daemon):
     def _signal(self, number: int) -> None:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         with contextlib.suppress(OSError):
-            for pid in children.read_text().split() or [self.process.pid]:
+            for pid in children.read_text().split() or [str(self.process.pid)]:
                 os.kill(int(pid), number)
 
 

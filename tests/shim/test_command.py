@@ -229,6 +229,13 @@ def test_info_and_version(command: Command) -> None:
     assert command.call("-v").startswith(b"containerd-shim-wherry-v1 ")
 
 
+def test_a_link_under_another_shim_s_name_answers_to_that(command: Command) -> None:
+    link = command.folder / "containerd-shim-wasmedge-v1"
+    link.symlink_to(command.program)
+    asked = subprocess.run([link, "-info"], capture_output=True, check=True)
+    assert RuntimeInfo.decode(asked.stdout).name == "io.containerd.wasmedge.v1"
+
+
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["-nonsense"], ["-id"], []], ids=" ".join)
 def test_a_wrong_command_line_is_one_line_of_error(command: Command, arguments: list[str]) -> None:
     done = subprocess.run([command.program, *arguments], capture_output=True, text=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from wherry import __version__
 from wherry.shim.places import CommandError
 
-RUNTIME = "io.containerd.wherry.v1"
-
+_COMMAND = "containerd-shim-wherry-v1"
+_PREFIX = "containerd-shim-"
 _VALUES = frozenset(
     ("namespace", "address", "publish-binary", "id", "bundle", "socket", "debug-socket")
 )
@@ -42,7 +42,7 @@ def _run(arguments: Sequence[str]) -> bytes:
     """What the command prints."""
     flags, actions = parse_flags(arguments)
     if "v" in flags or "version" in flags:
-        return f"containerd-shim-wherry-v1 {__version__}\n".encode()
+        return f"{_COMMAND} {__version__}\n".encode()
     if "info" in flags:
         return _info()
     if "h" in flags or "help" in flags:
@@ -102,8 +102,11 @@ def _whereabouts(flags: dict[str, str]) -> tuple[str, str, str]:
 def _info() -> bytes:
     from wherry.shim.messages import RuntimeInfo, RuntimeVersion
 
-    info = RuntimeInfo(name=RUNTIME, version=RuntimeVersion(version=__version__))
-    return info.encode()
+    # Links may let it answer for another shim, by whose name it is then asked for.
+    command = os.environ.get("WHERRY_SHIM", _COMMAND)
+    name, _, version = (command if command.startswith(_PREFIX) else _COMMAND).rpartition("-")
+    runtime = f"io.containerd.{name.removeprefix(_PREFIX)}.{version}"
+    return RuntimeInfo(name=runtime, version=RuntimeVersion(version=__version__)).encode()
 
 
 if __name__ == "__main__":
