@@ -145,6 +145,23 @@ def ctr(stage: Stage) -> list[Row]:
     return [Row("ctr run --rm, through containerd", ours, "the same with runc", theirs, budget=0.5)]
 
 
+def docker(stage: Stage) -> list[Row]:
+    """`docker run --rm` through Docker 26: a Wasm image in wherry's shim, a Linux one in runc."""
+    dockers = stage.docker
+    rows = []
+    for network in ("none", "bridge"):
+        run = ("run", "--rm", "--network", network)
+        wasm = ("--runtime", "io.containerd.wherry.v1", "--platform", "wasi/wasm", "hello")
+        ours, theirs = in_turns(
+            stage.runs,
+            whole(dockers.argv(*run, *wasm)),
+            whole(dockers.argv(*run, "busybox", "/bin/echo", "hello")),
+        )
+        name = f"docker run --rm, network {network}"
+        rows.append(Row(name, ours, "the same with runc", theirs, budget=0.7))
+    return rows
+
+
 def tasks(stage: Stage) -> list[Row]:
     """Tasks through containerd's API, one after the other and many at a time."""
     wasm, linux = imported(stage)
@@ -191,6 +208,7 @@ ROWS: dict[str, Callable[[Stage], list[Row]]] = {
     "build": build,
     "compute": compute,
     "ctr": ctr,
+    "docker": docker,
     "tasks": tasks,
     "idle": idle,
     "many": many,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tests import peers
+from tests.debian import MachineDockerd, Suite, SuiteMissing
 from tests.engine_under_test import Wherry
 from tests.guests.toolchain import EXAMPLES, PROJECT, GuestMissing, Guests
 
@@ -47,6 +48,26 @@ class Stage:
             daemon.argv("import", "-", "busybox"), input=rootfs, check=True, capture_output=True
         )
         return daemon
+
+    @cached_property
+    def docker(self) -> MachineDockerd:
+        """Docker 26 with wherry's shim, and the images `hello` and `busybox`; Missing without."""
+        try:
+            machine = self._stack.enter_context(Suite("trixie").machine())
+            docker = self._stack.enter_context(machine.dockerd())
+            rootfs = peers.busybox_rootfs()
+        except (peers.PeerMissing, peers.PeerFailed, SuiteMissing) as error:
+            raise Missing(f"Docker 26: {error}") from None
+        archive = machine.folder / "hello.tar"
+        self.wherry.ok("save", "-o", archive, "hello")
+        done = docker.docker("load", "--platform", "wasi/wasm", "-i", str(archive))
+        if done.returncode != 0:
+            done = docker.docker("load", "-i", str(archive))
+        assert done.returncode == 0, done.stderr
+        subprocess.run(
+            docker.argv("import", "-", "busybox"), input=rootfs, check=True, capture_output=True
+        )
+        return docker
 
     @cached_property
     def containerd(self) -> peers.Containerd:
