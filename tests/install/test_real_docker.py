@@ -48,7 +48,8 @@ def running(machine: Machine) -> Iterator[None]:
         daemon.process.wait(60)
 
 
-def _rootfs(module: bytes) -> bytes:
+def rootfs(module: bytes) -> bytes:
+    """A tar of a root file system with a module in it."""
     image = io.BytesIO()
     with tarfile.open(fileobj=image, mode="w") as tar:
         file = tarfile.TarInfo("main.wasm")
@@ -114,7 +115,7 @@ def test_docker_20_10_runs_wasm_by_the_same_words() -> None:
                 "ok       docker      its runtime wherry is /usr/local/bin/wherry-runtime" in said
             )
             for name, text in (("hello", HELLO), ("spin", SPIN)):
-                (machine.folder / "rootfs.tar").write_bytes(_rootfs(text.encode()))
+                (machine.folder / "rootfs.tar").write_bytes(rootfs(text.encode()))
                 words = ("-c", 'ENTRYPOINT ["/main.wasm"]', f"{machine.folder}/rootfs.tar", name)
                 assert machine.run("docker", "import", *words).returncode == 0
             for runtime in ("wherry", "io.containerd.wherry.v1"):

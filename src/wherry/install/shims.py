@@ -47,20 +47,20 @@ def add_commands(
         plan.notes.append(f"launchers in {LAUNCHERS}: run this again when wherry is upgraded")
     if options.bin not in BARE["PATH"].split(":"):
         plan.warnings.append(f"{options.bin} is not on the usual PATH of a service")
-    names = [RUNTIME] if runtime else [SHIM]
-    for name in names:
-        path = f"{options.bin}/{name}"
-        if f"{host.resolve(options.bin)}/{name}" != f"{folder}/{name}":
-            additions.link(path, f"{folder}/{name}")
+    command = RUNTIME if runtime else SHIM
+    if f"{host.resolve(options.bin)}/{command}" != f"{folder}/{command}":
+        additions.link(f"{options.bin}/{command}", f"{folder}/{command}")
     for name in options.also:
+        if name not in REPLACED:
+            raise InstallError(f"--also {name}: wherry can answer to {', '.join(REPLACED)}")
+        if runtime:
+            continue  # a name in the engine's configuration, no command of its own
         _check_foreign(host, additions, name, options)
         additions.link(f"{options.bin}/{shim_name(name)}", f"{folder}/{SHIM}", yielding=True)
 
 
 def _check_foreign(host: Host, additions: Additions, name: str, options: Options) -> None:
     """Raises InstallError when the shim that the name belongs to is on the machine."""
-    if name not in REPLACED:
-        raise InstallError(f"--also {name}: wherry can answer to {', '.join(REPLACED)}")
     for folder in BARE["PATH"].split(":"):
         path = f"{folder}/{shim_name(name)}"
         if folder == host.resolve(options.bin) or not host.exists(path):

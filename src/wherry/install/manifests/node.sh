@@ -4,13 +4,14 @@
 set -eu
 
 HOST=${HOST:-/host}
+STATE=${STATE:-/tmp}
 LABEL=wherry/ready
 API="https://${KUBERNETES_SERVICE_HOST:-}:${KUBERNETES_SERVICE_PORT:-}"
 ACCOUNT=/var/run/secrets/kubernetes.io/serviceaccount
 
-# api METHOD PATH [BODY]: the status, and the answer in /tmp/answer.
+# api METHOD PATH [BODY]: the status, and the answer in $STATE/answer.
 api() {
-    curl -sS -o /tmp/answer -w '%{http_code}' --max-time 20 --cacert "$ACCOUNT/ca.crt" \
+    curl -sS -o "$STATE/answer" -w '%{http_code}' --max-time 20 --cacert "$ACCOUNT/ca.crt" \
         -H "Authorization: Bearer $(cat "$ACCOUNT/token")" -X "$1" \
         ${3:+-H "Content-Type: application/merge-patch+json" --data "$3"} "$API$2"
 }
@@ -25,7 +26,7 @@ set_up() {
         rm -rf "$folder" "$folder.new"
         mkdir -p "${folder%/*}"
         cp -a "$WHERRY" "$folder.new"
-        sync "$folder.new"
+        sync -f "$folder.new"
         : >"$folder.new/.complete"
         mv "$folder.new" "$folder"
     fi
@@ -33,7 +34,7 @@ set_up() {
     "$WHERRY/bin/wherry" install containerd --root "$HOST" --yes --restart ${INSTALL_FLAGS:-}
     remove_old
     label '"true"'
-    : >/tmp/ready
+    : >"$STATE/ready"
     echo "ready: pods with runtimeClassName wherry can run on $NODE_NAME"
 }
 
@@ -41,9 +42,8 @@ set_up() {
 remove_old() {
     for old in "$HOST${WHERRY%/*}"/*; do
         [ "$old" != "$HOST$WHERRY" ] || continue
-        if ! ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF " ${old#"$HOST"}/"; then
-            rm -rf "$old"
-        fi
+        users=$(find /proc -maxdepth 2 -name exe -lname "${old#"$HOST"}/*" 2>/dev/null) || :
+        [ -n "$users" ] || rm -rf "$old"
     done
 }
 
@@ -52,7 +52,7 @@ goes_for_good() {
     status=$(api GET "/apis/apps/v1/namespaces/$NAMESPACE/daemonsets/wherry") || return 1
     case $status in
     401 | 403 | 404) return 0 ;;
-    200) grep -q '"deletionTimestamp"' /tmp/answer ;;
+    200) grep -q '"deletionTimestamp"' "$STATE/answer" ;;
     *) return 1 ;;
     esac
 }
@@ -67,12 +67,13 @@ leave() {
 
 case ${1:-} in
 set-up)
+    idle=
+    trap '[ -z "$idle" ] || kill "$idle"; exit 0' TERM INT
     set_up
-    trap 'exit 0' TERM INT
-    while :; do
-        sleep 86400 &
-        wait $!
-    done
+    # Nothing more to do, but a pod that ends is started again.
+    sleep infinity &
+    idle=$!
+    wait
     ;;
 leave) leave ;;
 *)
