@@ -4,12 +4,15 @@ A `Launcher` owns a warm zygote and makes containers by forking it. What runs in
 the containers (`zygote`, `container`, `engines`, `sandbox`) is never imported by who launches them.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
-    from wherry.runtime.launcher import CreateRequest, ExecRequest, Launcher, Process
+    from wherry.runtime.guest_process import Process
+    from wherry.runtime.launcher import Launcher
     from wherry.runtime.process import ContainerProcess
+    from wherry.runtime.requests import CreateRequest, ExecRequest
 
 __all__ = [
     "ContainerEnded",
@@ -22,14 +25,21 @@ __all__ = [
     "Process",
 ]
 
+_HOMES = {
+    "ContainerEnded": "exits",
+    "ContainerProcess": "process",
+    "CreateRequest": "requests",
+    "ExecRequest": "requests",
+    "LaunchError": "exits",
+    "Launcher": "launcher",
+    "NotWasm": "exits",
+    "Process": "guest_process",
+}
+
 
 def __getattr__(name: str) -> object:
     # The zygote is in this package too, and what it has loaded every fork of it pays for: asyncio,
     # which the launcher needs, would double its memory.
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wherry.runtime import exits, launcher, process
-
-    homes = {"ContainerProcess": process, "LaunchError": exits}
-    homes |= dict.fromkeys(("ContainerEnded", "NotWasm"), exits)
-    return getattr(homes.get(name, launcher), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -6,11 +6,9 @@ import os
 import select
 import signal
 import socket
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,153 +26,14 @@ from wherry.runtime.creation import (
     why_it_died,
 )
 from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
+from wherry.runtime.guest_process import Process
 from wherry.runtime.interpreter import command
 from wherry.runtime.program import is_meant_as_wasm
+from wherry.runtime.requests import CreateRequest, ExecRequest, RunningContainer
 from wherry.runtime.sandbox.cgroups import Cgroup
 
 if TYPE_CHECKING:
-    from wherry.runtime.hooks import ContainerHooks, Job
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """A container to be made. The descriptors stay the caller's, to close after `create`."""
-
-    id: str
-    bundle: str
-    rootfs: tuple[spec.Mount, ...]
-    stdin: int
-    stdout: int
-    stderr: int
-    before_hooks: Callable[[int, str], None] | None = None
-    """Called with pid and cgroup of a container that has hooks before the first of them runs: from
-    then on its last ones are owed, even if this process dies."""
-
-
-class RunningContainer(Protocol):
-    """A container, by its first process."""
-
-    @property
-    def pid(self) -> int:
-        """As this process's pid namespace numbers it."""
-
-    @property
-    def pidfd(self) -> int:
-        """A pidfd of it, open as long as its exec takes."""
-
-    @property
-    def cgroup(self) -> Cgroup:
-        """The cgroup of the whole container."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExecRequest:
-    """A further process of a running container. The descriptors stay the caller's."""
-
-    container: RunningContainer
-    bundle: str
-    process: spec.Process
-    stdin: int
-    stdout: int
-    stderr: int
-    rootfs: tuple[spec.Mount, ...] = ()
-    """As the container was created with; looked at only where there are no namespaces."""
-    document: bytes = b""
-    """`process` as JSON, as it came: for a runtime that knows more of it."""
-
-
-class Process:
-    """A container's process: a child of this process, created and not yet started."""
-
-    takes_signals = False
-    terminal: int | None = None
-
-    def __init__(
-        self, pid: int, pidfd: int, cgroup: Cgroup, control: socket.socket, *, first: bool
-    ) -> None:
-        """`first`: with it goes the container, and so the cgroup."""
-        self.pid = pid
-        self.pidfd = pidfd
-        self.cgroup = cgroup
-        self.hooks: ContainerHooks | None = None
-        """Of its container, once those of its creation have run."""
-        self._control = control
-        self._first = first
-
-    async def start(self, on_signal: Callable[[int], None]) -> None:
-        """Let the guest run. `on_signal` is called with the number of each signal that reaches the
-        process directly; the guest goes on, so whoever listens ends it.
-
-        Raises LaunchError if a hook fails that comes before; then the process is ended.
-        """
-        if self.hooks is not None:
-            await self._run_hooks(self.hooks.starting(self.pid, self.cgroup.procs_files))
-        self.go_on()
-        asyncio.get_running_loop().add_reader(self._control.fileno(), self._heard, on_signal)
-        if self.hooks is not None:
-            from wherry.runtime.hooks import finish_and_warn
-
-            await finish_and_warn(self.hooks.started(self.pid), _warn)
-
-    async def _run_hooks(self, jobs: "list[Job]") -> None:
-        from wherry.runtime.hooks import finish_jobs
-
-        try:
-            await finish_jobs(jobs)
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            raise
-
-    def go_on(self) -> None:
-        """Let it go on with what it waits for."""
-        with contextlib.suppress(OSError):  # it died meanwhile, which its end will tell
-            self._control.send(messages.START)
-
-    def _heard(self, on_signal: Callable[[int], None]) -> None:
-        try:
-            packet = self._control.recv(16)
-        except OSError:
-            packet = b""
-        if not packet:
-            self._close_control()
-            return
-        for number in packet:
-            on_signal(number)
-
-    def _close_control(self) -> None:
-        if self._control.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._control.fileno())
-            self._control.close()
-
-    async def pause(self) -> None:
-        """Freeze the container. Raises CgroupError."""
-        self.cgroup.freeze()
-
-    async def resume(self) -> None:
-        """Let the container go on. Raises CgroupError."""
-        self.cgroup.thaw()
-
-    async def update(self, resources: spec.Resources, document: bytes) -> None:
-        """Set other limits, by `resources`. Raises CgroupError."""
-        self.cgroup.update(resources)
-
-    def ended(self) -> None:
-        """It was reaped. Nothing is to do: it has no children."""
-
-    async def close(self) -> None:
-        """After it was reaped: closes its descriptors; the container's first removes the cgroup."""
-        self._close_control()
-        os.close(self.pidfd)
-        if not self._first:
-            return
-        try:
-            self.cgroup.delete()
-        finally:
-            if self.hooks is not None:
-                from wherry.runtime.hooks import finish_and_warn
-
-                await finish_and_warn(self.hooks.deleted(), _warn)
+    from wherry.runtime.hooks import ContainerHooks
 
 
 class Launcher:
@@ -273,11 +132,14 @@ class Launcher:
             process = await self._make(message, streams, container.cgroup, further)
             await self._prepare(process)
         except LaunchError:
-            if _has_ended(container.pidfd):
+            if _has_ended(container):
                 raise ContainerEnded("the container has ended") from None
             raise
         finally:
             os.close(description)
+        if _has_ended(container):
+            await _end(process)
+            raise ContainerEnded("the container has ended")
         return process
 
     async def _make(
@@ -304,7 +166,7 @@ class Launcher:
             if not process.cgroup.procs_files:
                 # It bounds nothing, and counts who it is told of.
                 process.cgroup.add(process.pid)
-            await self._await_ready(process, process._control, hooks)
+            await self._await_ready(process, process.control, hooks)
         except BaseException:
             await _end(process)
             raise
@@ -438,11 +300,6 @@ async def _end(process: Process) -> None:
         await process.close()
 
 
-def _warn(line: str) -> None:
-    """Into the log of who launches."""
-    print(f"warning: {line}", file=sys.stderr, flush=True)
-
-
 def _reap(pidfd: int) -> None:
     os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
 
@@ -455,7 +312,16 @@ def _file_of(process: spec.Process) -> int:
     return descriptor
 
 
-def _has_ended(pidfd: int) -> bool:
+def _has_ended(container: RunningContainer) -> bool:
+    """Whether a container's first process has ended, or is about to and has let go of its root."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(container.pidfd, select.POLLIN)
+    if poll.poll(0):
+        return True
+    try:
+        os.readlink(f"/proc/{container.pid}/root")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return False

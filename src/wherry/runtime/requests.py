@@ -1,0 +1,55 @@
+"""What a launcher is asked for: a container, or a further process of one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from wherry.oci import runtime as spec
+from wherry.runtime.sandbox.cgroups import Cgroup
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """A container to be made. The descriptors stay the caller's, to close after `create`."""
+
+    id: str
+    bundle: str
+    rootfs: tuple[spec.Mount, ...]
+    stdin: int
+    stdout: int
+    stderr: int
+    before_hooks: Callable[[int, str], None] | None = None
+    """Called with pid and cgroup of a container that has hooks before the first of them runs: from
+    then on its last ones are owed, even if this process dies."""
+
+
+class RunningContainer(Protocol):
+    """A container, by its first process."""
+
+    @property
+    def pid(self) -> int:
+        """As this process's pid namespace numbers it."""
+
+    @property
+    def pidfd(self) -> int:
+        """A pidfd of it, open as long as its exec takes."""
+
+    @property
+    def cgroup(self) -> Cgroup:
+        """The cgroup of the whole container."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """A further process of a running container. The descriptors stay the caller's."""
+
+    container: RunningContainer
+    bundle: str
+    process: spec.Process
+    stdin: int
+    stdout: int
+    stderr: int
+    rootfs: tuple[spec.Mount, ...] = ()
+    """As the container was created with; looked at only where there are no namespaces."""
+    document: bytes = b""
+    """`process` as JSON, as it came: for a runtime that knows more of it."""
