@@ -28,7 +28,7 @@ def test_everything_at_once(kitchen: Kitchen) -> None:
         STOPSIGNAL SIGINT
         ENTRYPOINT ["/hello.wasm"]
         CMD ["--help"]
-        HEALTHCHECK --interval=10s CMD ["/check.wasm"]
+        HEALTHCHECK --interval=10s --start-interval=20ms CMD ["/check.wasm"]
         SHELL ["/sh.wasm", "-c"]
         """
     )
@@ -42,6 +42,7 @@ def test_everything_at_once(kitchen: Kitchen) -> None:
     assert (found.entrypoint, found.cmd) == (["/hello.wasm"], ["--help"])
     assert found.healthcheck is not None
     assert found.healthcheck.interval == 10 * 10**9
+    assert found.healthcheck.start_interval == 20 * 10**6
     assert found.shell == ["/sh.wasm", "-c"]
 
 
