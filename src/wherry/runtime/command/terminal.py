@@ -136,7 +136,7 @@ class _Relay:
             os.close(self._console.slave)
             if os.isatty(0):
                 self._before = termios.tcgetattr(0)
-                tty.setraw(0)
+                tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is for the guest
             self.resize()
         return self
 
