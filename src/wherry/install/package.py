@@ -71,17 +71,22 @@ def command_line(words: str) -> str:
     return f"{name} {words}" if os.geteuid() == 0 else f"sudo {name} {words}"
 
 
-def weak_spots() -> tuple[list[str], list[str]]:
-    """Places through which others than root may change what its daemon is going to run.
+def parts() -> list[str]:
+    """What a daemon that runs wherry runs: the commands, the package, the interpreter."""
+    return [_scripts(), os.path.dirname(wherry.__file__), sys.executable]
 
-    First those of the person who typed sudo (or runs this), then those of anybody else.
+
+def weak_spots(places: list[str]) -> tuple[list[str], list[str]]:
+    """Where others than root may change what is at these places, by way of a folder above, too.
+
+    First what belongs to the person who typed sudo (or runs this), then what anybody may change.
     """
     person = int(os.environ.get("SUDO_UID") or os.geteuid())
     own: list[str] = []
     others: list[str] = []
     seen: set[str] = set()
-    for start in (_scripts(), os.path.dirname(wherry.__file__), sys.executable):
-        for path in _with_parents(os.path.realpath(start)):
+    for place in places:
+        for path in _with_parents(os.path.realpath(place)):
             if path in seen:
                 continue
             seen.add(path)

@@ -9,6 +9,7 @@ from wherry.install.package import (
     RUNTIME,
     SHIM,
     Package,
+    parts,
     weak_spots,
 )
 from wherry.install.plan import Options, Plan
@@ -73,7 +74,7 @@ def _check_foreign(host: Host, additions: Additions, name: str, options: Options
 
 
 def _check_trust(plan: Plan, options: Options) -> None:
-    own, others = weak_spots()
+    own, others = weak_spots(parts())
     if others and not options.force:
         raise InstallError(
             f"{others[0]}: others may write there, and root would run what they put in; "

@@ -10,7 +10,7 @@ from wherry.install.doctor.finding import Finding, missing, ok, warning
 from wherry.install.errors import InstallError
 from wherry.install.host import Host
 from wherry.install.ledger import Ledger
-from wherry.install.package import Package, command_line, weak_spots
+from wherry.install.package import Package, command_line, parts, weak_spots
 
 _SECONDS = 20
 _ENGINE = (
@@ -31,7 +31,7 @@ def package() -> list[Finding]:
         findings.append(
             warning(subject, f"{found.bin} works in your environment only; install makes launchers")
         )
-    own, others = weak_spots()
+    own, others = weak_spots(parts())
     if others:
         findings.append(
             warning(subject, f"{others[0]}: others than you and root may write there",
