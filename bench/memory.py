@@ -27,9 +27,9 @@ class Crowd:
     started: Sample
 
 
-def pss(pid: int) -> float:
+def pss(pid: int, proc: Path = Path("/proc")) -> float:
     """Proportional set size of a process, in MB."""
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+    found = re.search(r"^Pss:\s+(\d+) kB", (proc / f"{pid}/smaps_rollup").read_text(), re.M)
     assert found
     return int(found[1]) / 1024
 

@@ -12,6 +12,7 @@ from bench import inside_shim, memory, throughput
 from bench.containerds_api import Client
 from bench.figures import Row, Sample
 from bench.linux import linux_echo
+from bench.pods import memory as pod_memory
 from bench.stage import Missing, Stage
 from bench.timing import Attempt, first_byte, in_turns, whole
 
@@ -191,6 +192,18 @@ def idle(stage: Stage) -> list[Row]:
     return rows
 
 
+def pods(stage: Stage) -> list[Row]:
+    """PSS of a pod with one Wasm container: alone on its node, and as one of twenty."""
+    return [
+        Row(
+            f"a pod with one Wasm container, one of {count}, PSS",
+            pod_memory(stage, count),
+            limit=19,
+        )
+        for count in (20, 1)
+    ]
+
+
 def many(stage: Stage) -> list[Row]:
     """That many containers alive at once: how many there were, what each took."""
     crowd = memory.crowd(stage)
@@ -211,5 +224,6 @@ ROWS: dict[str, Callable[[Stage], list[Row]]] = {
     "docker": docker,
     "tasks": tasks,
     "idle": idle,
+    "pods": pods,
     "many": many,
 }
