@@ -59,7 +59,7 @@ class Pod:
         self._pid_mode = cri.POD if share_processes else cri.CONTAINER
         self.config = cri.PodSandboxConfig(
             metadata=cri.PodSandboxMetadata(name="a-pod", uid=self.uid, namespace="default"),
-            hostname=hostname,
+            hostname="" if host_network else hostname,
             log_directory=str(self.logs),
             dns_config=cri.DNSConfig(
                 servers=["10.96.0.10"], searches=["default.svc.cluster.local"], options=["ndots:5"]

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import aiohttp
 from tests.cri.node import Node
-
-from wherry.runtime.sandbox import syscalls
+from tests.cri.registry import within
 
 T = TypeVar("T")
 
@@ -80,13 +77,4 @@ def converse(node: Node, address: str, talk: Callable[[Conversation], Awaitable[
         ):
             return await talk(Conversation(socket))
 
-    def from_within() -> T:
-        namespace = os.open(f"/proc/{node.machine.init}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            syscalls.setns(namespace, syscalls.CLONE_NEWNET)  # of this thread, which ends with us
-        finally:
-            os.close(namespace)
-        return asyncio.run(connect())
-
-    with ThreadPoolExecutor(1) as outside:
-        return outside.submit(from_within).result()
+    return within(node.machine, lambda: asyncio.run(connect()))
