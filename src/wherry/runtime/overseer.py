@@ -81,5 +81,4 @@ class Creator(Detached):
         """Report that all is ready, and return once the process is to run."""
         super().await_start(signals=signals)
         with socket.socket(fileno=START_SOCKET) as start:
-            while start.recv(1) != messages.START:
-                pass
+            start.recv(1)

@@ -5,13 +5,16 @@ in the same place by whoever asks for it later.
 """
 
 import os
-from typing import TYPE_CHECKING, NoReturn
 
 from wherry.runtime.command.options import Options
 from wherry.runtime.command.record import FAILED, Foreign, Record
 from wherry.runtime.exits import LaunchError
 
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from wherry.oci.runtime import Spec
 
 _OF_CRUN = "status"
@@ -47,14 +50,14 @@ def of_container(root: str, identifier: str) -> str:
     return found
 
 
-def hand_on(options: Options, config: "Spec") -> NoReturn:
+def hand_on(options: Options, config: "Spec") -> "NoReturn":
     """Become the Linux runtime that is to make a container. Raises LaunchError."""
     from wherry.runtime.linux.installed import find_runtime
 
     become(options, find_runtime(config, ""))
 
 
-def become(options: Options, program: str) -> NoReturn:
+def become(options: Options, program: str) -> "NoReturn":
     """Become the Linux runtime `program`, with the command line that we were given."""
     root = [] if options.names_root else ["--root", options.root]
     os.execv(program, [program, *root, *options.line])  # noqa: S606

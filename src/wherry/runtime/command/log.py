@@ -1,6 +1,5 @@
 """The log that a caller names with --log: one line an entry, as logrus writes it in runc."""
 
-import contextlib
 import os
 import time
 
@@ -16,16 +15,20 @@ def write(options: Options, level: str, message: str) -> None:
         return
     if options.log_format == "json":
         # Not by `json`, which takes as long to import as the rest of most commands to run.
-        line = f'{{"level":"{level}","msg":{_quoted(message)},"time":"{timestamp()}"}}\n'
+        line = f'{{"level":"{level}","msg":{quoted(message)},"time":"{timestamp()}"}}\n'
     else:
-        line = f'time="{timestamp()}" level={level} msg={_quoted(message)}\n'
-    with contextlib.suppress(OSError):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        line = f'time="{timestamp()}" level={level} msg={quoted(message)}\n'
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
         file = os.open(options.log, flags, 0o644)
-        try:
-            os.write(file, line.encode(errors="backslashreplace"))
-        finally:
-            os.close(file)
+    except OSError:
+        return
+    try:
+        os.write(file, line.encode(errors="backslashreplace"))
+    except OSError:
+        return
+    finally:
+        os.close(file)
 
 
 def timestamp() -> str:
@@ -34,7 +37,7 @@ def timestamp() -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09}Z"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A JSON string."""
     escaped = "".join(
         f"\\{letter}"

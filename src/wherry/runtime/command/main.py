@@ -1,11 +1,14 @@
 """From a command line to a command, and from an error to what its caller reads."""
 
 import sys
-from collections.abc import Callable
-from importlib import import_module
 
 from wherry.runtime.command.options import Options, UsageError
 from wherry.runtime.exits import LaunchError
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _USAGE = """\
 usage: wherry-runtime [OPTIONS] COMMAND
@@ -29,8 +32,6 @@ usage: wherry-runtime [OPTIONS] COMMAND
   --systemd-cgroup     ask systemd for cgroups (cgroupsPath is SLICE:PREFIX:NAME)
   --debug, --version
 """
-
-Command = Callable[[Options], int]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,14 +79,14 @@ _HOMES = {
 """The module of each command, whose COMMANDS has its function."""
 
 
-def _find(name: str) -> Command:
+def _find(name: str) -> "Callable[[Options], int]":
     """The function of a command. Only its own module is imported. Raises UsageError."""
     if name in ("", "help"):
         return _help
     if name not in _HOMES:
         raise UsageError(f"there is no command {name!r}")
-    home = import_module(f"wherry.runtime.command.{_HOMES[name]}")
-    command: Command = home.COMMANDS[name]
+    home = __import__(f"wherry.runtime.command.{_HOMES[name]}", fromlist=["COMMANDS"])
+    command: Callable[[Options], int] = home.COMMANDS[name]
     return command
 
 

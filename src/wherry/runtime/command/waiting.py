@@ -7,9 +7,13 @@ gone so is the socket's other end.
 
 import socket
 
-from wherry.runtime import messages
 from wherry.runtime.command.record import FAILED, Record
 from wherry.runtime.exits import LaunchError
+
+_GO = b"go"
+"""Whatever is said there means that: `messages`, with the decoder of all that is said elsewhere,
+would cost `start` more than all else that it does.
+"""
 
 
 def listen(record: Record) -> socket.socket:
@@ -26,7 +30,7 @@ def let_go(record: Record) -> None:
             sender.connect(record.path("start"))
             # From here on it counts as started, for nobody may start it twice.
             record.remove("start")
-            sender.send(messages.START)
+            sender.send(_GO)
     except OSError as error:
         raise LaunchError(
             f"cannot start container {record.id}: its process is gone ({error.strerror})", FAILED
