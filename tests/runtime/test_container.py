@@ -249,7 +249,9 @@ async def test_a_failed_create_leaves_nothing(launcher: Launcher, bundle: Make) 
         with pytest.raises(LaunchError):
             await launcher.create(_silent(container))
     assert len(os.listdir("/proc/self/fd")) == open_before
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{container.path.name}"))
+    assert not list(
+        Path("/sys/fs/cgroup").glob(f"**/wherry-test-{os.getpid()}/{container.path.name}")
+    )
     with pytest.raises(ChildProcessError):
         while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             raise AssertionError("a process was left to reap")

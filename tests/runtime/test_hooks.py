@@ -283,7 +283,9 @@ async def test_a_hook_that_fails_at_creation_undoes_the_container_and_runs_the_l
     state = state_of(tmp_path / "state")
     assert state["status"] == "stopped"
     assert "pid" not in state
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{container.path.name}"))
+    assert not list(
+        Path("/sys/fs/cgroup").glob(f"**/wherry-test-{os.getpid()}/{container.path.name}")
+    )
 
 
 async def test_hooks_that_hang_in_the_container_are_ended_at_their_time(
