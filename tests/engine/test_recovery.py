@@ -253,3 +253,17 @@ async def test_settings_survive(places: tuple[Path, Path]) -> None:
     assert await logged(engine, again) == ""
     await engine.containers.remove(again)
     await engine.close()
+
+
+async def test_what_was_left_half_made_in_the_store_goes(places: tuple[Path, Path]) -> None:
+    root, _ = places
+    engine = await Engine.open(*places)
+    kept = engine.store.blobs.write("text/plain", b"a layer that only the build cache knows")
+    await engine.close()
+    (root / "images/ingest/half").write_bytes(b"half a blob")
+    (root / "layers/ingest/half/fs/a").mkdir(parents=True)
+    engine = await Engine.open(*places)
+    await engine.close()
+    assert list((root / "images/ingest").iterdir()) == []
+    assert list((root / "layers/ingest").iterdir()) == []
+    assert [*engine.store.blobs.digests()] == [kept.digest]

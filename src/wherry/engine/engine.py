@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from wherry.engine.builds import Builds
@@ -56,6 +57,7 @@ class Engine:
         self.builds = Builds(self)
         self.system = System(self)
         self._warming: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, root: Path, run: Path) -> "Engine":
@@ -88,6 +90,12 @@ class Engine:
         self._trash.empty()
         await self.containers.recover()
         await sweep(self.root, self.shims.own)
+        self._sweeping = asyncio.create_task(self._sweep_store())
+
+    async def _sweep_store(self) -> None:
+        # What cannot be removed now is tried again at the next start.
+        with suppress(ImageError, OSError):
+            await asyncio.to_thread(self.store.sweep)
 
     async def close(self) -> None:
         """Let go of everything; containers run on."""
@@ -95,6 +103,8 @@ class Engine:
         if self._warming is not None:
             # A shim that is being started could not be told to end.
             await self._warming
+        if self._sweeping is not None:
+            await self._sweeping
         await self.builds.close()
         await self.containers.close()
         idle = not any(container.state.running for container in self.containers)

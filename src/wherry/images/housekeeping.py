@@ -123,15 +123,19 @@ class Housekeeping:
         """Delete every blob and layer that no image in the catalog needs; returns the bytes."""
         names = [*self._blobs.digests(), *self._rootfs.names()]
         reclaimed = self.discard(names, in_use)
+        self.sweep()
+        return reclaimed
+
+    def sweep(self) -> None:
+        """Delete what somebody who was killed has left half-made."""
         with self._catalog.locked(), self._holds.collecting() as spared:
             if spared is None:
-                return reclaimed
+                return
             for path in self._blobs.leftovers():
                 if path.name not in spared:
                     path.unlink(missing_ok=True)
             leftovers = [name for name in self._rootfs.leftovers() if name not in spared]
         self._rootfs.sweep(leftovers)
-        return reclaimed
 
     def discard(self, candidates: Iterable[str], in_use: frozenset[Digest] = frozenset()) -> int:
         """Delete those of `candidates` that no image needs and no hold spares."""

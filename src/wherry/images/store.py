@@ -203,8 +203,12 @@ class ImageStore:
         )
 
     def collect(self, in_use: Collection[Digest] = ()) -> int:
-        """Remove what no image needs; returns the bytes given back. For the engine's start."""
+        """Remove what no image needs, layers of the build cache too; the bytes given back."""
         return self._housekeeping.collect(frozenset(in_use))
+
+    def sweep(self) -> None:
+        """Remove what was left half-made when somebody was killed. For the engine's start."""
+        self._housekeeping.sweep()
 
     def usage(self, in_use: Collection[Digest] = ()) -> Usage:
         """What the store takes on disk, and what `prune(all=True, in_use=in_use)` would free."""
