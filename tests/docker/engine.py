@@ -58,14 +58,16 @@ class Docker:
         made = {"toolbox": self._guests.toolbox, "sockets": self._guests.sockets}
         return (made[name]() if name in made else self._guests.wasm(name)).read_bytes()
 
-    def build(self, dockerfile: str, tag: str, guests: Sequence[str]) -> None:
+    def build(
+        self, dockerfile: str, tag: str, guests: Sequence[str], platforms: str = "wasi/wasm"
+    ) -> None:
         """`docker buildx build` of an image from some guests and notes.txt."""
         context = self.folder()
         (context / "Dockerfile").write_text(dockerfile)
         (context / "notes.txt").write_text("some notes\n")
         for name in guests:
             (context / f"{name}.wasm").write_bytes(self.guest(name))
-        self.ok("buildx", "build", "--platform", "wasi/wasm", "-t", tag, "--load", str(context))
+        self.ok("buildx", "build", "--platform", platforms, "-t", tag, "--load", str(context))
 
     def __call__(
         self, *args: str, stdin: str = "", timeout: float = 60
