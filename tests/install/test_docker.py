@@ -101,6 +101,25 @@ def test_what_was_missing_is_missing_again(machine: Pretended) -> None:
     assert machine.snapshot() == before
 
 
+@pytest.mark.parametrize(("driver", "snapshotter"), [("overlay2", "overlayfs"), ("vfs", "native")])
+def test_a_storage_driver_gets_the_name_that_containerd_knows(
+    machine: Pretended, driver: str, snapshotter: str
+) -> None:
+    machine.has(CONFIG, f'{{"storage-driver" : "{driver}"}}')
+    before = machine.snapshot()
+    machine("install", "docker", "--yes")
+    assert json.loads(machine.read(CONFIG))["storage-driver"] == snapshotter
+    assert "nothing to do" in machine("install", "docker")[1]
+    machine("uninstall", "docker", "--yes")
+    assert machine.snapshot() == before
+
+
+def test_a_storage_driver_that_containerd_knows_is_kept(machine: Pretended) -> None:
+    machine.has(CONFIG, '{"storage-driver": "btrfs"}')
+    machine("install", "docker", "--yes")
+    assert json.loads(machine.read(CONFIG))["storage-driver"] == "btrfs"
+
+
 def test_what_the_person_added_since_is_kept(machine: Pretended) -> None:
     machine.has(CONFIG, '{\n  "debug": true\n}\n')
     machine("install", "docker", "--yes")

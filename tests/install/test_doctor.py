@@ -151,6 +151,9 @@ def test_the_image_store_is_told_by_the_daemon(docker: Path) -> None:
     with answering(docker, http(info)):
         found = engines.docker_engine()
     assert any("image store holds images for wasi/wasm" in finding.text for finding in found)
+    with answering_again(docker, http({**info, "Driver": "overlay2"})):
+        found = engines.docker_engine()
+    assert any(f.status == "missing" and "snapshotter overlay2" in f.text for f in found)
     with answering_again(docker, http({"ServerVersion": "28.5.1", "DriverStatus": None})):
         found = engines.docker_engine()
     assert any(f.status == "warning" and "install docker" in f.hint for f in found)

@@ -28,7 +28,10 @@ SERVICE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 def booted(suite: Suite) -> Iterator[Machine]:
     """A machine whose daemon.json is the person's own."""
     with suite.machine() as machine:
-        own = {"bridge": "none", "iptables": False, "cgroup-parent": machine.cgroup_parent}
+        own = {
+            "bridge": "none", "iptables": False, "cgroup-parent": machine.cgroup_parent,
+            "storage-driver": "vfs",
+        }  # fmt: skip
         (machine.folder / "own.json").write_text(json.dumps(own, indent=2) + "\n")
         script = f"mkdir -p /etc/docker; cp {machine.folder}/own.json {CONFIG}"
         assert machine.run("sh", "-c", script).returncode == 0

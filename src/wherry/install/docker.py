@@ -12,6 +12,7 @@ from wherry.install.additions import Additions
 from wherry.install.draft import Draft
 from wherry.install.errors import InstallError
 from wherry.install.host import Host
+from wherry.install.json_text import InvalidJson, read_object
 from wherry.install.ledger import Ledger
 from wherry.install.package import RUNTIME
 from wherry.install.plan import Options, Plan
@@ -22,6 +23,12 @@ CONFIG = "/etc/docker/daemon.json"
 SOCKET = "/var/run/docker.sock"
 STORE = ("features", "containerd-snapshotter")
 """The member of daemon.json that chooses containerd's image store."""
+
+DRIVER = ("storage-driver",)
+SNAPSHOTTERS = {"overlay2": "overlayfs", "vfs": "native"}
+"""containerd's words for Docker's storage drivers. With its store Docker takes the word in
+daemon.json for containerd's, and with another finds no container's files: "snapshotter not loaded".
+"""
 
 NAMES_SHIMS = (23, 0, 0)
 """The first Docker that takes a shim by its name."""
@@ -54,6 +61,7 @@ def plan_install(host: Host, options: Options) -> Plan:
         add_commands(plan, additions, options)
         if not _has_containerd_store(host) and additions.json_member(config, STORE, True):
             plan.questions.append(_QUESTION)
+        _name_snapshotter(additions, config)
         platform = " --platform=wasi/wasm"
     if plan.changes_anything:
         plan.restart.append(["systemctl", "restart", "docker"])
@@ -80,6 +88,17 @@ def has_containerd_store(info: dict[str, Any]) -> bool:
     """Whether a daemon's answer to `/info` tells of containerd's image store."""
     status = info.get("DriverStatus")
     return isinstance(status, list) and ["driver-type", "io.containerd.snapshotter.v1"] in status
+
+
+def _name_snapshotter(additions: Additions, config: str) -> None:
+    """Docker's own name of a storage driver becomes containerd's."""
+    content = additions.draft.read(config) or b""
+    try:
+        driver = read_object(content.decode()).get(DRIVER[0]) if content.strip() else None
+    except (InvalidJson, UnicodeDecodeError) as error:
+        raise InstallError(f"{config}: {error}; repair it first, nothing was changed") from None
+    if isinstance(driver, str) and driver in SNAPSHOTTERS:
+        additions.json_member(config, DRIVER, SNAPSHOTTERS[driver])
 
 
 def _has_containerd_store(host: Host) -> bool:

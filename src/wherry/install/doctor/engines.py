@@ -40,7 +40,12 @@ def docker_engine() -> list[Finding]:
         return findings + _old_docker(host, info, again)
     findings.append(_shim_on_path(subject, "dockerd", again))
     if info and docker.has_containerd_store(info):
-        findings.append(ok(subject, "containerd's image store holds images for wasi/wasm"))
+        driver = str(info.get("Driver"))
+        findings.append(
+            missing(subject, f"containerd has no snapshotter {driver} (storage-driver)", again)
+            if driver in docker.SNAPSHOTTERS
+            else ok(subject, "containerd's image store holds images for wasi/wasm")
+        )
     elif _says(host, docker.config_of(host), docker.STORE) is True:
         restart = "sudo systemctl restart docker"
         findings.append(
