@@ -138,3 +138,25 @@ def test_a_terminal_needs_somebody_to_hold_it(runtime: Runtime, container: Make)
     result = runtime("create", "--bundle", str(bundle.path), "a")
     assert (result.returncode, result.stdout) == (1, "")
     assert "give --console-socket" in result.stderr
+
+
+def test_a_tmpfs_may_begin_with_what_it_hides(
+    runtime: Runtime, container: Make, guests: Guests, tmp_path: Path
+) -> None:
+    """Podman asks for it with --read-only."""
+    bundle = container(guests.toolbox().read_bytes(), "cat", "/run/some/file")
+    folder = bundle.path / "rootfs" / "run" / "some"
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("of the image\n")
+    (folder / "link").symlink_to("/etc/shadow")
+    options = ["rw", "nosuid", "nodev", "tmpcopyup", "mode=755"]
+    bundle.config["mounts"] = [
+        {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": options}
+    ]
+    bundle.config["root"]["readonly"] = True
+    write_config(bundle)
+    assert runtime.ok("run", "--bundle", str(bundle.path), "a") == "of the image\n"
+    bundle.config["process"]["args"] = ["/main.wasm", "put", "/run/some/file", "other"]
+    write_config(bundle)
+    runtime.ok("run", "--bundle", str(bundle.path), "a")
+    assert (folder / "file").read_text() == "of the image\n"

@@ -31,12 +31,12 @@ def merge(overlay: Mount, target: str) -> str:
         shutil.rmtree(upper)
         os.mkdir(upper, 0o755)
         for lower in reversed(options["lowerdir"].split(":")):
-            _lay(Path(lower), Path(upper))
+            lay(Path(lower), Path(upper))
         done.touch()
     return upper
 
 
-def _lay(source: Path, target: Path) -> None:
+def lay(source: Path, target: Path) -> None:
     """Lay the directory `source` of one layer over `target`."""
     if any(name in _OPAQUE for name in os.listxattr(source, follow_symlinks=False)):
         _empty(target)
@@ -48,7 +48,7 @@ def _lay(source: Path, target: Path) -> None:
             if below and not stat.S_ISDIR(below):
                 over.unlink()
             over.mkdir(mode=0o755, exist_ok=True)
-            _lay(Path(entry.path), over)
+            lay(Path(entry.path), over)
             over.chmod(stat.S_IMODE(status.st_mode) | 0o700)
             continue
         if below:

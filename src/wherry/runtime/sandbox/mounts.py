@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from pathlib import Path
 
 from wherry.oci.runtime import Mount
 from wherry.runtime.exits import LaunchError
@@ -32,6 +33,9 @@ _IGNORED = frozenset(
     | {kind + word for kind in ("", "r") for word in ("private", "slave", "shared", "unbindable")}
 )
 """Options that change nothing here: propagation ends at the container, whose mounts are private."""
+
+_COPY_UP = "tmpcopyup"
+"""Option of runc's, and Podman's with --read-only: a tmpfs begins with what it hides."""
 
 KERNEL_FILESYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts"})
 """Not mounted for Wasm guests: they have no use for them, and each is attack surface and time."""
@@ -99,6 +103,8 @@ def mount_into(root: int, mount: Mount) -> None:
                 sys.mount(mount.source, path, "", sys.MS_BIND | flags & sys.MS_REC)
             else:
                 sys.mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
+                if _COPY_UP in (mount.options or ()):
+                    _copy_up(root, path, mount.destination)
         finally:
             os.close(target)
         if binds:
@@ -109,6 +115,18 @@ def mount_into(root: int, mount: Mount) -> None:
         raise LaunchError(
             f"cannot mount {mount.source or mount.type} on {mount.destination}: {error.strerror}"
         ) from None
+
+
+def _copy_up(root: int, below: str, destination: str) -> None:
+    """Copy what a mount hides, at `below`, into the mount at `destination`."""
+    # Here because hardly anybody asks for it, and what copies files imports a lot.
+    from wherry.runtime.sandbox.merged import lay
+
+    mounted = _open_beneath(root, destination)
+    try:
+        lay(Path(below), Path(f"/proc/self/fd/{mounted}"))
+    finally:
+        os.close(mounted)
 
 
 def _set_attributes(root: int, path: str, flags: int) -> None:
@@ -165,7 +183,7 @@ def _open_beneath(root: int, path: str) -> int:
 
 def option_names() -> frozenset[str]:
     """All options of mount(8) that a bundle may name; others are left to the filesystem."""
-    return _IGNORED.union(_FLAGS)
+    return _IGNORED.union(_FLAGS, {_COPY_UP})
 
 
 def _split_options(options: Sequence[str]) -> tuple[int, list[str]]:
@@ -173,7 +191,7 @@ def _split_options(options: Sequence[str]) -> tuple[int, list[str]]:
     for option in options:
         if option in _FLAGS:
             flags |= _FLAGS[option]
-        elif option not in _IGNORED:
+        elif option not in _IGNORED and option != _COPY_UP:
             data.append(option)
     return flags, data
 
