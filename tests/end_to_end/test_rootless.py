@@ -183,4 +183,13 @@ def test_kill_9_with_nothing_running_loses_nothing(user: Wherry, image: str) -> 
 def test_a_memory_limit_holds_without_cgroups(user: Wherry, guests: Guests) -> None:
     done = user("run", "--rm", "-m", "32m", guests.wat("grow"))
     assert done.code == 134
-    assert "memory" in done.err
+    assert "memory" in done.err.splitlines()[-1]
+
+
+def test_limits_that_nothing_holds_are_told(user: Wherry, image: str) -> None:
+    told = {"MemoryLimit": "-m=64m", "CpuCfsQuota": "--cpus=0.5", "PidsLimit": "--pids-limit=9"}
+    for capability, flag in told.items():
+        bounded = user.ok("info", "--format", f"{{{{.{capability}}}}}")
+        done = user("run", "--rm", flag, image, "pwd")
+        assert done.out == "/\n"
+        assert ("no cgroup for it" in done.err) is (bounded == "false"), (capability, done.err)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from wherry import __version__
+from wherry.engine import cgroups
 from wherry.engine.builds import CacheRecord
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.image_inspection import ImageSummary
@@ -111,6 +112,7 @@ class System:
         """`GET /info`."""
         containers = await self._engine.containers.list(all=True)
         states = Counter(each.state for each in containers)
+        bounded = cgroups.bounded()
         security = ["name=seccomp,profile=builtin"]
         warnings = None
         if not _may_make_namespaces():
@@ -136,13 +138,13 @@ class System:
                 "Authorization": None,
                 "Log": ["json-file"],
             },
-            "MemoryLimit": True,
-            "SwapLimit": _limits_swap(),
-            "CpuCfsPeriod": True,
-            "CpuCfsQuota": True,
-            "CPUShares": True,
-            "CPUSet": True,
-            "PidsLimit": True,
+            "MemoryLimit": "memory" in bounded,
+            "SwapLimit": cgroups.bounds_swap(),
+            "CpuCfsPeriod": "cpu" in bounded,
+            "CpuCfsQuota": "cpu" in bounded,
+            "CPUShares": "cpu" in bounded,
+            "CPUSet": "cpuset" in bounded,
+            "PidsLimit": "pids" in bounded,
             "OomKillDisable": False,
             # Docker's clients warn of these; nothing here depends on them.
             "IPv4Forwarding": True,
@@ -152,7 +154,7 @@ class System:
             "ExperimentalBuild": False,
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
-            "CgroupVersion": _cgroup_version(),
+            "CgroupVersion": cgroups.version(),
             "KernelVersion": os.uname().release,
             "OperatingSystem": _operating_system(),
             "OSVersion": "",
@@ -223,15 +225,6 @@ def _may_make_namespaces() -> bool:
 def _maps_ids() -> bool:
     """Whether this is a user namespace in which ids are not those of the machine."""
     return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
-
-
-def _cgroup_version() -> str:
-    return "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
-
-
-def _limits_swap() -> bool:
-    found = ("memory/memory.memsw.limit_in_bytes", "memory.swap.max", "init.scope/memory.swap.max")
-    return any(Path("/sys/fs/cgroup", name).exists() for name in found)
 
 
 def _operating_system() -> str:

@@ -3,10 +3,12 @@
 import os
 import resource
 
+from wherry.engine import cgroups
 from wherry.engine.config import HostConfig
 from wherry.engine.errors import InvalidRequest
 
 _LEAST_MEMORY = 6 << 20
+_NO_CGROUP = "no cgroup for it can be made here (systemd gives users theirs by Delegate=yes)"
 
 
 def check_limits(host: HostConfig) -> list[str]:
@@ -27,7 +29,27 @@ def check_limits(host: HostConfig) -> list[str]:
         )
     if host.pids_limit is not None and host.pids_limit < -1:
         raise InvalidRequest("Invalid value for pids limit: it is a number of tasks, or -1")
-    return []
+    return _warnings(host)
+
+
+def _warnings(host: HostConfig) -> list[str]:
+    """The limits that nothing holds a container to on this host."""
+    bounded = cgroups.bounded()
+    warnings = []
+    if host.memory and "memory" not in bounded:
+        warnings.append(
+            "The memory limit holds for the memory of a WebAssembly module only, not for all of "
+            f"its process: {_NO_CGROUP}"
+        )
+    elif host.memory_swap > 0 and not cgroups.bounds_swap():
+        warnings.append("Memory is limited without swap: the kernel does not account for swap")
+    if (host.nano_cpus or host.cpu_quota or host.cpu_shares) and "cpu" not in bounded:
+        warnings.append(f"The CPU limit is discarded: {_NO_CGROUP}")
+    if (host.cpuset_cpus or host.cpuset_mems) and "cpuset" not in bounded:
+        warnings.append(f"The CPU set is discarded: {_NO_CGROUP}")
+    if (host.pids_limit or 0) > 0 and "pids" not in bounded:
+        warnings.append(f"The limit of processes is discarded: {_NO_CGROUP}")
+    return warnings
 
 
 def _check_memory(host: HostConfig) -> None:
