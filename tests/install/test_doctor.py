@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from wherry.cli.main import run
-from wherry.install import Host, asking
+from wherry.install import Host, asking, containerd, containerd_config
 from wherry.install.doctor import engines, kernel, oneself
 from wherry.install.doctor.examination import examine
 from wherry.install.doctor.finding import Finding, missing, ok
@@ -192,6 +192,30 @@ def test_a_foreign_shim_is_known_by_its_name_and_never_run(
     assert "--also wasmtime" in found[str(foreign)].hint
     assert found[f"{tmp_path}/containerd-shim-wasmer-v1"].status == "ok"
     assert not (tmp_path / "was-run").exists()
+
+
+STRICT = "[plugins.'io.containerd.transfer.v1.local']\ncheck_platform_supported = true\n"
+LOCAL = "[plugins.'io.containerd.cri.v1.images']\nuse_local_image_pull = true\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "unpacks"),
+    [
+        ((1, 7, 24), "", True),
+        ((2, 0, 5), STRICT, True),
+        ((2, 1, 9), "", True),
+        ((2, 2, 7), STRICT, False),
+        ((2, 3, 3), "", False),
+        ((2, 3, 3), LOCAL, True),
+        ((2, 2, 7), STRICT + LOCAL, True),
+    ],
+)
+def test_whether_pods_images_are_unpacked_is_known_for_each_containerd(
+    tmp_path: Path, version: asking.Version, text: str, unpacks: bool
+) -> None:
+    (tmp_path / "config.toml").write_text(f"version = 3\n{text}")
+    loaded = containerd_config.load(Host(str(tmp_path)), "/config.toml")
+    assert containerd.unpacks_wasm(loaded, version) is unpacks
 
 
 def test_a_full_or_forbidden_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

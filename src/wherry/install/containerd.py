@@ -4,8 +4,9 @@ The handler goes where it changes nothing else: containerd 1.x replaces the whol
 plugin by that of an imported file, so there it is added to the very file whose section counts;
 2.x merges, so there it gets a file of its own, which the configuration imports.
 
-From 2.3 on the CRI hands images to the transfer service, which unpacks those of the machine's own
-operating system only, and `wasi` is none: images for pods are to be pulled by the CRI itself.
+From 2.1 on the CRI hands images to the transfer service, which from 2.3 on (before, if so
+configured) unpacks those of the machine's own operating system only, and `wasi` is none: images
+for pods are to be pulled by the CRI itself.
 """
 
 from typing import Any
@@ -30,9 +31,10 @@ from wherry.install.shims import add_commands, runtime_name
 OWNER = "containerd"
 HANDLER = "wherry"
 LOCAL_PULL = "use_local_image_pull"
-TRANSFERS = (2, 1, 0)
-"""The first containerd whose CRI can pull through the transfer service."""
+UNPACKS_OWN_SYSTEM = (2, 3, 0)
+"""The first containerd whose transfer service unpacks images of its own system only."""
 
+_TRANSFER = "io.containerd.transfer.v1.local"
 _RUNC = "io.containerd.runc.v2"
 _DROP_IN = f"{DROP_INS}/wherry.toml"
 # A pattern, because containerd does not start when a file that it imports by name is missing.
@@ -78,9 +80,12 @@ def config_of(host: Host) -> str:
     return (pid and asking.flag_of(pid, "--config", "-c")) or CONFIG
 
 
-def local_pull_is_on(loaded: Loaded) -> bool:
-    """Whether the CRI of containerd 2.1 and later pulls by itself."""
-    return loaded.section(IMAGES, merged=True).get(LOCAL_PULL) is True
+def unpacks_wasm(loaded: Loaded, version: asking.Version) -> bool:
+    """Whether the CRI of a containerd of that version unpacks images for wasi/wasm."""
+    if version < (2, 1, 0) or loaded.section(IMAGES, merged=True).get(LOCAL_PULL) is True:
+        return True
+    strict = loaded.section(_TRANSFER, merged=True).get("check_platform_supported") is True
+    return version < UNPACKS_OWN_SYSTEM and not strict
 
 
 def _add_drop_in(additions: Additions, loaded: Loaded, handlers: list[str]) -> None:

@@ -92,17 +92,21 @@ def containerd_engine() -> list[Finding]:
     merged = version is not None and version >= (2, 0, 0)
     handler = loaded.handlers(merged=merged).get(containerd.HANDLER)
     if handler is None:
-        findings.append(warning(subject, "Kubernetes finds no handler 'wherry' in it", again))
+        findings.append(
+            warning(subject, "Kubernetes finds no handler 'wherry' in it", again)
+            if asking.program(host, "kubelet")
+            else ok(subject, "has no handler 'wherry', which Kubernetes alone would need")
+        )
         return findings
     if not isinstance(handler, dict) or handler.get("runtime_type") != runtime_name("wherry"):
         findings.append(missing(subject, f"{path}: the handler 'wherry' is another's", again))
         return findings
     findings.append(ok(subject, "the CRI has the handler 'wherry'"))
-    if version is not None and version >= containerd.TRANSFERS:
+    if version is not None:
         findings.append(
             ok(subject, "the CRI unpacks images for wasi/wasm")
-            if containerd.local_pull_is_on(loaded)
-            else missing(subject, "the CRI may not unpack images for wasi/wasm", again)
+            if containerd.unpacks_wasm(loaded, version)
+            else missing(subject, "the CRI does not unpack images for wasi/wasm", again)
         )
     return findings
 
