@@ -93,6 +93,14 @@ def write_config(bundle: Bundle) -> None:
     (bundle.path / "config.json").write_bytes(msgspec.json.encode(bundle.config))
 
 
+def read_line(terminal: int) -> bytes:
+    """Read one line of a terminal, which may come in pieces."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(terminal, 1)
+    return line
+
+
 def reap(pid: int) -> int:
     """Wait for a container that `create` left to us; its exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

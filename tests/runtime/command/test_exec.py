@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import Bundle
-from tests.runtime.command.conftest import Runtime, reap
+from tests.runtime.command.conftest import Runtime, read_line, reap
 
 pytestmark = pytest.mark.root
 Make = Callable[..., Bundle]
@@ -120,7 +120,7 @@ def test_a_terminal_goes_to_the_console_socket(
         channel, _ = listener.accept()
         with channel:
             _, (master,), _, _ = socket.recv_fds(channel, 4096, 1)
-    assert os.read(master, 100) == b"1 1 1\r\n"
+    assert read_line(master) == b"1 1 1\r\n"
     os.close(master)
     assert reap(int(pid_file.read_text())) == 0
 

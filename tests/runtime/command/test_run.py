@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import WASI_HELLO, Bundle
-from tests.runtime.command.conftest import Runtime, reap, write_config
+from tests.runtime.command.conftest import Runtime, read_line, reap, write_config
 
 pytestmark = pytest.mark.root
 Make = Callable[..., Bundle]
@@ -99,7 +99,7 @@ def test_a_terminal_is_relayed(
         start_new_session=True,
     ) as command:
         os.close(theirs)
-        assert os.read(ours, 100) == b"1 1 1\r\n"
+        assert read_line(ours) == b"1 1 1\r\n"
         assert command.wait(30) == 0
     os.close(ours)
 
@@ -120,7 +120,7 @@ def test_a_terminal_takes_what_is_typed_and_its_control_characters(
         start_new_session=True,
     ) as command:
         os.close(theirs)
-        assert os.read(ours, 100) == b"ready\r\n"
+        assert read_line(ours) == b"ready\r\n"
         os.write(ours, b"x")
         assert os.read(ours, 100) == b"x"  # the container's terminal echoes
         os.write(ours, b"\x03")

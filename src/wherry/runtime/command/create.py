@@ -51,20 +51,21 @@ def run(options: Options) -> int:
     detached = "detach" in arguments
     container = _create(options, arguments, detached=detached)
     record = container.record
-    try:
-        life.start_container(record)
-    except LaunchError:
-        life.delete_container(record, force=True)
-        raise
-    if detached:
-        return 0
-    record.unlock()
-    try:
-        return terminal.attend(container.pidfd, container.console)
-    finally:
-        if "keep" not in arguments:
-            record.lock()
+    with terminal.Signals() as signals:
+        try:
+            life.start_container(record)
+        except LaunchError:
             life.delete_container(record, force=True)
+            raise
+        if detached:
+            return 0
+        record.unlock()
+        try:
+            return terminal.attend(container.pidfd, container.console, signals)
+        finally:
+            if "keep" not in arguments:
+                record.lock()
+                life.delete_container(record, force=True)
 
 
 def _create(options: Options, arguments: Arguments, *, detached: bool) -> _Container:

@@ -48,10 +48,14 @@ def execute(options: Options) -> int:
             if console is not None and console_socket:
                 console.hand_to(console_socket)
             write_pid_file(arguments.value("pid-file"), making.pid)
-            making.finish()
+            if detached:
+                making.finish()
+                return 0
+            with terminal.Signals() as signals:
+                making.finish()
+                return terminal.attend(making.pidfd, console, signals)
     except OSError as error:
         raise LaunchError(f"nothing can be run in container {record.id}: {error}") from None
-    return 0 if detached else terminal.attend(making.pidfd, console)
 
 
 def _first_process(record: Record, *, ignore_paused: bool) -> int:

@@ -79,23 +79,32 @@ class Console:
         os.close(self.slave)
 
 
-def attend(pidfd: int, console: Console | None) -> int:
-    """Wait for the end of a child, handing our signals on to it; returns its exit status.
+class Signals:
+    """Signals to this command, kept for the process it is going to wait for."""
+
+    def __enter__(self) -> "Signals":
+        self.heard, self._wakeup = socket.socketpair()
+        self.heard.setblocking(False)
+        self._wakeup.setblocking(False)
+        for number in (*_HANDED_ON, signal.SIGWINCH):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self.heard.close()
+        self._wakeup.close()
+
+
+def attend(pidfd: int, console: Console | None, signals: Signals) -> int:
+    """Wait for the end of a child, handing `signals` on to it; returns its exit status.
 
     With a console, what it shows appears on our stdout, and our stdin is what is typed.
     """
-    heard, wakeup = socket.socketpair()
-    heard.setblocking(False)
-    wakeup.setblocking(False)
-    for number in (*_HANDED_ON, signal.SIGWINCH):
-        signal.signal(number, lambda *_: None)
-    before = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-    try:
-        with heard, wakeup, _Relay(console) as relay:
-            _wait(pidfd, heard, relay)
-            relay.drain()
-    finally:
-        signal.set_wakeup_fd(before)
+    with _Relay(console) as relay:
+        _wait(pidfd, signals.heard, relay)
+        relay.drain()
     result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     if result is None:
         return ENGINE_FAILED
