@@ -17,32 +17,45 @@ _SUITES = ("host", "trixie", "forky")
 
 
 @pytest.fixture(scope="session", params=_SUITES)
-def node(request: pytest.FixtureRequest, guests: Guests) -> Iterator[Node]:
-    """A node, with images of a Wasm toolbox, of one that takes memory, and of busybox."""
+def suite(request: pytest.FixtureRequest) -> Suite:
+    """A Debian with its containerd."""
     if not (CNI / "bridge").exists():
         without("the CNI plugins are not installed (containernetworking-plugins)")
     try:
-        busybox = peers.program("busybox")
-        suite = ThisMachine() if request.param == "host" else Suite(request.param)
-        images: dict[str, str | Image] = {
-            "localhost/toolbox:latest": Image(
-                {"toolbox.wasm": guests.toolbox().read_bytes()}, ("/toolbox.wasm",)
-            ),
-            "localhost/environ:latest": guests.wat("environ").read_text(),
-            "localhost/hog:latest": HOG,
-            "localhost/trap:latest": TRAP,
-            "localhost/busybox:latest": Image(
-                {"busybox": Path(busybox).read_bytes()}, ("/busybox", "sh"), "linux", "amd64"
-            ),
-        }
-        with suite.machine(binds=[CNI]) as machine:
-            node = Node(machine, images)
-            try:
-                yield node
-            finally:
-                node.close()
-    except (SuiteMissing, peers.PeerMissing) as error:
+        return ThisMachine() if request.param == "host" else Suite(request.param)
+    except SuiteMissing as error:
         without(str(error))
+
+
+@pytest.fixture(scope="session")
+def images(guests: Guests) -> dict[str, str | Image]:
+    """A toolbox and what else the tests run as Wasm, and busybox."""
+    try:
+        busybox = Path(peers.program("busybox"))
+    except peers.PeerMissing as error:
+        without(str(error))
+    return {
+        "localhost/toolbox:latest": Image(
+            {"toolbox.wasm": guests.toolbox().read_bytes()}, ("/toolbox.wasm",)
+        ),
+        "localhost/environ:latest": guests.wat("environ").read_text(),
+        "localhost/hog:latest": HOG,
+        "localhost/trap:latest": TRAP,
+        "localhost/busybox:latest": Image(
+            {"busybox": busybox.read_bytes()}, ("/busybox", "sh"), "linux", "amd64"
+        ),
+    }
+
+
+@pytest.fixture(scope="session")
+def node(suite: Suite, images: dict[str, str | Image]) -> Iterator[Node]:
+    """A node that all tests of a suite share."""
+    with suite.machine(binds=[CNI]) as machine:
+        node = Node(machine, images)
+        try:
+            yield node
+        finally:
+            node.close()
 
 
 @pytest.fixture
