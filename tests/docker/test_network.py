@@ -71,6 +71,10 @@ def test_what_has_no_name_or_is_not_reached_is_told_to_the_guest(docker: Docker,
     assert (refused.returncode, "finish-connect" in refused.stdout) == (1, True)
 
 
+def test_a_guest_may_make_a_socket_for_datagrams(docker: Docker) -> None:
+    assert docker.run("udp", image="sockets").returncode == 0
+
+
 def test_without_a_network_nothing_is_reached(docker: Docker, web: str) -> None:
     address = docker.ok(
         "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "web"

@@ -1,7 +1,8 @@
-/* TCP over WASI 0.2, without a libc: the core of the component that sockets.wat wraps around it.
+/* Sockets of WASI 0.2, without a libc: the core of the component that sockets.wat wraps around it.
  *
  *   serve PORT       answers each HTTP request with its own first line, one connection at a time
  *   get NAME PORT    prints what NAME answers to a request for /
+ *   udp              makes a socket for UDP
  *
  * The signatures are those of the canonical ABI: a result of more than one word is stored at `to`.
  */
@@ -27,6 +28,7 @@ FROM("env", "write") void write(uint32_t stream, uint32_t at, uint32_t size, Byt
 FROM("env", "block") void block(uint32_t pollable);
 FROM("env", "network") uint32_t instance_network(void);
 FROM("env", "create") void create(uint32_t family, Made *to);
+FROM("env", "create-udp") void create_udp(uint32_t family, Made *to);
 FROM("env", "start-bind") void start_bind(uint32_t socket, uint32_t network, ADDRESS, Done *to);
 FROM("env", "finish-bind") void finish_bind(uint32_t socket, Done *to);
 FROM("env", "start-listen") void start_listen(uint32_t socket, Done *to);
@@ -161,6 +163,13 @@ static void get(Text name, uint32_t port) {
     }
 }
 
+static int32_t udp(void) {
+    Made socket;
+    create_udp(0, &socket);
+    if (socket.failed) die("create-udp", socket.error);
+    return 0;
+}
+
 __attribute__((export_name("run"))) int32_t run(void) {
     Text list, *words;
     screen = stdout_stream();
@@ -168,6 +177,7 @@ __attribute__((export_name("run"))) int32_t run(void) {
     words = (Text *)list.at;
     if (list.size == 3 && *(char *)words[1].at == 's') serve(number(words[2]));
     if (list.size == 4 && *(char *)words[1].at == 'g') return get(words[2], number(words[3])), 0;
-    die("expected serve PORT or get NAME PORT", 0);
+    if (list.size == 2 && *(char *)words[1].at == 'u') return udp();
+    die("expected serve PORT, get NAME PORT or udp", 0);
     return 1;
 }

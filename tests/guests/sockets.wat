@@ -103,6 +103,18 @@
     (export "tcp-socket" (type $socket (eq $tcp-socket)))
     (export "create-tcp-socket" (func
       (param "address-family" $family) (result (result (own $socket) (error $error-code)))))))
+  (import "wasi:sockets/udp@0.2.0" (instance $udp
+    (export "udp-socket" (type (sub resource)))))
+  (alias export $udp "udp-socket" (type $udp-handle))
+  (import "wasi:sockets/udp-create-socket@0.2.0" (instance $create-udp
+    (alias outer 1 $udp-handle (type $udp-socket))
+    (alias outer 1 $error-code (type $codes))
+    (alias outer 1 $family (type $families))
+    (export "error-code" (type $error-code (eq $codes)))
+    (export "ip-address-family" (type $family (eq $families)))
+    (export "udp-socket" (type $socket (eq $udp-socket)))
+    (export "create-udp-socket" (func
+      (param "address-family" $family) (result (result (own $socket) (error $error-code)))))))
   (import "wasi:sockets/ip-name-lookup@0.2.0" (instance $lookup
     (alias outer 1 $network-handle (type $network-handle))
     (alias outer 1 $error-code (type $codes))
@@ -146,6 +158,7 @@
   (core func $block (canon lower (func $poll "[method]pollable.block")))
   (core func $own-network (canon lower (func $instance-network "instance-network")))
   (core func $make (canon lower (func $create "create-tcp-socket") (memory $memory)))
+  (core func $make-udp (canon lower (func $create-udp "create-udp-socket") (memory $memory)))
   (core func $start-bind (canon lower (func $tcp "[method]tcp-socket.start-bind")
     (memory $memory)))
   (core func $finish-bind (canon lower (func $tcp "[method]tcp-socket.finish-bind")
@@ -182,6 +195,7 @@
     (export "block" (func $block))
     (export "network" (func $own-network))
     (export "create" (func $make))
+    (export "create-udp" (func $make-udp))
     (export "start-bind" (func $start-bind))
     (export "finish-bind" (func $finish-bind))
     (export "start-listen" (func $start-listen))

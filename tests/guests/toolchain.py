@@ -91,7 +91,7 @@ class Guests:
         return self.c("toolbox")
 
     def sockets(self) -> Path:
-        """tests/guests/sockets.c in the component of sockets.wat: TCP over WASI 0.2."""
+        """tests/guests/sockets.c in the component of sockets.wat: TCP and UDP of WASI 0.2."""
         from tests.guests.reactor import leb
         from wasmtime import wat2wasm
 
