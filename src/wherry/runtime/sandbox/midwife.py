@@ -40,26 +40,34 @@ def clone(namespace: int, flags: int) -> tuple[int, int]:
     """
     if not flags & sys.CLONE_PARENT:
         take_orphans()
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    told, telling = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    orphaned, orphaning = os.pipe2(os.O_CLOEXEC)
+    open_here = [told, telling, orphaned, orphaning]
     try:
         # What it opens is open here, too: the pidfd of the child.
         midwife, midwife_fd = sys.clone3(sys.CLONE_FILES)
         if midwife == 0:
-            if _give_birth(namespace, flags & ~sys.CLONE_PARENT, writer):
-                return 0, -1
-            os._exit(0)
+            if not _give_birth(namespace, flags & ~sys.CLONE_PARENT, telling):
+                os._exit(0)
+            # Only now that it has the parent it keeps may it be tied to that one's death.
+            os.close(orphaning)
+            open_here.remove(orphaning)
+            if not os.read(orphaned, 1):
+                os._exit(1)
+            return 0, -1
         os.waitid(os.P_PIDFD, midwife_fd, os.WEXITED)
         os.close(midwife_fd)
         try:
-            number, pid, pidfd = _FOUND.unpack(os.read(reader, _FOUND.size))
+            number, pid, pidfd = _FOUND.unpack(os.read(told, _FOUND.size))
         except BlockingIOError:
             raise OSError(errno.ECHILD, "the process that was to clone it has died") from None
+        if number:
+            raise OSError(number, f"clone3: {os.strerror(number)}")
+        os.write(orphaning, b"1")
+        return pid, pidfd
     finally:
-        os.close(reader)
-        os.close(writer)
-    if number:
-        raise OSError(number, f"clone3: {os.strerror(number)}")
-    return pid, pidfd
+        for fd in open_here:
+            os.close(fd)
 
 
 def _give_birth(namespace: int, flags: int, writer: int) -> bool:
