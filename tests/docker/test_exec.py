@@ -24,7 +24,22 @@ def test_it_runs_in_the_container_s_root_and_gives_its_exit_code(
     assert docker.ok("exec", container, "/bin/toolbox.wasm", "put", "/scratch/a", "kept") == ""
     assert docker.ok("exec", container, "toolbox.wasm", "cat", "/scratch/a") == "kept"
     assert docker("exec", container, "/bin/exit.wasm", "9").returncode == 9
-    assert docker("exec", container, "nonsuch").returncode in (126, 127)
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [("/nope.wasm", 127), ("nonsuch", 127), ("/bin", 126), ("/bin/nonsense.wasm", 126)],
+)
+def test_what_cannot_run_gives_the_exit_code_that_docker_has_for_it(
+    docker: Docker, container: str, program: str, status: int
+) -> None:
+    docker.ok("exec", container, "toolbox.wasm", "put", "/bin/nonsense.wasm", "nonsense")
+    # Docker 26 has one for all that cannot be started.
+    old = docker.ok("version", "-f", "{{.Server.Version}}").startswith("26.")
+    assert docker("exec", container, program).returncode == (126 if old else status)
+    if program != "/bin/nonsense.wasm":  # which the image has not
+        done = docker("run", "--rm", *WASM, "--entrypoint", program, "tool")
+        assert done.returncode == status, done.stderr
 
 
 def test_input_environment_user_and_working_directory(docker: Docker, container: str) -> None:

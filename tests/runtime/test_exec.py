@@ -282,6 +282,7 @@ async def test_a_working_directory_that_is_not_there_is_named_and_not_made(
         ([], 127, "names no program"),
         (["/folder"], 126, "not a file"),
         (["/broken.wasm"], 126, "not a valid WebAssembly"),
+        (["/linux"], 126, "no WebAssembly"),
     ],
 )
 async def test_what_cannot_run_is_refused_with_a_reason(
@@ -289,6 +290,7 @@ async def test_what_cannot_run_is_refused_with_a_reason(
 ) -> None:
     container = bundle()
     container.put("folder/file", "")
+    container.put("linux", b"\x7fELF\x02\x01\x01")
     container.put("broken.wasm", b"\0asm\x01\0\0\0\x01\x05")
     async with running(launcher, container) as first:
         with pytest.raises(LaunchError, match=says) as failure:
@@ -478,3 +480,26 @@ async def test_a_container_that_shares_namespaces_of_the_host_can_be_joined(
         outcome = await run(launcher, first, container, command("/main.wasm"), while_running=look)
         assert outcome.status == 0
         assert (await run(launcher, first, container, command("/hello.wat"))).stdout == b"hello\n"
+
+
+async def test_a_pod_s_sandbox_has_no_program_to_run(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.config["annotations"] = {"io.kubernetes.cri.container-type": "sandbox"}
+    async with running(launcher, container) as first:
+        for program in ("/main.wasm", "/bin/sh", "/pause"):
+            with pytest.raises(LaunchError, match="no such file or directory") as failure:
+                await run(launcher, first, container, command(program))
+            assert failure.value.exit_code == 127
+
+
+async def test_a_process_with_the_host_s_root_is_not_joined(
+    launcher: Launcher, bundle: Make
+) -> None:
+    container = bundle()
+    async with running(launcher, container) as first:
+        pidfd = os.pidfd_open(launcher._pid)
+        zygote = Recycled(launcher._pid, pidfd, first)  # a process of wherry's outside any sandbox
+        wanted = request(zygote, container, command("/etc/passwd"), 0, 1, 2)  # type: ignore[arg-type]
+        with pytest.raises(LaunchError, match="no root of its own"):
+            await launcher.exec(wanted)
+        os.close(pidfd)

@@ -113,7 +113,8 @@ class JoinedRoot:
     def __init__(self, first: int, pidfd: int) -> None:
         """`first` is the container's first process; its `pidfd` is closed by `enter`.
 
-        Raises OSError; a process that has ended meanwhile is none.
+        Raises OSError, also for a process that has ended meanwhile, and LaunchError for one that
+        has the host's root.
         """
         self.fd = os.open(f"/proc/{first}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.preopens = [Preopen("/", "/")]
@@ -122,6 +123,8 @@ class JoinedRoot:
         self._namespaces = namespaces.foreign(first) & ~sys.CLONE_NEWPID
         # It lives: so its number was its own all the while, and what was opened is its root.
         signal.pidfd_send_signal(pidfd, 0)
+        if not self._namespaces & sys.CLONE_NEWNS:
+            raise LaunchError("the container's first process has no root of its own to join")
 
     def enter(self, workdir: str) -> None:
         """Join the container's namespaces and root. Raises LaunchError and OSError."""
