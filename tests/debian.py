@@ -234,7 +234,7 @@ class Machine:
         self._holder.stdin.close()
         self._holder.stdout.close()
         self._holder.wait()
-        _remove_cgroups(self.cgroup_parent)
+        peers.remove_cgroups(self.cgroup_parent)
 
 
 class MachineContainerd:
@@ -327,11 +327,3 @@ def _python() -> list[Path]:
     else:
         parts.append(base)
     return [path for path in parts if not path.is_relative_to(PROJECT)]
-
-
-def _remove_cgroups(parent: str) -> None:
-    """Remove a cgroup, with those below, from every hierarchy. Their processes have ended."""
-    for top in {*Path("/sys/fs/cgroup").glob(f"*{parent}"), Path(f"/sys/fs/cgroup{parent}")}:
-        for folder, _, _ in os.walk(top, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()

@@ -199,3 +199,11 @@ def busybox_rootfs() -> bytes:
 def path_with_shim() -> str:
     """A PATH on which containerd finds wherry's shim: the scripts of this Python first."""
     return f"{sysconfig.get_path('scripts')}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
+def remove_cgroups(parent: str) -> None:
+    """Remove a cgroup, with those below, from every hierarchy. Their processes have ended."""
+    for top in {*Path("/sys/fs/cgroup").glob(f"*{parent}"), Path(f"/sys/fs/cgroup{parent}")}:
+        for folder, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()

@@ -118,3 +118,4 @@ class Containerd:
         self.daemon.stop()
         for pid in pids:
             os.kill(pid, 15)
+        peers.remove_cgroups(f"/{self.namespace}")
