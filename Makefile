@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \
+PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \ podman buildah
 	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio podman shellcheck
 
 .SILENT:
