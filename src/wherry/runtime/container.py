@@ -54,19 +54,24 @@ class Warmth:
         """
         self.engine = Engine()
         self.title = Title()
-        self._filters: dict[bool, bytes] = {}
+        self._filters: dict[bool | None, bytes] = {}
         if not eager:
             return
         for either in (False, True):
             self.engine.linker(component=either)
             self.filter(sockets=either)
+        self.filter(sockets=None)
         # Decoding for the first time builds tables that every container would build anew.
         oci.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
 
-    def filter(self, *, sockets: bool) -> bytes:
-        """The seccomp filter for guests with or without sockets; made once."""
+    def filter(self, *, sockets: bool | None) -> bytes:
+        """The seccomp filter for a guest with or without sockets; None: for no guest. Made once."""
         if sockets not in self._filters:
-            self._filters[sockets] = seccomp.build(allow_sockets=sockets)
+            self._filters[sockets] = (
+                seccomp.build_for_waiting()
+                if sockets is None
+                else seccomp.build(allow_sockets=sockets)
+            )
         return self._filters[sockets]
 
 
@@ -146,7 +151,7 @@ def _prepare(
         _join_cgroup(procs)
     config = read_config(request.bundle)
     if isinstance(request, messages.Fork) and pod.is_sandbox(config):
-        pod.prepare(request, config, overseer)
+        pod.prepare(request, config, overseer, surroundings.warmth.filter(sockets=None))
         return pod.hold
     namespaced = surroundings.namespaced
     root: MountedRoot | JoinedRoot | PlainRoot

@@ -29,9 +29,10 @@ def is_sandbox(config: spec.Spec) -> bool:
     return any(annotations.get(kind) == "sandbox" for kind in _KINDS)
 
 
-def prepare(request: messages.Fork, config: spec.Spec, overseer: Shim) -> None:
+def prepare(request: messages.Fork, config: spec.Spec, overseer: Shim, only: bytes) -> None:
     """Make the pod's namespaces, and give up all that is not needed to hold them.
 
+    `only` is the seccomp filter that lets it do no more than wait.
     Raises LaunchError and OSError.
     """
     process = config.process or spec.Process()
@@ -57,7 +58,7 @@ def prepare(request: messages.Fork, config: spec.Spec, overseer: Shim) -> None:
     # Process 1 of a namespace does not see signals that are left at their default, unless they are
     # blocked and waited for.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING | {signal.SIGCHLD})
-    seccomp.install(seccomp.build_for_waiting())
+    seccomp.install(only)
 
 
 def hold() -> NoReturn:
