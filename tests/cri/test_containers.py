@@ -96,6 +96,13 @@ def test_a_limit_of_memory_ends_it_as_out_of_memory(pod: Pod) -> None:
     assert (status.exit_code, status.reason) == (137, "OOMKilled")
 
 
+def test_a_guest_that_dies_of_refused_memory_is_out_of_memory_too(pod: Pod) -> None:
+    container = pod.run(image="localhost/hog:latest", memory=32 << 20)
+    status = container.wait()
+    assert (status.exit_code, status.reason) == (134, "OOMKilled")
+    assert "the guest was refused memory" in container.output("stderr", until="--memory")
+
+
 def test_its_statistics_are_those_of_its_cgroup(pod: Pod) -> None:
     container = pod.run("sleep", "1000")
     container.output(until="ready")

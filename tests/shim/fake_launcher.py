@@ -60,6 +60,7 @@ class FakeProcess:
     """A shell that waits for `start`."""
 
     takes_signals = False
+    refused_memory = False
     terminal: int | None = None
 
     def __init__(self, pid: int, go: int, cgroup: FakeCgroup | None = None) -> None:

@@ -109,6 +109,14 @@ async def test_a_process_killed_from_outside_is_reported_as_killed(shim: FakeShi
     assert "TaskOOM" not in shim.told()
 
 
+async def test_death_of_refused_memory_is_told_as_out_of_memory(shim: FakeShim) -> None:
+    await shim.client.create(id="a", bundle=shim.bundle("exit 134"))
+    shim.launcher.made["a"].refused_memory = True
+    await shim.client.start("a")
+    assert (await shim.client.wait("a")).status == 134
+    assert shim.told()[-2:] == ["TaskOOM", "TaskExit"]
+
+
 async def test_out_of_memory_is_told_before_the_exit(shim: FakeShim) -> None:
     await shim.client.create(id="a", bundle=shim.bundle("sleep 1000"))
     await shim.client.start("a")

@@ -206,7 +206,7 @@ def _prepare(
     capabilities.set_no_new_privs()
     overseer.tie_for_good()
     seccomp.install(surroundings.warmth.filter(sockets=facts.sockets))
-    return partial(run_guest, loaded.prepare(program, limit), memories)
+    return partial(run_guest, loaded.prepare(program, limit), memories, overseer.tell_out_of_memory)
 
 
 def _show_program(

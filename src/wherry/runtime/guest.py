@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.embedded import Instance
@@ -48,8 +49,13 @@ def _await_signal() -> None:
     os._exit(SIGNALLED + signal.sigwait(_FORWARDED))
 
 
-def run_guest(instance: Instance, memories: BoundedMemories | None) -> int:
-    """Run the guest; returns the exit status of its process."""
+def run_guest(
+    instance: Instance, memories: BoundedMemories | None, out_of_memory: Callable[[], None]
+) -> int:
+    """Run the guest; returns the exit status of its process.
+
+    `out_of_memory` is called when it has failed and was refused memory before.
+    """
     try:
         status = instance.run()
     except LaunchError as error:
@@ -63,6 +69,7 @@ def run_guest(instance: Instance, memories: BoundedMemories | None) -> int:
             f"the guest was refused memory: it asked for {_mib(memories.refused)} in all, "
             f"its limit is {_mib(memories.limit)} (raise it with --memory)"
         )
+        out_of_memory()
     return status & 0xFF
 
 

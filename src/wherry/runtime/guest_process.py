@@ -21,6 +21,7 @@ class Process:
     """A container's process: a child of this process, created and not yet started."""
 
     takes_signals = False
+    refused_memory = False
     terminal: int | None = None
 
     def __init__(
@@ -75,7 +76,10 @@ class Process:
             self._close_control()
             return
         for number in packet:
-            on_signal(number)
+            if number == messages.OUT_OF_MEMORY[0]:
+                self.refused_memory = True
+            else:
+                on_signal(number)
 
     def _close_control(self) -> None:
         if self.control.fileno() >= 0:
@@ -95,7 +99,10 @@ class Process:
         self.cgroup.update(resources)
 
     def ended(self) -> None:
-        """It was reaped. Nothing is to do: it has no children."""
+        """It was reaped: what it said last is heard. It has no children."""
+        with contextlib.suppress(OSError):
+            while packet := self.control.recv(16):
+                self.refused_memory |= messages.OUT_OF_MEMORY in packet
 
     async def close(self) -> None:
         """After it was reaped: closes its descriptors; the container's first removes the cgroup."""

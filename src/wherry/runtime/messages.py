@@ -23,6 +23,9 @@ MAX_PACKET = 200_000
 START = b"\0"
 """What the shim sends to let a container go on: after its hooks, and when it is to run."""
 
+OUT_OF_MEMORY = b"\0"
+"""What a guest's process sends, among the numbers of signals, when it dies of refused memory."""
+
 
 class Fork(msgspec.Struct, tag=True):
     """Make a container's process."""

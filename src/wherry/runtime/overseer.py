@@ -4,6 +4,7 @@ A shim stays beside its containers: they die with it, it tells them to start and
 signals they are sent. A command of `wherry-runtime` goes away: what it made looks after itself.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -46,6 +47,11 @@ class Shim:
         if signals:
             forward_signals(self.control)
 
+    def tell_out_of_memory(self) -> None:
+        """Tell that the guest dies for want of memory that it was refused."""
+        with contextlib.suppress(OSError):
+            os.write(self.control.fileno(), messages.OUT_OF_MEMORY)
+
     def _report(self, message: messages.Built | messages.Ready) -> None:
         messages.send(self.control, message)
         if self.control.recv(1) != messages.START:
@@ -61,6 +67,9 @@ class Foreground(Shim):
             end_on_signals()
         self._report(messages.Ready())
         self.control.close()
+
+    def tell_out_of_memory(self) -> None:
+        """Nobody listens: the guest's stderr says it."""
 
 
 class Detached(Foreground):

@@ -43,6 +43,10 @@ class ContainerProcess(Protocol):
         None for who has no terminal, or was given one.
         """
 
+    @property
+    def refused_memory(self) -> bool:
+        """Whether its guest died for want of memory that it was refused; known once it `ended`."""
+
     async def start(self, on_signal: Callable[[int], None]) -> None:
         """Let it run. Raises LaunchError; then it ends by itself.
 

@@ -235,7 +235,7 @@ class Lifecycle:
         context, state = self._context, container.state
         limited = bool(container.host.memory)
         oom_killed = await context.shims.ran_out_of_memory(
-            container.id, suspected=limited and exit.status == KILLED and task is not None
+            container.id, suspected=limited and exit.status != 0 and task is not None
         )
         self._health.end(container)
         ran_for = max(0.0, (exit.at - nanoseconds(state.started_at)) / 1e9)

@@ -16,6 +16,7 @@ class LinuxProcess:
     """A process of a Linux container (see `ContainerProcess`). It gets signals as they are."""
 
     takes_signals = True
+    refused_memory = False
 
     def __init__(
         self,

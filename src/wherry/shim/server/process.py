@@ -173,6 +173,11 @@ class TaskProcess:
         return self.status == CREATED and not self._starting
 
     @property
+    def was_refused_memory(self) -> bool:
+        """Whether it died for want of memory that a limit refused it."""
+        return self._process.refused_memory
+
+    @property
     def was_killed(self) -> bool:
         """Whether SIGKILL ended it that this shim did not send: by the kernel, or by hand."""
         return self.exit_status == _SIGNALLED + signal.SIGKILL and self._reported is None

@@ -348,6 +348,8 @@ class Tasks:
     def _tell_exit(self, task: Task, process: TaskProcess | Exec, id: str) -> None:
         if process.was_killed:
             self._look_for_oom(task)
+        elif process is task.init and task.init.was_refused_memory:
+            self._publish(messages.TaskOOM(container_id=task.id))
         self._publish(
             messages.TaskExit(
                 container_id=task.id,
@@ -358,11 +360,13 @@ class Tasks:
             )
         )
 
-    def _look_for_oom(self, task: Task) -> None:
+    def _look_for_oom(self, task: Task) -> bool:
         kills = task.init.cgroup.stats().oom_kills
-        if kills > task.oom_kills:
-            task.oom_kills = kills
-            self._publish(messages.TaskOOM(container_id=task.id))
+        if kills <= task.oom_kills:
+            return False
+        task.oom_kills = kills
+        self._publish(messages.TaskOOM(container_id=task.id))
+        return True
 
     def close(self) -> None:
         """End the zygote."""
