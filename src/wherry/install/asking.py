@@ -92,6 +92,18 @@ def service(name: str) -> int | None:
     return None
 
 
+def daemon_path(name: str) -> str | None:
+    """The PATH that a running daemon looks for programs on, None when it cannot be told.
+
+    Of several processes of the name the service is meant.
+    """
+    pid = service(name)
+    if pid is None:
+        found = processes(name)
+        pid = found[0] if len(found) == 1 else None
+    return None if pid is None else path_of(pid)
+
+
 def path_of(pid: int) -> str | None:
     """The PATH of a process, None when it may not be seen."""
     try:

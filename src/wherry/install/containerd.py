@@ -47,7 +47,7 @@ def plan_install(host: Host, options: Options) -> Plan:
     plan = Plan(Draft(host), Ledger(host))
     version = _version(host, plan)
     additions = Additions(plan.draft, plan.ledger, OWNER, force=options.force)
-    add_commands(plan, additions, options)
+    add_commands(plan, additions, options, daemon="containerd")
     path = options.config or config_of(host)
     loaded = load(host, path)
     handlers = [HANDLER, *options.also]

@@ -58,7 +58,7 @@ def plan_install(host: Host, options: Options) -> Plan:
             additions.json_member(config, ("runtimes", name), command)
         platform = ""
     else:
-        add_commands(plan, additions, options)
+        add_commands(plan, additions, options, daemon="dockerd")
         if not _has_containerd_store(host) and additions.json_member(config, STORE, True):
             plan.questions.append(_QUESTION)
         _name_snapshotter(additions, config)

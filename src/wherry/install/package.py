@@ -144,7 +144,8 @@ def _works_bare(folder: str) -> bool:
 
 
 def _launcher(module: str) -> bytes:
-    path = [entry for entry in sys.path if os.path.isabs(entry)]
+    # Not the folder of the command itself, which Python puts first.
+    path = [entry for entry in sys.path if os.path.isabs(entry) and entry != _scripts(None)]
     code = f"import sys; sys.path[:] = {path!r}; from {module} import main; main()"
     words = " ".join(shlex.quote(word) for word in (sys.executable, "-I", "-c", code))
     return f'#!/bin/sh\nexec {words} "$@"\n'.encode()

@@ -1,5 +1,6 @@
 """The shim on the PATH of the daemons, under its own name and those of the shims it replaces."""
 
+from wherry.install import asking
 from wherry.install.additions import Additions
 from wherry.install.errors import InstallError
 from wherry.install.host import Host
@@ -29,9 +30,16 @@ def runtime_name(name: str) -> str:
 
 
 def add_commands(
-    plan: Plan, additions: Additions, options: Options, *, runtime: bool = False
+    plan: Plan,
+    additions: Additions,
+    options: Options,
+    *,
+    runtime: bool = False,
+    daemon: str = "",
 ) -> None:
     """Draft links to the shim, or with `runtime` to the OCI runtime command. Raises InstallError.
+
+    `daemon` is what must find the shim on its PATH.
 
     The package's own commands are linked to where they work in a daemon's environment, else
     launchers that have all they need.
@@ -46,8 +54,9 @@ def add_commands(
         for name, content in package.launchers().items():
             additions.file(f"{LAUNCHERS}/{name}", content, mode=0o755)
         plan.notes.append(f"launchers in {LAUNCHERS}: run this again when wherry is upgraded")
-    if options.bin not in BARE["PATH"].split(":"):
-        plan.warnings.append(f"{options.bin} is not on the usual PATH of a service")
+    path = asking.daemon_path(daemon) if daemon and host.is_this_machine else None
+    if options.bin not in (BARE["PATH"] if path is None else path).split(":"):
+        plan.warnings.append(f"{options.bin} is not on the PATH of {daemon or 'a service'}")
     command = RUNTIME if runtime else SHIM
     if f"{host.resolve(options.bin)}/{command}" != f"{folder}/{command}":
         additions.link(f"{options.bin}/{command}", f"{folder}/{command}")

@@ -191,7 +191,7 @@ _PLACES = (
          complete=("wasmedge", "wasmtime", "wasmer")),
     text("bin", "", "Folder on the PATH of the daemon", metavar="DIR",
          default="/usr/local/bin", complete="directory"),
-    switch("force", "", "Go on where others could change what root will run"),
+    switch("force", "", "Even where others may write to wherry, and over files that were changed"),
 )  # fmt: skip
 _USER = switch("user", "", "For your own Podman only; needs no root")
 

@@ -182,7 +182,7 @@ def other_shims() -> list[Finding]:
             findings.append(ok("shims", f"{found} is wherry"))
             continue
         findings.append(
-            warning("shims", f"{found} is not wherry's: shims of its kind of before 2024 fail "
+            warning("shims", f"{found} is not wherry's: older shims fail "
                     "under containerd 2 ('flag provided but not defined: -info')",
                     f"remove it, then {command_line(f'install containerd --also {name}')}")
         )  # fmt: skip
@@ -192,8 +192,7 @@ def other_shims() -> list[Finding]:
 def _shim_on_path(subject: str, daemon: str, again: str) -> Finding:
     """Whether the daemon finds the shim on the PATH it has, or else the one services have."""
     host = Host()
-    pid = asking.service(daemon)
-    path = asking.path_of(pid) if pid else None
+    path = asking.daemon_path(daemon)
     whose = f"the PATH of {daemon}" if path is not None else "the PATH of services"
     found = host.find_program(SHIM, path if path is not None else BARE["PATH"])
     if found:
