@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, Outcome, reap
@@ -503,3 +506,42 @@ async def test_a_process_with_the_host_s_root_is_not_joined(
         with pytest.raises(LaunchError, match="no root of its own"):
             await launcher.exec(wanted)
         os.close(pidfd)
+
+
+@pytest.mark.parametrize("network", [True, False])
+@pytest.mark.parametrize(
+    "within",
+    [
+        pytest.param(["unshare", "--user", "--map-root-user"], id="user namespace"),
+        pytest.param(["setpriv", "--bounding-set=-sys_admin"], id="no namespaces"),
+    ],
+)
+async def test_it_works_with_less_rights(
+    bundle: Make, guests: Guests, tmp_path: Path, within: list[str], network: bool
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    container = bundle()
+    container.config["mounts"] = [
+        {"destination": "/data", "type": "bind", "source": str(volume), "options": ["rbind"]}
+    ]
+    if not network:  # that of the host, which a user namespace may not join
+        del container.config["linux"]["namespaces"][-1]
+    root = container.path / "rootfs"
+    (root / "main.wasm").write_text(WAITS_FOR_STDIN)
+    (root / "toolbox.wasm").write_bytes(guests.toolbox().read_bytes())
+    (container.path / "config.json").write_bytes(msgspec.json.encode(container.config))
+    commands: list[list[str]] = []
+    for path in ("/written", "/data/written"):
+        commands += [["/toolbox.wasm", "put", path, path], ["/toolbox.wasm", "cat", path]]
+    commands += [["/nope.wasm"], ["/toolbox.wasm", "cat", "/etc/passwd"]]
+    argv = [*within, sys.executable, "-m", "tests.runtime.exec_once", str(container.path)]
+    for words in commands:
+        argv += ["--", *words]
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[:4] == ["0 ", "0 /written", "0 ", "0 /data/written"], done.stderr
+    assert lines[4].startswith('127 exec: "/nope.wasm": no such file')
+    assert lines[5].split()[0] != "0"
+    assert (root / "written").read_text() == "/written"
+    assert (volume / "written").read_text() == "/data/written"
