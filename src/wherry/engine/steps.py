@@ -139,7 +139,7 @@ def _write_bundle(bundle: Path, step: "Step", id: str) -> None:
             no_new_privileges=True,
         ),
         hostname="build",
-        annotations={oci.NETWORK: "none"},
+        annotations={oci.NETWORK: "none", oci.PROGRAMS: "wasm"},
         linux=oci.Linux(
             namespaces=[oci.Namespace(type=kind) for kind in _NAMESPACES],
             cgroups_path=f"/wherry/{id}",

@@ -12,6 +12,10 @@ NETWORK = "io.wherry.network"
 namespace. Such containers may share an empty one; engines that say nothing get a fresh one, into
 which they move interfaces once the container was created."""
 
+PROGRAMS = "io.wherry.programs"
+"""Annotation: "wasm" says that nothing else is to be run. Without it a Linux program is handed to a
+runtime for such, which knows nothing of the sandbox of a Wasm container."""
+
 
 class _Base(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
     pass

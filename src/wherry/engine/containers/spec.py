@@ -54,7 +54,8 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
 
 def _annotations(host: HostConfig) -> dict[str, str]:
     given = host.annotations if host.annotations is not UNSET else {}
-    return {**given, oci.NETWORK: "none"}
+    # An image for wasi/wasm that brings a Linux program is not trusted with running it.
+    return {**given, oci.NETWORK: "none", oci.PROGRAMS: "wasm"}
 
 
 def build_resources(host: HostConfig) -> oci.Resources:

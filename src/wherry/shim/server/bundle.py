@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from wherry import oci
-from wherry.oci.runtime import ConsoleSize
+from wherry.oci.runtime import PROGRAMS, ConsoleSize
 from wherry.shim.places import TASK_NOTE, process_start
 
 TIMEOUT = "io.wherry.timeout"
@@ -30,11 +30,14 @@ class _Config(msgspec.Struct):
 
 
 class Wishes(NamedTuple):
-    """What a bundle asks of the shim: seconds it may run; columns and rows of its terminal."""
+    """What a bundle asks of the shim: seconds it may run; columns and rows of its terminal; its
+    program, and whether that may be Wasm only.
+    """
 
     seconds: float | None
     size: tuple[int, int]
     program: str
+    wasm_only: bool
 
 
 def read_wishes(bundle: str) -> Wishes:
@@ -48,10 +51,12 @@ def read_wishes(bundle: str) -> Wishes:
         raise BundleError(str(error)) from None
     process = config.process or _Process()
     size = process.console_size
+    annotations = config.annotations or {}
     return Wishes(
-        _parse_seconds((config.annotations or {}).get(TIMEOUT)),
+        _parse_seconds(annotations.get(TIMEOUT)),
         (0, 0) if size is None else (max(0, size.width), max(0, size.height)),
         process.args[0] if process.args else "",
+        annotations.get(PROGRAMS) == "wasm",
     )
 
 

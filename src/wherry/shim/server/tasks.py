@@ -136,6 +136,8 @@ class Tasks:
             try:
                 process = await self._create_wasm(wanted, wishes.program)
             except NotWasm as error:
+                if wishes.wasm_only:
+                    raise
                 process, launcher = await self._linux.create(wanted, request.options, error)
         except LaunchError as error:
             remove_note(request.bundle)
