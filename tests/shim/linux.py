@@ -20,12 +20,16 @@ from wherry.shim.client.log import LogReader
 from wherry.shim.messages import TaskEvent
 
 APPLETS = ("sh", "cat", "echo", "id", "sleep", "stty", "tail", "tty", "true", "uname", "hostname")
+PATIENCE = 60.0
+"""Seconds after which a test fails rather than hangs."""
+
 _CAPABILITIES = ["CAP_KILL", "CAP_CHOWN", "CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE"]
 
 
 def busybox_files(root: Path) -> None:
     """Put a static busybox and some of its names into a folder."""
-    (root / "bin").mkdir(parents=True)
+    for folder in ("bin", "dev", "proc"):
+        (root / folder).mkdir(parents=True)
     shutil.copy2(peers.program("busybox"), root / "bin" / "busybox")
     for name in APPLETS:
         (root / "bin" / name).symlink_to("busybox")
@@ -106,6 +110,7 @@ class LinuxShim:
     folder: Path
     client: TaskClient
     events: EventsServer
+    runtime: str
     seen: list[TaskEvent] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
 
@@ -118,7 +123,9 @@ class LinuxShim:
         layer = self.folder / "layer"
         if not layer.exists():
             busybox_files(layer)
-        return make_bundle(self.folder / id, layer, *args)
+        bundle = make_bundle(self.folder / id, layer, *args)
+        bundle.config["annotations"] = {"io.wherry.runtime.linux": self.runtime}
+        return bundle
 
     def fifo(self, name: str) -> str:
         path = str(self.folder / name)
@@ -169,10 +176,11 @@ class LinuxShim:
 
     async def next_event(self, kind: type[TaskEvent]) -> TaskEvent:
         """The next event of a kind; those before it are kept in `seen`."""
-        async for _, event, _, _ in self.events:
-            self.seen.append(event)
-            if isinstance(event, kind):
-                return event
+        async with asyncio.timeout(PATIENCE):
+            async for _, event, _, _ in self.events:
+                self.seen.append(event)
+                if isinstance(event, kind):
+                    return event
         raise AssertionError
 
 
@@ -188,16 +196,17 @@ class Output:
     async def until(self, wanted: bytes) -> bytes:
         """What was written when `wanted` is in it."""
         found = b""
-        async for record in LogReader(self._log).follow():
-            found += record.data
-            if wanted in found:
-                return found
+        async with asyncio.timeout(PATIENCE):
+            async for record in LogReader(self._log).follow():
+                found += record.data
+                if wanted in found:
+                    return found
         raise AssertionError(f"{wanted!r} is not in {found!r}")
 
 
 @contextlib.asynccontextmanager
-async def linux_shim(folder: Path) -> AsyncIterator[LinuxShim]:
-    """A shim in a folder; all its containers are ended afterwards."""
+async def linux_shim(folder: Path, runtime: str = "runc") -> AsyncIterator[LinuxShim]:
+    """A shim in a folder, whose bundles ask for a runtime; its containers end with it."""
     install_shim(folder / "bin", folder / "run", folder / "data")
     async with EventsServer(folder / "events") as events:
         address = await start_shim(
@@ -207,7 +216,7 @@ async def linux_shim(folder: Path) -> AsyncIterator[LinuxShim]:
             bundle=folder,
             events_address=str(events.path),
         )
-        shim = LinuxShim(folder, await TaskClient.connect(address), events)
+        shim = LinuxShim(folder, await TaskClient.connect(address), events, runtime)
         yield shim
         if not shim.client.closed.is_set():
             for id in shim.made:
@@ -228,6 +237,7 @@ async def ended(pid: int) -> None:
         return
     gone = asyncio.Event()
     asyncio.get_running_loop().add_reader(pidfd, gone.set)
-    await gone.wait()
+    async with asyncio.timeout(PATIENCE):
+        await gone.wait()
     asyncio.get_running_loop().remove_reader(pidfd)
     os.close(pidfd)

@@ -1,5 +1,7 @@
 """Deleting a Linux container whose shim is gone."""
 
+import contextlib
+import os
 import subprocess
 
 from wherry.oci import runtime as spec
@@ -8,6 +10,7 @@ from wherry.runtime.exits import LaunchError
 from wherry.runtime.linux import note, rootfs
 from wherry.runtime.linux.runtime import OciRuntime, environment, last_error, memory_file
 from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError
+from wherry.runtime.sandbox.cgroups.hierarchies import of_this_process
 from wherry.runtime.sandbox.cgroups.unbounded import UnboundedCgroup
 
 _PATIENCE = 25.0
@@ -30,6 +33,7 @@ def delete(bundle: str, id: str, state: str, cgroup: str) -> None:
     _call_delete(OciRuntime(found.program, state, found.systemd_cgroup, (0, 0)), id)
     try:
         group.delete()
+        _remove_from_hybrid(group.path)
         if found.root is not None:
             rootfs.unmount(found.root)
     except OSError as error:
@@ -57,9 +61,17 @@ def _call_delete(runtime: OciRuntime, id: str) -> None:
             raise LaunchError(f"{runtime.name} delete: {said}")
 
 
+def _remove_from_hybrid(path: str) -> None:
+    """Remove what runc makes in a v2 hierarchy that stands, without controllers, beside v1."""
+    found = of_this_process()
+    for home in () if found.is_unified else found.homes():
+        with contextlib.suppress(OSError):
+            os.rmdir(home + path)
+
+
 def _cgroup(bundle: str, known: str) -> Cgroup:
     try:
         linux = read_config(bundle).linux or spec.Linux()
         return Cgroup.attach_existing(known or linux.cgroups_path)
     except (LaunchError, CgroupError):
-        return UnboundedCgroup(known)
+        return UnboundedCgroup(f"/wherry/{os.path.basename(bundle)}")
