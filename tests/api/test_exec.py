@@ -144,7 +144,7 @@ async def test_detached_there_is_only_an_answer(api: Api) -> None:
 
 async def test_what_cannot_start_is_told_in_the_stream(api: Api) -> None:
     execs = Execs(api)
-    execs.failure = StartFailed("exec failed: /x: no such file or directory", 127)
+    execs.failure = StartFailed("OCI runtime exec failed: /x: no such file or directory", 127)
     _, reader, writer = await _start(api, {})
     told = await asyncio.wait_for(reader.read(), 10)
     assert told[0] == 2

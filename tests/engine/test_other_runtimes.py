@@ -8,8 +8,9 @@ import pytest
 from tests.conftest import without
 from tests.engine.kitchen import interactive, logged, make, make_image, run
 
-from wherry.engine import Engine
+from wherry.engine import Engine, StartFailed
 from wherry.engine.config import ContainerConfig, HostConfig
+from wherry.engine.exec_config import ExecConfig
 from wherry.oci import HOST
 
 pytestmark = pytest.mark.containerd
@@ -53,3 +54,33 @@ async def test_it_outlives_the_engine_too(places: tuple[Path, Path]) -> None:
     assert again.state.exit_code == 137
     await engine.containers.remove(again)
     await engine.close()
+
+
+async def test_exec_runs_in_it(engine: Engine) -> None:
+    busybox_image(engine)
+    config = ContainerConfig(cmd=["/bin/busybox", "sleep", "1000"])
+    made = await make(engine, image="linux", config=config, host=HostConfig(runtime=RUNC))
+    await engine.containers.start(made)
+    execs = engine.containers.execs
+
+    async def told(command: str, *, stdin: bytes = b"", tty: bool = False) -> tuple[int, bytes]:
+        words = ["/bin/busybox", "sh", "-c", command]
+        wanted = ExecConfig(
+            cmd=words, attach_stdin=bool(stdin), attach_stdout=True, attach_stderr=True, tty=tty
+        )
+        session = await execs.start(execs.create(made, wanted), attached=True)
+        await session.write(stdin)
+        await session.close_stdin()
+        output = b"".join([piece.data async for piece in session])
+        return await session.wait(), output
+
+    assert await told("cat; exit 5", stdin=b"x" * 200_000) == (5, b"x" * 200_000)
+    assert await told("test -t 1 && echo yes", tty=True) == (0, b"yes\r\n")
+    # What it leaves behind has its output open and does not hold up its end.
+    code, output = await told("/bin/busybox sleep 1000 & echo done")
+    assert (code, output) == (0, b"done\n")
+    with pytest.raises(StartFailed) as refused:
+        await execs.start(execs.create(made, ExecConfig(cmd=["/nothing"])), attached=False)
+    assert refused.value.exit_code == 127
+    await engine.containers.stop(made, grace=0)
+    assert made.state.exit_code == 137

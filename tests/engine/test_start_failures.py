@@ -1,5 +1,6 @@
 """Containers that cannot be made or started: one line, the right exit code, nothing left."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from tests.engine.kitchen import make, make_image, run
 
 from wherry.engine import Engine, EngineError, InvalidRequest, NotFound, StartFailed
 from wherry.engine.config import ContainerConfig, HostConfig, MountRequest, RestartPolicy
+from wherry.engine.exec_config import ExecConfig
 from wherry.oci import Platform, RuntimeConfig
 
 
@@ -113,3 +115,18 @@ async def test_requests_that_make_no_sense(
     assert reason in caught.value.message
     assert list(engine.containers) == []
     assert list((engine.root / "containers").iterdir()) == []
+
+
+async def test_a_linux_program_in_an_image_for_wasm_is_not_run(engine: Engine) -> None:
+    content = Path(sys.executable).resolve().read_bytes()
+    make_image(engine.store, "native", {"bin/native": content})
+    container = await make(engine, "/bin/native", "--version", image="native")
+    with pytest.raises(StartFailed, match="WebAssembly") as caught:
+        await engine.containers.start(container)
+    assert caught.value.exit_code == 126
+    beside = await make(engine, "/loop.wasm", image="native")
+    await engine.containers.start(beside)
+    exec = engine.containers.execs.create(beside, ExecConfig(cmd=["/bin/native", "--version"]))
+    with pytest.raises(StartFailed, match="WebAssembly") as caught:
+        await engine.containers.execs.start(exec, attached=False)
+    assert caught.value.exit_code == 126

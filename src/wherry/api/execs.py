@@ -65,7 +65,7 @@ async def _attach(call: Call, exec: Exec, wanted: ExecStart, session: Session) -
 
 async def _tell(call: Call, exec: Exec, wanted: ExecStart, failure: StartFailed) -> None:
     connection = _take(call, wanted)
-    text = f"OCI runtime {failure.message}\r\n".encode()
+    text = f"{failure.message}\r\n".encode()
     stream = _STDERR if exec.config.attach_stderr else _STDOUT
     await connection.write(text if wanted.tty else frame(stream, text))
     await connection.close()

@@ -33,6 +33,9 @@ _KILLED = 128 + signal.SIGKILL
 _NOT_RUNNABLE = 126
 """Exit code of a process that could not be started, where nothing tells it better, as in Docker."""
 
+_FAILED = "OCI runtime exec failed"
+"""As Docker's clients know it; runc and crun say so by themselves."""
+
 _REMEMBERED = 1024
 """How many that do not run are kept to be asked about."""
 
@@ -150,7 +153,8 @@ class Execs:
             await self._undo(exec, task, failure.exit_code)
             if isinstance(error, Conflict):
                 raise
-            raise StartFailed(f"exec failed: {failure.message}", failure.exit_code) from None
+            message = f"{_FAILED}: {failure.message.removeprefix(_FAILED).lstrip(': ')}"
+            raise StartFailed(message, failure.exit_code) from None
         except asyncio.CancelledError:
             # What the shim has begun is not to be stopped half-way.
             self._run(self._undo(exec, task, _KILLED, launching))

@@ -8,20 +8,25 @@ _WORDS = {127: "no such file or directory", 126: "permission denied"}
 """By these the docker CLI knows which exit code to give."""
 
 
+_SAID = (
+    (127, ("no such file or directory", "executable file not found")),
+    (126, ("permission denied", "exec format error", "is a directory")),
+)
+"""What other runtimes say, whose shims have one code for all failures."""
+
+
 def start_failed(error: Exception, *, otherwise: int = 125) -> StartFailed:
     """`error` as what a person is told; `otherwise` is the exit code where no other fits."""
     if isinstance(error, StartFailed):
         return error
-    exit_code = otherwise
-    if isinstance(error, TaskError):
-        exit_code = _CODES.get(error.code, otherwise)
-        message = error.message
-    elif isinstance(error, OSError):
-        message = f"{error.filename or 'the container'}: {error.strerror}"
-    else:
-        message = str(error)
-    message = " ".join(message.split())
-    word = _WORDS.get(exit_code, "") if isinstance(error, TaskError) else ""
-    if word not in message:
-        message = f"{message}: {word}"
-    return StartFailed(message, exit_code)
+    if isinstance(error, OSError):
+        return StartFailed(f"{error.filename or 'the container'}: {error.strerror}", otherwise)
+    message = " ".join(str(error).split())
+    if not isinstance(error, TaskError):
+        return StartFailed(message, otherwise)
+    exit_code = _CODES.get(error.code)
+    if exit_code is None:
+        said = (code for code, words in _SAID if any(word in message for word in words))
+        return StartFailed(message, next(said, otherwise))
+    word = _WORDS[exit_code]
+    return StartFailed(message if word in message else f"{message}: {word}", exit_code)
