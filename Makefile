@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \
-	podman buildah debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio podman shellcheck
+	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio shellcheck podman buildah
 
 .SILENT:
 .PHONY: help demo test check peers guests bench clean

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -166,6 +165,7 @@ def _open(folder: Path, digest: str) -> CompiledCode | None:
 
 def _compile(module: int, target: Path, name: str, bounded: bool) -> None:
     import subprocess
+    import tempfile
 
     with (
         _reopened(module) as source,

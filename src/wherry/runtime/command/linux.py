@@ -73,6 +73,11 @@ def is_linux(config: "Spec", bundle: str) -> bool:
 
     if config.process is None or config.root is None:
         return False
+    if config.annotations:
+        from wherry.runtime.pod import is_sandbox
+
+        if is_sandbox(config):
+            return False
     try:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         root = os.open(os.path.join(bundle, config.root.path), flags)

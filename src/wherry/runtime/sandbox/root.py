@@ -8,7 +8,6 @@ A further process of a container enters the root that the first one made.
 """
 
 import os
-import shutil
 import signal
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +16,6 @@ from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
 from wherry.runtime.sandbox import devices, mounts, namespaces
 from wherry.runtime.sandbox import syscalls as sys
-from wherry.runtime.sandbox.merged import merge
 
 _OWN_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 """Files that engines bind into every container, writable for no reason that counts here."""
@@ -151,6 +149,9 @@ class PlainRoot:
 
         Of a container that is `running` it takes what is there.
         """
+        # Only here, for what copies files imports a lot.
+        from wherry.runtime.sandbox.merged import merge
+
         self._running = running
         path = os.path.join(bundle, config.root.path if config.root else "rootfs")
         for layer in layers:
@@ -183,6 +184,8 @@ class PlainRoot:
             )
 
     def _copy(self, source: str, destination: str) -> None:
+        import shutil
+
         target = mounts.make_beneath(self.fd, destination, directory=False)
         try:
             with open(source, "rb") as file, open(f"/proc/self/fd/{target}", "wb") as copy:
