@@ -13,7 +13,7 @@ FORBIDDEN = {
     "argparse", "asyncio", "base64", "collections", "contextlib", "dataclasses", "datetime", "enum",
     "functools", "hashlib", "http", "inspect", "json", "logging", "msgspec", "pathlib", "re",
     "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "tarfile", "tempfile",
-    "threading", "typing", "urllib", "uuid", "warnings", "wherry.wasm",
+    "threading", "typing", "urllib", "uuid", "warnings", "wherry.install", "wherry.wasm",
 }  # fmt: skip
 PROGRAM = (
     "import sys; before = set(sys.modules); import os; leave = os._exit\n"

@@ -101,6 +101,24 @@ def test_what_was_missing_is_missing_again(machine: Pretended) -> None:
     assert machine.snapshot() == before
 
 
+def test_a_docker_that_became_newer_takes_the_shim_instead(
+    machine: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wherry.install import asking
+
+    before = machine.snapshot()
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "version", lambda host, name: (20, 10, 24))
+        assert machine("install", "docker", "--also", "wasmedge")[0] == 0
+    runtimes = json.loads(machine.read(CONFIG))["runtimes"]
+    assert set(runtimes) == {"wherry", "io.containerd.wherry.v1", "io.containerd.wasmedge.v1"}
+    assert machine("install", "docker", "--yes")[0] == 0
+    assert json.loads(machine.read(CONFIG)) == {"features": {"containerd-snapshotter": True}}
+    assert "nothing to do" in machine("install", "docker")[1]
+    assert machine("uninstall", "docker", "--yes")[0] == 0
+    assert machine.snapshot() == before
+
+
 @pytest.mark.parametrize(("driver", "snapshotter"), [("overlay2", "overlayfs"), ("vfs", "native")])
 def test_a_storage_driver_gets_the_name_that_containerd_knows(
     machine: Pretended, driver: str, snapshotter: str

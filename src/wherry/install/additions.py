@@ -91,11 +91,8 @@ class Additions:
             now: Any = read_object(text) if whole else {}
         except InvalidJson as error:
             raise InstallError(f"{path}: {error}; repair it first, nothing was changed") from None
-        known = [
-            entry
-            for entry in self.ledger.find(JsonMember, path)
-            if isinstance(entry, JsonMember) and tuple(entry.keys) == keys
-        ]
+        members = [e for e in self.ledger.find(JsonMember, path) if isinstance(e, JsonMember)]
+        known = [member for member in members if tuple(member.keys) == keys]
         for key in keys:
             now = now.get(key) if isinstance(now, dict) else None
         if now == value and type(now) is type(value):
@@ -118,7 +115,7 @@ class Additions:
             replaced=insertion.replaced,
             existing=insertion.existing,
             blank=insertion.blank,
-            made_file=content is None or any(old.made_file for old in known),
+            made_file=content is None or any(member.made_file for member in members),
             empty=None if whole or content is None else text,
         )
         self._enter(entry, list(known))

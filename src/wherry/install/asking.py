@@ -99,9 +99,17 @@ def daemon_path(name: str) -> str | None:
     """
     pid = service(name)
     if pid is None:
-        found = processes(name)
+        found = [pid for pid in processes(name) if _shares_files(pid)]
         pid = found[0] if len(found) == 1 else None
     return None if pid is None else path_of(pid)
+
+
+def _shares_files(pid: int) -> bool:
+    """Whether a process sees the same file systems as this one, and is in no container."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        return False
 
 
 def path_of(pid: int) -> str | None:

@@ -13,10 +13,11 @@ from wherry.install.draft import Draft
 from wherry.install.errors import InstallError
 from wherry.install.host import Host
 from wherry.install.json_text import InvalidJson, read_object
-from wherry.install.ledger import Ledger
+from wherry.install.ledger import JsonMember, Ledger
 from wherry.install.package import RUNTIME
 from wherry.install.plan import Options, Plan
 from wherry.install.shims import add_commands, runtime_name
+from wherry.install.undo import undo_entry
 
 OWNER = "docker"
 CONFIG = "/etc/docker/daemon.json"
@@ -62,6 +63,7 @@ def plan_install(host: Host, options: Options) -> Plan:
         if not _has_containerd_store(host) and additions.json_member(config, STORE, True):
             plan.questions.append(_QUESTION)
         _name_snapshotter(additions, config)
+        _forget_runtimes(plan, config)
         platform = " --platform=wasi/wasm"
     if plan.changes_anything:
         plan.restart.append(["systemctl", "restart", "docker"])
@@ -99,6 +101,13 @@ def _name_snapshotter(additions: Additions, config: str) -> None:
         raise InstallError(f"{config}: {error}; repair it first, nothing was changed") from None
     if isinstance(driver, str) and driver in SNAPSHOTTERS:
         additions.json_member(config, DRIVER, SNAPSHOTTERS[driver])
+
+
+def _forget_runtimes(plan: Plan, config: str) -> None:
+    """What was for a Docker before 23 would stand before the shim of the same name."""
+    for entry in reversed(plan.ledger.find(JsonMember, config)):
+        if isinstance(entry, JsonMember) and entry.keys[0] == "runtimes":
+            undo_entry(plan.draft, entry)
 
 
 def _has_containerd_store(host: Host) -> bool:

@@ -29,15 +29,15 @@ def undo(draft: Draft, ledger: Ledger, owner: str, *, force: bool = False) -> li
         if entry.owners != [owner]:
             entry.owners = [other for other in entry.owners if other != owner]
             continue
-        complaint = _undo_one(draft, entry, force=force)
+        complaint = undo_entry(draft, entry, force=force)
         if complaint:
             left.append(f"{entry.path}: {complaint}")
         ledger.entries.remove(entry)
     return left
 
 
-def _undo_one(draft: Draft, entry: Entry, *, force: bool) -> str:
-    """Draft the removal of one addition; what is left and why, or ""."""
+def undo_entry(draft: Draft, entry: Entry, *, force: bool = False) -> str:
+    """Draft the removal of one addition; what is left and why, or "". The ledger keeps it."""
     match entry:
         case Link():
             if draft.read_link(entry.path) == entry.target:
