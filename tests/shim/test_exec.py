@@ -1,6 +1,7 @@
 """Further processes of a task, from exec to delete, as a client of the shim sees them."""
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
@@ -16,6 +17,7 @@ from wherry.runtime import ContainerEnded, LaunchError
 from wherry.shim import messages
 from wherry.shim.client import TaskError
 from wherry.shim.client.log import LogReader
+from wherry.shim.server import readers
 
 FOREVER = "while :; do sleep 1000; done"
 
@@ -146,6 +148,11 @@ async def test_a_signal_to_all_ends_all(shim: FakeShim) -> None:
     for id in ("", "e", "f"):
         assert (await shim.client.wait("a", id)).status == 143
     assert [(event.id, event.exit_status) for event in exits(shim)][-1] == ("a", 143)
+
+
+def open_descriptors() -> int:
+    gc.collect()  # what event loops of earlier tests held
+    return len(os.listdir("/proc/self/fd"))
 
 
 def exits(shim: FakeShim) -> list[messages.TaskExit]:
@@ -333,7 +340,7 @@ async def test_out_of_memory_in_one_is_told_before_its_exit(shim: FakeShim) -> N
 async def test_a_hundred_leave_no_descriptor_behind(shim: FakeShim) -> None:
     await running(shim)
     log = shim.log("log")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     for number in range(100):
         id = str(number)
         stdin = shim.fifo(f"stdin-{number}") if number % 3 else ""
@@ -353,4 +360,58 @@ async def test_a_hundred_leave_no_descriptor_behind(shim: FakeShim) -> None:
                     await shim.client.kill("a", signal.SIGKILL, exec_id=id)
             await shim.client.wait("a", id)
         await shim.client.delete("a", id)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() <= before
+
+
+async def test_one_that_ends_at_once_has_met_its_reader(shim: FakeShim) -> None:
+    await running(shim)
+    stdout = shim.fifo("stdout")
+    await shim.client.exec("a", "e", process("echo hello"), stdout=stdout)
+    starting = asyncio.ensure_future(shim.client.start("a", "e"))
+    for _ in range(3):
+        assert (await shim.client.state("a", "e")).pid == 0
+    assert await asyncio.to_thread(Path(stdout).read_text) == "hello\n"
+    await starting
+    assert (await shim.client.wait("a", "e")).status == 0
+
+
+async def test_its_end_is_told_when_its_output_has_been_read(
+    shim: FakeShim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_READING", 60.0)
+    await running(shim)
+    stdout = shim.fifo("stdout")
+    reader = os.open(stdout, os.O_RDONLY | os.O_NONBLOCK)
+    await shim.client.exec("a", "e", process("echo hello"), stdout=stdout)
+    pid = await shim.client.start("a", "e")
+    while Path(f"/proc/{pid}").exists():
+        await shim.client.state("a")
+    assert (await shim.client.state("a", "e")).status == "running"
+    assert os.read(reader, 100) == b"hello\n"
+    assert (await shim.client.wait("a", "e")).status == 0
+    os.close(reader)
+
+
+async def test_a_reader_that_reads_nothing_holds_nothing_up_for_long(
+    shim: FakeShim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_READING", 0.01)
+    await running(shim)
+    stdout = shim.fifo("stdout")
+    reader = os.open(stdout, os.O_RDONLY | os.O_NONBLOCK)
+    await shim.client.exec("a", "e", process("echo hello"), stdout=stdout)
+    await shim.client.start("a", "e")
+    assert (await shim.client.wait("a", "e")).status == 0
+    os.close(reader)
+
+
+async def test_nobody_has_to_read(shim: FakeShim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "_PATIENCE", 0.01)
+    await running(shim)
+    before = open_descriptors()
+    stdout = shim.fifo("stdout")
+    await shim.client.exec("a", "e", process("echo hello"), stdout=stdout)
+    await shim.client.start("a", "e")
+    assert (await shim.client.wait("a", "e")).status == 0
+    await shim.client.delete("a", "e")
+    assert open_descriptors() <= before
