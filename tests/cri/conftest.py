@@ -38,6 +38,9 @@ def images(guests: Guests) -> dict[str, str | Image]:
         "localhost/toolbox:latest": Image(
             {"toolbox.wasm": guests.toolbox().read_bytes()}, ("/toolbox.wasm",)
         ),
+        "localhost/sockets:latest": Image(
+            {"sockets.wasm": guests.sockets().read_bytes()}, ("/sockets.wasm",)
+        ),
         "localhost/environ:latest": guests.wat("environ").read_text(),
         "localhost/hog:latest": HOG,
         "localhost/trap:latest": TRAP,

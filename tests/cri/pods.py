@@ -23,6 +23,7 @@ MASKED = (
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 WASM, LINUX = "localhost/toolbox:latest", "localhost/busybox:latest"
+SOCKETS = "localhost/sockets:latest"
 
 
 def eventually(what: Callable[[], T | None], seconds: float = 30) -> T:

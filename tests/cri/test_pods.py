@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.cri import messages as cri
 from tests.cri.node import HANDLER, Node
-from tests.cri.pods import LINUX, Pod, eventually
+from tests.cri.pods import LINUX, SOCKETS, Pod, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
 
@@ -148,6 +148,25 @@ def test_linux_and_wasm_share_network_memory_and_names(pod: Pod) -> None:
     assert wasm.exec("/toolbox.wasm", "cat", "/dev/shm/words") == (0, "shared\n", "")
 
 
+def test_linux_and_wasm_talk_to_each_other_over_localhost(pod: Pod) -> None:
+    server = pod.run("serve", "8000", image=SOCKETS, name="wasm-server")
+    linux = pod.run(
+        "-c", "echo 'from linux' >/page; /busybox httpd -f -p 8001 -h /", image=LINUX, name="linux"
+    )
+    _until_listening(pod, server.pid, 8000, 8001)
+    answer = linux.exec("/busybox", "wget", "-qO-", "http://127.0.0.1:8000/greeting")
+    assert answer[0] == 0 and "GET /greeting" in answer[1]
+    client = pod.run("get", "localhost", "8001", image=SOCKETS, name="wasm-client")
+    assert client.wait().exit_code == 0
+    # The pod's address is good for all others on the node's network.
+    with Pod(pod.node) as other:
+        far = other.run(
+            "-c", f"/busybox wget -qO- http://{pod.ip}:8000/far", image=LINUX, name="far"
+        )
+        assert far.wait().exit_code == 0
+        assert "GET /far" in far.output(until="/far")
+
+
 def test_processes_are_shared_when_they_are_to_be(node: Node) -> None:
     with Pod(node, share_processes=True) as pod:
         wasm = pod.run("sleep", "1000", name="wasm")
@@ -193,6 +212,18 @@ def test_thirty_pods_at_once(node: Node) -> None:
         outcomes = list(pool.map(life, range(30)))
     assert outcomes == [(0, f"pod-{number}\n") for number in range(30)]
     eventually(lambda: node.remains() == [])
+
+
+def _until_listening(pod: Pod, pid: int, *ports: int) -> None:
+    """Until somebody listens on the ports in the network of a process."""
+    wanted = {f":{port:04X}" for port in ports}
+
+    def listening() -> bool:
+        folder = pod.node.proc / f"{pid}/net"
+        lines = [*(folder / "tcp").open(), *(folder / "tcp6").open()]
+        return wanted <= {line.split()[1][-5:] for line in lines if line.split()[3] == "0A"}
+
+    eventually(listening)
 
 
 def _volume(pod: Pod) -> str:
