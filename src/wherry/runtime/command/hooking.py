@@ -23,9 +23,9 @@ def starting(record: Record) -> None:
     run_jobs(_hooks(record).starting(record.pid, procs_files))
 
 
-def started(record: Record) -> None:
+def started(record: Record, pid: int) -> None:
     """When its guest runs. A hook that fails is warned of."""
-    _run_and_warn(record, lambda hooks: hooks.started(record.pid))
+    _run_and_warn(record, lambda hooks: hooks.started(pid))
 
 
 def deleted(record: Record) -> None:

@@ -25,7 +25,7 @@ def start_container(record: Record) -> None:
     """Let the container of a locked record run. Raises LaunchError."""
     from wherry.runtime.command import waiting
 
-    status, _ = record.status()
+    status, pid = record.status()
     if status != "created":
         done = {"stopped": "has stopped", "creating": "is still being made"}
         raise LaunchError(
@@ -44,7 +44,8 @@ def start_container(record: Record) -> None:
     if _has_hooks(record, "poststart"):
         from wherry.runtime.command import hooking
 
-        hooking.started(record)
+        # It may have ended by now; they are still told whose it was.
+        hooking.started(record, pid)
 
 
 def kill(options: Options) -> int:

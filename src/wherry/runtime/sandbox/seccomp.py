@@ -193,14 +193,9 @@ def build(allow_sockets: bool, machine: str | None = None) -> bytes:
     return program.assemble()
 
 
-_FOR_WAITING = (
-    *_SIGNALS.split(),
-    *_MEMORY.split(),
-    *_THREADS.split(),
-    "close",
-    "recvfrom",
-    "sendmsg",
-)
+_FOR_WAITING = f"""
+    {_SIGNALS} {_MEMORY} {_THREADS} recvfrom sendmsg getsockname getsockopt close
+""".split()
 """What an interpreter calls that waits for a byte, for signals and for children."""
 
 
