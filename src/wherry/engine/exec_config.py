@@ -8,8 +8,8 @@ import msgspec
 from wherry.engine.config import decode_body
 from wherry.engine.errors import InvalidRequest
 
-_LONGEST = 1 << 20
-"""Bytes of a command and its environment; execve(2) draws a similar line."""
+_LONGEST = 256 << 10
+"""Characters of a command and its environment: it is kept while it may be asked about."""
 
 
 class ExecConfig(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -79,7 +79,7 @@ def decode_exec(body: bytes) -> ExecConfig:
     if any("\0" in word for word in words):
         raise InvalidRequest("a command or environment variable holds a NUL byte")
     if sum(map(len, words)) > _LONGEST:
-        raise InvalidRequest(f"the command and its environment are more than {_LONGEST} bytes")
+        raise InvalidRequest(f"the command and its environment are more than {_LONGEST} characters")
     for entry in config.env or ():
         if not entry or entry.startswith("="):
             raise InvalidRequest(f"invalid environment variable: {entry}")

@@ -39,6 +39,9 @@ _FAILED = "OCI runtime exec failed"
 _REMEMBERED = 1024
 """How many that do not run are kept to be asked about."""
 
+_TOLD = 1000
+"""Characters of a command line."""
+
 _GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL for a process whose client has vanished, as in Docker."""
 
@@ -123,7 +126,7 @@ class Execs:
         exec = Exec(token_hex(32), container, config)
         self._known[exec.id] = container.execs[exec.id] = exec
         self._forget_old()
-        self._tell(exec, f"exec_create: {' '.join(exec.args)}")
+        self._tell(exec, _action("exec_create", exec))
         return exec
 
     async def start(
@@ -141,7 +144,7 @@ class Execs:
         container = exec.container
         task = _task(container)
         exec.started = True
-        self._tell(exec, f"exec_start: {' '.join(exec.args)}")
+        self._tell(exec, _action("exec_start", exec))
         streams = ExecStreams(_folder(self._context, container) / exec.id)
         self._streams[exec.id] = streams
         try:
@@ -339,8 +342,9 @@ class Execs:
         task.add_done_callback(self._errands.discard)
 
     def _forget_old(self) -> None:
-        """Let go of the oldest that do not run, so that memory stays bounded."""
+        """Let go of the oldest that have ended or were never started: memory stays bounded."""
         idle = [exec for exec in self._known.values() if not exec.running]
+        idle.sort(key=lambda exec: exec.started, reverse=True)
         for exec in idle[: max(0, len(idle) - _REMEMBERED)]:
             self.discard(exec)
 
@@ -354,6 +358,11 @@ async def clear_leftovers(context: Context, container: Container, task: TaskClie
         ids = [entry.name for entry in folder.iterdir()]
         await asyncio.gather(*(_forget_process(task, container.id, id) for id in ids))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _action(verb: str, exec: Exec) -> str:
+    """As Docker tells it, with the command line; events are kept, so not with all of a long one."""
+    return f"{verb}: {' '.join(exec.args)[:_TOLD]}"
 
 
 def _folder(context: Context, container: Container) -> Path:
