@@ -3,7 +3,7 @@
 import pytest
 from tests.cri import messages as cri
 from tests.cri.client import CriError
-from tests.cri.pods import LINUX, Container, Pod, eventually
+from tests.cri.pods import LINUX, SOCKETS, Container, Pod, eventually
 from tests.cri.streams import Conversation, converse
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
@@ -128,17 +128,13 @@ def test_attaching_once_and_again(pod: Pod) -> None:
 
 
 def test_a_port_is_forwarded_into_the_pod(pod: Pod) -> None:
-    script = (
-        "/busybox mkdir /www; echo found >/www/page; echo ready; /busybox httpd -f -p 8080 -h /www"
-    )
-    linux = pod.run("-c", script, image=LINUX, name="linux")
-    linux.output(until="ready")
-    eventually(lambda: "1F90" in (pod.node.proc / f"{linux.pid}/net/tcp6").read_text())
+    server = pod.run("serve", "8080", image=SOCKETS)
+    eventually(lambda: ":1F90 " in (pod.node.proc / f"{server.pid}/net/tcp").read_text())
 
     async def talk(stream: Conversation) -> bytes:
         port = (8080).to_bytes(2, "little")
         assert await stream.hear(port, 0) == port
         await stream.say(b"GET /page HTTP/1.0\r\n\r\n", 0)
-        return await stream.hear(b"found\n", 0)
+        return await stream.hear(b"GET /page", 0)
 
     assert b"200 OK" in converse(pod.node, pod.cri.forward_address(pod.id, 8080), talk)
