@@ -82,7 +82,11 @@ def test_whoever_may_change_the_commands_is_found(
     commands.chmod(0o775)  # its group is the person's own
     assert weak_spots([str(commands)]) == ([str(commands)], [])
     os.chown(commands, 0, 27)
-    assert weak_spots([str(commands)]) == ([], [str(commands)])
+    with monkeypatch.context() as patch:
+        patch.setattr(package, "_has_members", lambda group: False)
+        assert weak_spots([str(commands)]) == ([], [])
+        patch.setattr(package, "_has_members", lambda group: True)
+        assert weak_spots([str(commands)]) == ([], [str(commands)])
     commands.chmod(0o755)
     commands.parent.chmod(0o777)
     assert weak_spots([str(commands)]) == ([], [str(commands.parent)])

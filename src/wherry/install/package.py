@@ -5,7 +5,9 @@ work without the PATH, HOME and PYTHONPATH of the person who installed wherry, a
 write to them may do as root what they like.
 """
 
+import grp
 import os
+import pwd
 import shlex
 import stat
 import subprocess
@@ -100,10 +102,19 @@ def weak_spots(places: list[str]) -> tuple[list[str], list[str]]:
 
 def _is_open(status: os.stat_result) -> bool:
     """Whether its group or everybody may write to it."""
-    private_group = status.st_gid in (0, status.st_uid)
-    group = status.st_mode & stat.S_IWGRP and not private_group
+    private = status.st_gid in (0, status.st_uid)
+    group = status.st_mode & stat.S_IWGRP and not private and _has_members(status.st_gid)
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     return bool((group or status.st_mode & stat.S_IWOTH) and not sticky)
+
+
+def _has_members(group: int) -> bool:
+    """Whether anybody is in a group: nobody is in `staff`, to which Debian gives /usr/local."""
+    try:
+        named = grp.getgrgid(group).gr_mem
+    except KeyError:
+        return True
+    return bool(named) or any(user.pw_gid == group for user in pwd.getpwall())
 
 
 def _with_parents(path: str) -> list[str]:
