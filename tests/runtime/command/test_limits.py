@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import Bundle
-from tests.runtime.command.conftest import Runtime, reap
+from tests.runtime.command.conftest import Runtime, reap, write_config
 
 from wherry.runtime.sandbox.cgroups import Cgroup
 
@@ -106,3 +106,27 @@ def test_events_follow_a_container_to_its_end(runtime: Runtime, pid: int) -> Non
         assert following.wait(30) == 0
     reap(pid)
     assert "container not running" in runtime("events", "a").stderr
+
+
+def test_a_cgroup_named_for_systemd_lies_where_systemd_would_have_it(
+    runtime: Runtime, container: Make
+) -> None:
+    bundle = container("(module)")
+    slice_name = f"wherrytest{os.getpid()}"
+    bundle.config["linux"]["cgroupsPath"] = f"{slice_name}-pod.slice:crio:a"
+    pid = runtime.create(bundle, "a")
+    groups = Path(f"/proc/{pid}/cgroup").read_text()
+    assert f"/{slice_name}.slice/{slice_name}-pod.slice/crio-a.scope\n" in groups
+    runtime.ok("delete", "--force", "a")
+    reap(pid)
+    for folder in (f"{slice_name}.slice/{slice_name}-pod.slice", f"{slice_name}.slice"):
+        for found in Path("/sys/fs/cgroup").glob(f"*/{folder}"):
+            found.rmdir()
+
+
+def test_systemds_names_are_asked_for_by_their_option(runtime: Runtime, container: Make) -> None:
+    bundle = container("(module)")
+    write_config(bundle)
+    result = runtime("--systemd-cgroup", "create", "--bundle", str(bundle.path), "a")
+    assert result.returncode == 125
+    assert "system.slice:prefix:name" in result.stderr

@@ -124,8 +124,8 @@ def test_the_root_is_the_users_own_without_root(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("command", ["state", "start"])
 def test_what_is_asked_often_imports_little(runtime: Runtime, command: str) -> None:
     """msgspec, json and asyncio each cost as much as all else that these commands do."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from wherry.runtime.command import main\n"
-    code += "try: main()\nfinally: print(*sys.modules)"
+    code = f"import sys; sys.path[:] = {sys.path!r}; from wherry.runtime.command.main import answer"
+    code += "; answer(sys.argv[1:]); print(*sys.modules)"
     argv = [sys.executable, "-I", "-S", "-c", code]
     result = subprocess.run(
         [*argv, "--root", str(runtime.root), command, "nobody"],

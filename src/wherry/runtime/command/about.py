@@ -96,7 +96,8 @@ def features(_options: Options) -> int:
             "namespaces": ["ipc", "mount", "network", "pid", "uts"],
             # A guest has none, whatever is asked for.
             "capabilities": [],
-            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False},
+            # With --systemd-cgroup it lies where systemd would have it; systemd is not asked.
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False},
             # Every guest has the filter that is made for guests; a bundle's own is for programs.
             "seccomp": {"enabled": False},
             "apparmor": {"enabled": False},

@@ -77,6 +77,8 @@ def _create(options: Options, arguments: Arguments, *, detached: bool) -> _Conta
     process = config.process
     wants_terminal = process is not None and process.terminal
     terminal.check(wants_terminal, detached, console_socket)
+    if options.systemd_cgroup:
+        _check_slice(config)
     if linux.is_linux(config, bundle):
         linux.hand_on(options, config)
     record = Record.make(options.root, identifier)
@@ -101,6 +103,15 @@ def _create(options: Options, arguments: Arguments, *, detached: bool) -> _Conta
     if options.debug:
         log.write(options, "debug", f"container {identifier} created, process {container.pid}")
     return container
+
+
+def _check_slice(config: spec.Spec) -> None:
+    """See that the cgroup is named as for systemd, where systemd's callers look for it."""
+    path = config.linux.cgroups_path if config.linux else ""
+    if path and path.count(":") != 2:
+        raise LaunchError(
+            f"--systemd-cgroup needs a cgroupsPath like system.slice:prefix:name, not {path[:80]!r}"
+        )
 
 
 def _describe(record: Record, config: spec.Spec, bundle: str) -> None:

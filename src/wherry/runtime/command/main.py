@@ -1,5 +1,7 @@
 """From a command line to a command, and from an error to what its caller reads."""
 
+import gc
+import os
 import sys
 
 from wherry.runtime.command.options import Options, UsageError
@@ -9,6 +11,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 _USAGE = """\
 usage: wherry-runtime [OPTIONS] COMMAND
@@ -29,32 +32,39 @@ usage: wherry-runtime [OPTIONS] COMMAND
 
   --root DIR           where containers are kept
   --log FILE           append errors to FILE, as --log-format text or json
-  --systemd-cgroup     ask systemd for cgroups (cgroupsPath is SLICE:PREFIX:NAME)
+  --systemd-cgroup     put cgroups where systemd would (cgroupsPath is SLICE:PREFIX:NAME)
   --debug, --version
 """
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> "NoReturn":
     """Run the command and exit with its status."""
+    # A process this short makes no garbage worth a look, and dies faster than it tidies up.
+    gc.disable()
+    status = answer(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = 1
+    os._exit(status)
+
+
+def answer(arguments: list[str]) -> int:
+    """Run the command and return its exit status."""
     options = None
     try:
-        options = Options(sys.argv[1:] if arguments is None else arguments)
-        status = _find(options.command)(options)
+        options = Options(arguments)
+        return _find(options.command)(options)
     except UsageError as error:
         _report(options, f"{error.message} (see wherry-runtime --help)")
-        status = error.exit_code
+        return error.exit_code
     except LaunchError as error:
         _report(options, error.message)
-        status = error.exit_code
+        return error.exit_code
     except KeyboardInterrupt:
-        status = 130
+        return 130
     except BrokenPipeError:
-        # Who read our output has enough of it; what Python has not written yet must not be tried.
-        sys.stdout = None
-        status = 1
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    sys.exit(status)
+        return 1
 
 
 _HOMES = {
