@@ -132,3 +132,20 @@ async def test_what_cannot_run_leaves_the_container_as_it_was(real: RealShim) ->
     assert len(os.listdir(f"/proc/{shim}/fd")) <= before
     assert len(await real.client.pids("a")) == 1
     await end(real, "a")
+
+
+async def test_a_pause_is_for_them_too(real: RealShim) -> None:
+    await start(real, "a")
+    (first,) = await real.client.pids("a")
+    pids = []
+    for id in ("before", "after"):
+        await real.client.exec("a", id, process("spin"))
+        pids.append(await real.client.start("a", id))
+        await real.client.pause("a")
+        assert (await real.client.state("a", id)).status == "paused"
+        with pytest.raises(TaskError, match="is paused"):
+            await real.client.exec("a", "late", process("hello"))
+        await real.client.resume("a")
+    groups = [Path(f"/proc/{pid}/cgroup").read_text() for pid in (first, *pids)]
+    assert groups[0] == groups[1] == groups[2]
+    await end(real, "a")
