@@ -278,11 +278,14 @@ async def test_pause_resume_processes_limits_and_statistics(shim: LinuxShim) -> 
     assert (await shim.client.state("a")).status == "running"
     await shim.client.update("a", Resources(memory=Memory(limit=64 << 20), pids=Pids(limit=77)))
     metrics = await shim.client.stats("a")
-    assert isinstance(metrics, MetricsV1 | MetricsV2)
-    assert metrics.memory is not None and metrics.pids is not None
-    limits = metrics.memory.usage.limit if isinstance(metrics, MetricsV1) and metrics.memory.usage \
-        else metrics.memory.usage_limit  # fmt: skip
-    assert (limits, metrics.pids.limit) == (64 << 20, 77)
+    assert isinstance(metrics, MetricsV1 | MetricsV2) and metrics.pids is not None
+    if isinstance(metrics, MetricsV1):
+        assert metrics.memory is not None and metrics.memory.usage is not None
+        limit = metrics.memory.usage.limit
+    else:
+        assert metrics.memory is not None
+        limit = metrics.memory.usage_limit
+    assert (limit, metrics.pids.limit) == (64 << 20, 77)
     assert metrics.pids.current >= 2 and len(await shim.client.pids("a")) >= 2
     await shim.client.pause("a")
     await killed(shim, "a")

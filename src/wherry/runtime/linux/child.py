@@ -43,14 +43,15 @@ async def wait(pid: int, seconds: float) -> int | None:
     loop = asyncio.get_running_loop()
     loop.add_reader(pidfd, ended.set)
     try:
-        if not await _within(ended, seconds):
+        in_time = await _within(ended, seconds)
+        if not in_time:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             await _within(ended, _LAST_BREATH)
-            return None
-        result = os.waitid(  # noqa: ASYNC222 (it has ended)
+        result = os.waitid(  # noqa: ASYNC222 (it does not wait)
             os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG
         )
-        assert result is not None
+        if not in_time or result is None:
+            return None
         return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
     except asyncio.CancelledError:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
