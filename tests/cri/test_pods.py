@@ -1,6 +1,7 @@
 """What the containers of a pod share, Wasm and Linux side by side, and what a pod gives them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.cri import messages as cri
@@ -200,6 +201,21 @@ def test_a_pod_may_use_the_network_of_its_node(node: Node) -> None:
         assert linux.wait().exit_code == 0
         wasm = pod.run("sleep", "0")
         assert wasm.wait().exit_code == 0
+
+
+def test_the_slices_of_systemds_cgroup_driver_are_kept(node: Node) -> None:
+    pod = Pod(node)
+    top = f"wherrytests{pod.uid[:8]}"
+    pod.cgroup_parent = f"/{top}.slice/{top}-pod{pod.uid.replace('-', '_')}.slice"
+    assert pod.config.linux is not None
+    pod.config.linux.cgroup_parent = pod.cgroup_parent
+    with pod:
+        container = pod.run("sleep", "1000")
+        lines = (node.proc / f"{container.pid}/cgroup").read_text().splitlines()
+        place = f"{pod.cgroup_parent}/cri-containerd-{container.id}.scope"
+        assert any(line.endswith(place) for line in lines)
+    for folder in Path("/sys/fs/cgroup").glob(f"*/{top}.slice"):
+        folder.rmdir()
 
 
 def test_thirty_pods_at_once(node: Node) -> None:
