@@ -220,12 +220,16 @@ async def test_create_container_hooks_are_the_hosts_programs_in_the_containers_n
     assert "made/file" not in Path("/proc/self/mounts").read_text()
 
 
+_CHOWN, _KILL = 1 << 0, 1 << 5
+
+
+@pytest.mark.parametrize(("user", "effective"), [(1000, 0), (0, _CHOWN | _KILL)])
 async def test_start_container_hooks_are_the_images_programs_with_what_its_linux_process_would_have(
-    launcher: Launcher, bundle: Make, tmp_path: Path
+    launcher: Launcher, bundle: Make, tmp_path: Path, user: int, effective: int
 ) -> None:
     container = hello(bundle)
     busybox_into(container)
-    container.config["process"]["user"] = {"uid": 1000, "gid": 1001}
+    container.config["process"]["user"] = {"uid": user, "gid": 1001}
     container.config["process"]["capabilities"] = {
         kind: ["CAP_CHOWN", "CAP_KILL"] for kind in ("bounding", "permitted", "effective")
     }
@@ -245,9 +249,13 @@ async def test_start_container_hooks_are_the_images_programs_with_what_its_linux
     assert outcome.status == 0
     state = state_of(volume / "state")
     assert (state["status"], state["pid"]) == ("created", 1)
-    assert (volume / "uid").read_text() == "1000\n"
+    assert (volume / "uid").read_text() == f"{user}\n"
     assert (volume / "name").read_text() == "guest\n"
     assert (volume / "state").stat().st_gid == 1001
+    status = dict(line.split(":\t", 1) for line in (volume / "status").read_text().splitlines())
+    assert int(status["CapEff"], 16) == effective
+    assert int(status["CapBnd"], 16) == _CHOWN | _KILL
+    assert status["NoNewPrivs"] == "1"
 
 
 async def test_a_container_with_hooks_is_made_while_others_hang_in_theirs(
