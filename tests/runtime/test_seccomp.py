@@ -516,3 +516,21 @@ def test_a_guest_makes_every_call_of_wasi_and_traps_are_caught(tmp_path: Path) -
     assert answers[1][0] == 1
     assert answers[1][1].startswith("failed at step 0")
     assert sorted(os.listdir(folder)) == ["file", "name"]
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_who_only_waits_may_do_nothing_else(machine: str) -> None:
+    program = seccomp.build_for_waiting(machine)
+    column = list(ARCHITECTURES).index(machine)
+
+    def decision(name: str) -> int:
+        number = (FORBIDDEN.get(name) or NUMBERS[name])[column]
+        assert number is not None
+        return answer(program, ARCHITECTURES[machine], number)
+
+    for name in ("rt_sigtimedwait", "wait4", "exit_group", "recvfrom", "mmap", "futex"):
+        assert decision(name) == ALLOW, name
+    for name in (*FORBIDDEN, "openat", "read", "write", "clone", "socket", "connect", "ioctl"):
+        assert decision(name) == EPERM, name
+    assert answer(program, ARCHITECTURES[machine], 9999) == ENOSYS
+    assert answer(program, I386, 1) == KILL
