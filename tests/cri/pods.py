@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.cri import messages as cri
+from tests.cri.client import CriError
 from tests.cri.node import HANDLER, Node
 
 T = TypeVar("T")
@@ -86,8 +87,18 @@ class Pod:
     def __exit__(self, *error: object) -> None:
         # As a kubelet does it: what is running is stopped, and all goes with the sandbox.
         self.cri.stop_pod(self.id)
-        self.cri.remove_pod(self.id)
+        eventually(self._removed)
         self.remove_cgroups()
+
+    def _removed(self) -> bool:
+        """Whether it could be removed: containerd may not have heard yet that a container ended."""
+        try:
+            self.cri.remove_pod(self.id)
+        except CriError as error:
+            if "still running" not in error.message:
+                raise
+            return False
+        return True
 
     def remove_cgroups(self) -> None:
         """What a kubelet does with a pod's cgroup once the pod is gone: it tries until it can."""
@@ -99,6 +110,14 @@ class Pod:
             return not [*Path("/sys/fs/cgroup").glob(f"*{self.cgroup_parent}")]
 
         eventually(removed)
+
+    @property
+    def namespaces(self) -> cri.NamespaceOption:
+        """Whose namespaces its containers use, to be changed."""
+        assert self.config.linux is not None and self.config.linux.security_context is not None
+        options = self.config.linux.security_context.namespace_options
+        assert options is not None
+        return options
 
     @property
     def ip(self) -> str:
@@ -138,8 +157,7 @@ class Pod:
             readonly_paths=READONLY,
             seccomp=cri.SecurityProfile(profile_type=cri.RUNTIME_DEFAULT),
         )
-        assert self.config.linux is not None and self.config.linux.security_context is not None
-        security.namespace_options = self.config.linux.security_context.namespace_options
+        security.namespace_options = self.namespaces
         config = cri.ContainerConfig(
             metadata=cri.ContainerMetadata(name=name, attempt=attempt),
             image=cri.ImageSpec(image=image),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.cri import messages as cri
 from tests.cri.node import HANDLER, Node
-from tests.cri.pods import LINUX, SOCKETS, Pod, eventually
+from tests.cri.pods import LINUX, SOCKETS, WASM, Pod, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
 
@@ -179,6 +179,39 @@ def test_processes_are_shared_when_they_are_to_be(node: Node) -> None:
         wasm.stop()
         assert wasm.status.exit_code == 143
         assert linux.status.state == cri.RUNNING
+
+
+def test_a_debug_container_sees_the_processes_of_a_wasm_container(pod: Pod) -> None:
+    target = pod.run("sleep", "1000", name="target")
+    pod.namespaces.pid, pod.namespaces.target_id = cri.TARGET, target.id
+    debug = pod.run("-c", "/busybox ps", image=LINUX, name="debug")
+    assert debug.wait().exit_code == 0
+    assert "toolbox" in debug.output(until="busybox ps")
+    assert pod.run("both", name="wasm").wait().exit_code == 0
+
+
+def test_a_pod_may_have_all_of_its_node(node: Node) -> None:
+    pod = Pod(node, host_network=True)
+    pod.namespaces.pid = pod.namespaces.ipc = cri.NODE
+    assert pod.config.linux is not None and pod.config.linux.security_context is not None
+    pod.config.linux.security_context.privileged = True
+    with pod:
+        for image, args in ((WASM, ("sleep", "1000")), (LINUX, ("-c", "/busybox sleep 1000"))):
+            security = cri.LinuxContainerSecurityContext(privileged=True)
+            container = pod.run(*args, image=image, name=image[10:14], security=security)
+            for kind in ("pid", "ipc", "uts"):
+                place = (node.proc / f"{container.pid}/ns/{kind}").readlink()
+                assert place == (node.proc / f"1/ns/{kind}").readlink(), (image, kind)
+
+
+def test_the_sysctls_of_a_pod_are_set(node: Node) -> None:
+    pod = Pod(node)
+    assert pod.config.linux is not None
+    pod.config.linux.sysctls = {"net.ipv4.ip_unprivileged_port_start": "81"}
+    with pod:
+        words = ("-c", "/busybox cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
+        linux = pod.run(*words, image=LINUX)
+        assert linux.output(until="\n") == "81\n"
 
 
 def test_a_pod_may_have_linux_containers_only(pod: Pod) -> None:
