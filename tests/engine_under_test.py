@@ -226,5 +226,8 @@ def end(pid: int, number: signal.Signals) -> None:
 
 
 def _is_daemon(pid: int) -> bool:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False  # It has just ended.
     return any(word == b"wherry.api.daemon" or word.endswith(b"/wherryd") for word in words)
