@@ -134,8 +134,8 @@ def _run_last_hooks(bundle: str, id: str) -> None:
 
     try:
         config = read_config(bundle)
-    except LaunchError as error:
-        raise CommandError(str(error)) from None
+    except LaunchError:
+        return  # nobody can tell any more which hooks there were; all else is to be cleaned up
     if config.hooks is not None:
         from wherry.runtime.hooks import ContainerHooks, run_and_warn
 
