@@ -1,6 +1,7 @@
 """Further processes of the real runtime under a shim of our own, through its client."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -89,14 +90,18 @@ async def test_they_die_with_their_shim(real: RealShim) -> None:
     await start(real, "a")
     await real.client.exec("a", "e", process("spin"))
     pid = await real.client.start("a", "e")
-    pidfd = os.pidfd_open(pid)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pidfd, ended.set)
+    (first,) = set(await real.client.pids("a")) - {pid}
+    pidfds = [os.pidfd_open(one) for one in (pid, first)]
     os.kill(await real.client.shim_pid("a"), signal.SIGKILL)
     await real.client.closed.wait()
-    await ended.wait()
-    asyncio.get_running_loop().remove_reader(pidfd)
-    os.close(pidfd)
+    for pidfd in pidfds:  # the first of a pid namespace is the last to go
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pidfd, ended.set)
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(pidfd)
+        with contextlib.suppress(ChildProcessError):  # an orphan that came to us
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
     for folder, groups, _ in os.walk("/sys/fs/cgroup", topdown=False):
         if os.path.basename(folder) == f"wherry-test-{os.getpid()}":
             for group in groups:
