@@ -4,7 +4,7 @@ from wherry.engine.containers.archive import PathStat
 from wherry.engine.containers.collection import Containers
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.exec import Exec
-from wherry.engine.containers.execs import Session
+from wherry.engine.containers.exec_session import Session
 from wherry.engine.containers.output import Attachment, Output
 from wherry.engine.containers.stats import Stats
 

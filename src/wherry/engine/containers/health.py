@@ -14,7 +14,8 @@ from msgspec import UNSET
 from wherry.engine.clock import nanoseconds, timestamp
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.execs import Execs, Session
+from wherry.engine.containers.exec_session import Session
+from wherry.engine.containers.execs import Execs
 from wherry.engine.containers.healthcheck import Check, read_healthcheck
 from wherry.engine.errors import Conflict, EngineError, StartFailed
 from wherry.engine.exec_config import ExecConfig
