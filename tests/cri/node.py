@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -125,7 +126,9 @@ class Node:
         """What is left of a pod: mounts, bundles, files of its shim, those of its `processes`."""
         found = [line for line in (self.proc / "1/mounts").read_text().splitlines() if pod in line]
         for folder in ("run/containerd", "run/wherry", "var/lib/containerd"):
-            found += map(str, (self.proc.parent / folder).rglob(f"*{pod}*"))
+            # Not rglob, which minds folders that go away while it looks.
+            for place, folders, files in os.walk(self.proc.parent / folder):
+                found += [f"{place}/{name}" for name in (*folders, *files) if pod in name]
         return found + [f"process {pid}" for pid in processes if (self.proc / str(pid)).exists()]
 
     def remains(self) -> list[str]:
