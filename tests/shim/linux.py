@@ -48,7 +48,9 @@ class LinuxBundle:
     def cgroups(self) -> list[Path]:
         """Where its cgroups are, while they are."""
         group = self.config["linux"]["cgroupsPath"]
-        return [path for path in Path("/sys/fs/cgroup").glob(f"**{group}") if path.is_dir()]
+        top = Path("/sys/fs/cgroup")
+        places = [Path(f"{home}{group}") for home in (top, *top.iterdir())]
+        return [path for path in places if path.is_dir()]
 
     @property
     def rootfs(self) -> tuple[Mount, ...]:

@@ -551,6 +551,30 @@ async def test_a_shim_that_is_killed_while_it_makes_a_container(shim: LinuxShim)
     assert list(shim.state.iterdir()) == []
 
 
+async def test_a_shim_that_is_killed_before_its_runtime_has_made_anything(shim: LinuxShim) -> None:
+    news = shim.fifo("news")
+    program = shim.folder / "path" / shim.runtime
+    real = shim.folder / "path" / "real"
+    if program.exists():
+        program.rename(real)
+    else:
+        real.symlink_to(peers.program(shim.runtime))
+    hang = f"echo $$ > {news}; exec sleep 1000"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *create*) {hang} ;; esac\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    bundle = shim.bundle("a", "true")
+    making = asyncio.ensure_future(shim.create(bundle))
+    pid = int(await asyncio.to_thread(Path(news).read_text))
+    await kill_shim(shim)
+    with pytest.raises(TaskError):
+        await making
+    await ended(pid)
+    assert bundle.is_mounted()
+    await delete_by_command(shim, "a")
+    assert not bundle.is_mounted() and not bundle.cgroups
+    assert not (bundle.path / "wherry-linux").is_symlink()
+
+
 async def test_delete_of_what_was_deleted_is_no_error(shim: LinuxShim) -> None:
     await shim.run(shim.bundle("a", "true"))
     await delete_by_command(shim, "a")
