@@ -89,8 +89,7 @@ class Suite:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        cache = Path(os.environ.get("WHERRY_TEST_PEERS", "/var/cache/wherry-tests"))
-        self.root = cache / f"{name}-{_TREE}"
+        self.root = peers.CACHE / f"{name}-{_TREE}"
         if os.geteuid() != 0:
             raise SuiteMissing("needs root")
         if not self.root.exists():

@@ -19,6 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+CACHE = Path(os.environ.get("WHERRY_TEST_PEERS", "/var/cache/wherry-tests"))
+"""Where peers that take a while to make are kept: other Debian suites, a kernel."""
+
 
 class PeerMissing(Exception):
     """A program needed to run the peer is not on this machine."""

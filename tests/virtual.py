@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import os
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.peers import PeerMissing, program
+from tests.peers import CACHE, PeerMissing, program
 
 _MODULES = (
     "drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_legacy_dev",
@@ -62,8 +61,7 @@ class VirtualMachine:
     def __init__(self) -> None:
         """Fetch the kernel if that was never done. Raises PeerMissing."""
         self._qemu = program("qemu-system-x86_64")
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        self._folder = Path(cache) / "wherry-tests" / "kernel"
+        self._folder = CACHE / "kernel"
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
