@@ -28,6 +28,17 @@ from wherry.shim.places import CommandError, data_folder
 _PATIENCE = 10_000
 """Milliseconds without a server after which the nursery ends."""
 
+_WARM = (
+    "wherry.shim.server.serve",
+    "wherry.shim.server.statistics",
+    "wherry.shim.server.linux_options",
+    "wherry.runtime.linux.launcher",
+    "wherry.runtime.sandbox.cgroups.legacy",
+    "wherry.runtime.sandbox.cgroups.unified",
+    "concurrent.futures.thread",
+)
+"""What servers import, at once or when they first need it: here it is shared by them all."""
+
 _MAX_REQUEST = 8192
 _BACKLOG = 64
 
@@ -101,7 +112,8 @@ class Nursery:
     ) -> None:
         from wherry.runtime.container import Warmth
 
-        import_module("wherry.shim.server.serve")
+        for module in _WARM:
+            import_module(module)
         self._patience = patience
         self._folder = folder
         self._place = place
