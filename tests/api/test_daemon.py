@@ -89,7 +89,7 @@ def test_one_shim_is_started_however_often_it_is_asked_for(fresh_wherry: Wherry)
     shims = [
         pid
         for pid in fresh_wherry.processes()
-        if b"wherry-shim" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"containerd-shim-wherry-v1" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     pointers = [
         path

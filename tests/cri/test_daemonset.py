@@ -116,8 +116,8 @@ def test_after_it_pods_run_from_what_it_put_on_the_node(
         try:
             assert "restart containerd" in (node.proc.parent / "run/systemctl").read_text()
             with Pod(node) as pod:
-                command = (node.proc / f"{node.server_of(pod.id)}/cmdline").read_text()
-                assert command.startswith(f"{_WHERRY}/bin/python3\0{_WHERRY}/bin/wherry-shim")
+                program = (node.proc / f"{node.server_of(pod.id)}/exe").readlink()
+                assert str(program).endswith(f"{_WHERRY}/bin/python3")
                 assert pod.run("both").wait().exit_code == 0
                 linux = pod.run("-c", "exit 3", image=LINUX, name="linux")
                 assert linux.wait().exit_code == 3

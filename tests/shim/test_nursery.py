@@ -58,6 +58,20 @@ async def test_a_pods_server_holds_nothing_of_its_nursery(command: Command) -> N
     assert os.getsid(pid) == pid
 
 
+def command_line(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+
+
+async def test_ps_shows_which_pod_a_process_serves(command: Command) -> None:
+    servers = {name: await pid_of(await start_pod(command, name)) for name in ("p", "q")}
+    for name, pid in servers.items():
+        of_pod = ["-namespace", "k8s.io", "-id", name, "-address", "/c.sock"]
+        assert command_line(pid) == ["containerd-shim-wherry-v1", *of_pod]
+        (zygote,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert command_line(int(zygote)) == ["wherry-zygote", *of_pod]
+    assert command_line(command.nursery()) == ["wherry-shim", "nursery"]
+
+
 async def test_each_pods_server_has_a_zygote_of_its_own(command: Command) -> None:
     pids = [await pid_of(await start_pod(command, name)) for name in ("p", "q")]
     for pid in pids:

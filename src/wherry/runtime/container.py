@@ -151,6 +151,7 @@ def _prepare(
         _join_cgroup(procs)
     config = read_config(request.bundle)
     if isinstance(request, messages.Fork) and pod.is_sandbox(config):
+        surroundings.warmth.title.show((config.process or spec.Process()).args or ())
         pod.prepare(request, config, overseer, surroundings.warmth.filter(sockets=None))
         return pod.hold
     namespaced = surroundings.namespaced

@@ -39,8 +39,10 @@ def become_server(
         os.umask(0o022)
         detach(group.log)
         os.chdir("/")
+        from wherry.runtime.sandbox.title import Title
         from wherry.shim.server.serve import serve
 
+        Title().show(group.command_line)
         serve(group, listener, events_address, ready, launcher)
         code = 0
     except BaseException as error:

@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Iterator
 
-from wherry.shim.places import CommandError, process_start, run_folder
+from wherry.shim.places import COMMAND, CommandError, process_start, run_folder
 
 _LONGEST_NAME = 200
 _CRI_NAMESPACE = "k8s.io"
@@ -59,6 +59,12 @@ class Group:
     def address(self) -> str:
         """What a client connects to."""
         return f"unix://{self.socket}"
+
+    @property
+    def command_line(self) -> list[str]:
+        """What `ps` shows of its server: words as those of containerd's own shims."""
+        of_pod = ["-id", self.pod] if self.pod else []
+        return [COMMAND, "-namespace", self.namespace, *of_pod, "-address", self.containerd]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

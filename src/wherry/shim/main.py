@@ -9,17 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from wherry import __version__
-from wherry.shim.places import CommandError
+from wherry.shim.places import COMMAND, CommandError
 
-_COMMAND = "containerd-shim-wherry-v1"
 _PREFIX = "containerd-shim-"
 _VALUES = frozenset(
     ("namespace", "address", "publish-binary", "id", "bundle", "socket", "debug-socket")
 )
 _SWITCHES = frozenset(("debug", "v", "version", "info", "h", "help"))
-_USAGE = (
-    "containerd-shim-wherry-v1 -namespace NS -address SOCKET -id ID [-bundle PATH] start|delete"
-)
+_USAGE = f"{COMMAND} -namespace NS -address SOCKET -id ID [-bundle PATH] start|delete"
 
 
 def main() -> None:
@@ -42,7 +39,7 @@ def _run(arguments: Sequence[str]) -> bytes:
     """What the command prints."""
     flags, actions = parse_flags(arguments)
     if "v" in flags or "version" in flags:
-        return f"{_COMMAND} {__version__}\n".encode()
+        return f"{COMMAND} {__version__}\n".encode()
     if "info" in flags:
         return _info()
     if "h" in flags or "help" in flags:
@@ -103,8 +100,8 @@ def _info() -> bytes:
     from wherry.shim.messages import RuntimeInfo, RuntimeVersion
 
     # Links may let it answer for another shim, by whose name it is then asked for.
-    command = os.environ.get("WHERRY_SHIM", _COMMAND)
-    name, _, version = (command if command.startswith(_PREFIX) else _COMMAND).rpartition("-")
+    command = os.environ.get("WHERRY_SHIM", COMMAND)
+    name, _, version = (command if command.startswith(_PREFIX) else COMMAND).rpartition("-")
     runtime = f"io.containerd.{name.removeprefix(_PREFIX)}.{version}"
     return RuntimeInfo(name=runtime, version=RuntimeVersion(version=__version__)).encode()
 

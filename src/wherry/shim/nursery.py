@@ -120,6 +120,7 @@ class Nursery:
         self._listener = listener
         listener.listen(_BACKLOG)  # once more, so that SO_PEERCRED names this process
         self._warmth = Warmth()
+        self._warmth.title.show(["wherry-shim", "nursery"])
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
         self._servers = 0
@@ -163,6 +164,7 @@ class Nursery:
         from wherry.runtime import Launcher, zygote
 
         _close_all_but(listener, answer)
+        self._warmth.title.show(["wherry-zygote", *group.command_line[1:]])
         cache = Path(data_folder()) / "cache"
         launcher = Launcher.adopt(cache, *zygote.fork(str(cache), self._warmth))
         become_server(group, socket.socket(fileno=3), events, 4, launcher)

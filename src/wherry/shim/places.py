@@ -5,6 +5,9 @@ Cheap to import: `start` does so for each container.
 
 import os
 
+COMMAND = "containerd-shim-wherry-v1"
+"""The name by which containerd finds the shim's command on the PATH."""
+
 
 class CommandError(Exception):
     """What the command could not do. The message is one line, which containerd shows."""
