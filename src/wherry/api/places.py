@@ -1,13 +1,11 @@
-"""Where wherryd keeps things: the data root and the run directory.
-
-Environment WHERRY_ROOT and WHERRY_RUN come first; else root has the system's places and everybody
-else their own.
-"""
+"""Where wherryd keeps things: the data root and the run directory."""
 
 import os
 import stat
 from pathlib import Path
 from typing import NamedTuple
+
+from wherry.places import data_folder, run_folder
 
 
 class PlaceRefused(Exception):
@@ -50,21 +48,6 @@ class Places(NamedTuple):
 def find_places(root: str = "", run: str = "") -> Places:
     """The places for this user; `root` and `run` as given on the command line come first."""
     return Places(
-        Path(root or os.environ.get("WHERRY_ROOT") or _default_root()).absolute(),
-        Path(run or os.environ.get("WHERRY_RUN") or _default_run()).absolute(),
+        Path(root or data_folder()).absolute(),
+        Path(run or run_folder()).absolute(),
     )
-
-
-def _default_root() -> str:
-    if os.geteuid() == 0:
-        return "/var/lib/wherry"
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return f"{base}/wherry"
-
-
-def _default_run() -> str:
-    if os.geteuid() == 0:
-        return "/run/wherry"
-    if base := os.environ.get("XDG_RUNTIME_DIR"):
-        return f"{base}/wherry"
-    return f"/tmp/wherry-{os.geteuid()}"  # noqa: S108 - its owner and mode are checked

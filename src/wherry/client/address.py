@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from wherry.client.errors import ClientError
+from wherry.places import run_folder
 
 
 class InvalidAddress(ClientError):
@@ -47,20 +48,9 @@ def parse_address(text: str) -> Address:
     raise InvalidAddress(f"{text}: not an address, write unix:///PATH or tcp://HOST:PORT")
 
 
-def run_directory() -> str:
-    """Where wherryd's socket and locks live: `WHERRY_RUN`, else the place for this user."""
-    chosen = os.environ.get("WHERRY_RUN")
-    if chosen:
-        return os.path.abspath(chosen)
-    if os.geteuid() == 0:
-        return "/run/wherry"
-    private = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{private}/wherry" if private else f"/tmp/wherry-{os.geteuid()}"  # noqa: S108
-
-
 def default_address() -> Address:
     """`WHERRY_HOST`, else the socket of this user's own wherryd, started when it is not there."""
     chosen = os.environ.get("WHERRY_HOST")
     if chosen:
         return parse_address(chosen)
-    return Address(path=f"{run_directory()}/wherry.sock", autostart=True)
+    return Address(path=f"{run_folder()}/wherry.sock", autostart=True)

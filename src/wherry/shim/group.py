@@ -11,7 +11,8 @@ import re
 import socket
 from collections.abc import Iterator
 
-from wherry.shim.places import COMMAND, CommandError, process_start, run_folder
+from wherry.places import run_folder
+from wherry.shim.places import COMMAND, CommandError, process_start
 
 _LONGEST_NAME = 200
 _CRI_NAMESPACE = "k8s.io"

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from wherry import __version__
+from wherry.places import data_folder
 from wherry.shim.detached import become_server, detach
 from wherry.shim.group import Group
-from wherry.shim.places import CommandError, data_folder
+from wherry.shim.places import CommandError
 
 _PATIENCE = 10_000
 """Milliseconds without a server after which the nursery ends."""

@@ -5,6 +5,8 @@ Cheap to import: `start` does so for each container.
 
 import os
 
+from wherry.places import run_folder
+
 COMMAND = "containerd-shim-wherry-v1"
 """The name by which containerd finds the shim's command on the PATH."""
 
@@ -20,29 +22,9 @@ A symbolic link, which is made at once or not at all, and is cheaper than a file
 """
 
 
-def run_folder() -> str:
-    """Where sockets and locks live: WHERRY_RUN, or the user's own place."""
-    if given := os.environ.get("WHERRY_RUN"):
-        return given
-    if os.geteuid() == 0:
-        return "/run/wherry"
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        return f"{runtime}/wherry"
-    return f"/tmp/wherry-{os.geteuid()}"  # noqa: S108 (made 0700, owner checked)
-
-
 def linux_folder(namespace: str) -> str:
     """Where a Linux runtime keeps the state of a namespace's containers."""
     return f"{run_folder()}/linux/{namespace}"
-
-
-def data_folder() -> str:
-    """Where what outlives a reboot is kept: WHERRY_ROOT, or the user's own place."""
-    if given := os.environ.get("WHERRY_ROOT"):
-        return given
-    if os.geteuid() == 0:
-        return "/var/lib/wherry"
-    return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/wherry"
 
 
 def process_start(pid: int) -> str:

@@ -13,6 +13,7 @@ from wherry.install import Host, InstallError, Options, Plan, plan_uninstall
 from wherry.install.ledger import FOLDER, Ledger
 from wherry.install.package import command_line
 from wherry.install.podman import plan_podman_of_user
+from wherry.places import own_data_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,8 +175,7 @@ def _for_user(arguments: Arguments) -> bool:
 def _ledger_folder(arguments: Arguments) -> str:
     if not _for_user(arguments):
         return FOLDER
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return f"{data}/wherry"
+    return own_data_folder()
 
 
 _ROOT = text("root", "", "The machine's files are in this folder", metavar="DIR", default="/",

@@ -11,6 +11,7 @@ from wherry.install.errors import InstallError
 from wherry.install.host import Host
 from wherry.install.ledger import Ledger
 from wherry.install.package import Package, command_line, parts, weak_spots
+from wherry.places import data_folder
 
 _SECONDS = 20
 _ENGINE = (
@@ -89,12 +90,3 @@ def store() -> list[Finding]:
     if free < 256 << 20:
         return [warning("store", f"{where} {folder}, where {free >> 20} MiB are free")]
     return [ok("store", f"{where} {folder}")]
-
-
-def data_folder() -> str:
-    """What outlives a reboot: WHERRY_ROOT, or the person's own place, as for all of wherry."""
-    if given := os.environ.get("WHERRY_ROOT"):
-        return os.path.abspath(given)
-    if os.geteuid() == 0:
-        return "/var/lib/wherry"
-    return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/wherry"

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from wherry.places import data_folder
 from wherry.runtime import Launcher
 from wherry.runtime.sandbox import midwife
 from wherry.shim.containerd import Images
 from wherry.shim.group import Group
 from wherry.shim.messages import TASK_SERVICES
-from wherry.shim.places import data_folder, linux_folder
+from wherry.shim.places import linux_folder
 from wherry.shim.server.lifetime import Lifetime
 from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.publisher import Publisher
