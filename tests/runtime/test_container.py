@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -407,3 +408,25 @@ async def test_a_bundle_with_nonsense_in_it_is_refused(
     container.config.update(config)
     with pytest.raises(LaunchError, match=says):
         await run(launcher, container)
+
+
+async def test_root_of_another_container_that_sees_the_process_cannot_look_into_it(
+    launcher: Launcher, bundle: Make
+) -> None:
+    """As a Linux container in the pid namespace might: it would find files of the host there."""
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    seen: dict[str, int] = {}
+
+    async def look(process: Process) -> None:
+        here = f"/proc/{process.pid}"
+        descriptors = [f"fd/{number}" for number in os.listdir(f"{here}/fd")]
+        assert len(descriptors) > 3
+        for name in ["exe", "mem", "root/main.wasm", *descriptors]:
+            argv = ["setpriv", "--bounding-set=-sys_ptrace", "dd", "count=0", f"if={here}/{name}"]
+            seen[name] = subprocess.run(argv, capture_output=True, check=False).returncode
+        control = ["setpriv", "--bounding-set=-sys_ptrace", "dd", "count=0", "if=/proc/self/exe"]
+        seen["control"] = subprocess.run(control, capture_output=True, check=False).returncode
+
+    await run(launcher, container, while_running=look)
+    assert [name for name, status in seen.items() if status == 0] == ["control"]

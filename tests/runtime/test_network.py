@@ -1,10 +1,14 @@
 """Which network namespace a container gets."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from tests.conftest import without
+from tests.guests.toolchain import Guests
 from tests.runtime.bundles import WAITS_FOR_STDIN, Bundle, run
 
 from wherry.oci.runtime import NETWORK
@@ -62,3 +66,41 @@ async def test_containers_that_never_get_a_network_share_an_empty_one(
     seen = [await network_of(launcher, one, "cat", "/proc/net/fib_trie") for one in containers]
     assert seen[0][0] == seen[1][0] != os.readlink("/proc/self/ns/net")
     assert "127.0.0.1" not in seen[0][1]
+
+
+HOSTILE_LIBRARY = """
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) { write(1, "NATIVE\\n", 7); }
+"""
+
+
+async def test_no_library_of_an_image_is_loaded_to_look_up_a_name(
+    launcher: Launcher, bundle: Make, guests: Guests, tmp_path: Path
+) -> None:
+    """glibc takes the sources of names from /etc/nsswitch.conf, and each may be a library."""
+    if shutil.which("gcc") is None:
+        without("gcc, to make a library")
+    (tmp_path / "hostile.c").write_text(HOSTILE_LIBRARY)
+    library = tmp_path / "hostile.so"
+    gcc = ["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "hostile.c")]
+    subprocess.run(gcc, check=True)
+    container = bundle("/main.wasm", "get", "nowhere", "80")
+    container.put("main.wasm", guests.sockets().read_bytes())
+    container.put("etc/nsswitch.conf", "hosts: hostile\n")
+    machine = f"{os.uname().machine}-linux-gnu"
+    for folder in ("lib", "lib64", "usr/lib", "usr/lib64", f"lib/{machine}", f"usr/lib/{machine}"):
+        container.put(f"{folder}/libnss_hostile.so.2", library.read_bytes())
+    outcome = await run(launcher, container)
+    assert b"NATIVE" not in outcome.stdout
+    assert b"resolve" in outcome.stdout  # it was asked, and is not known
+
+
+async def test_a_name_in_the_containers_hosts_file_is_found_whatever_its_nsswitch_says(
+    launcher: Launcher, bundle: Make, guests: Guests
+) -> None:
+    container = bundle("/main.wasm", "get", "pier", "1")
+    container.put("main.wasm", guests.sockets().read_bytes())
+    container.put("etc/hosts", "127.0.0.1 pier\n")
+    container.put("etc/nsswitch.conf", "hosts: nothing\n")
+    outcome = await run(launcher, container)
+    assert b"finish-connect" in outcome.stdout  # found, though nobody listens there

@@ -14,14 +14,16 @@ import socket
 import termios
 from collections.abc import Callable
 from functools import partial
+from sys import meta_path
 from typing import NoReturn
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime import messages, pod
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.embedded import Engine, Program
 from wherry.runtime.engines.memory import BoundedMemories
+from wherry.runtime.engines.network import keep_lookups_at_home
 from wherry.runtime.exits import NOT_FOUND, LaunchError
 from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
@@ -52,6 +54,7 @@ class Warmth:
 
         Raises OSError.
         """
+        keep_lookups_at_home()
         self.engine = Engine()
         self.title = Title()
         self._filters: dict[bool | None, bytes] = {}
@@ -62,7 +65,7 @@ class Warmth:
             self.filter(sockets=either)
         self.filter(sockets=None)
         # Decoding for the first time builds tables that every container would build anew.
-        oci.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
+        document.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
 
     def filter(self, *, sockets: bool | None) -> bytes:
         """The seccomp filter for a guest with or without sockets; None: for no guest. Made once."""
@@ -179,19 +182,22 @@ def _prepare(
     if not isinstance(request, messages.Join):
         namespaces.refuse_user(config)
     workdir = process.cwd or "/"
+    ways = None
+    if workdir != "/" and not (facts.component or facts.reads_pwd):
+        front, back = surroundings.trampolines()
+        ways = source.load_file(front), source.load_file(back)
     program = Program(
         args=process.args or (),
         env=_environment(process),
         network=facts.sockets,
         preopens=root.preopens,
         workdir=workdir,
+        trampolines=ways,
     )
-    if workdir != "/" and not (facts.component or facts.reads_pwd):
-        front, back = (source.load_file(path) for path in surroundings.trampolines())
-        program.trampolines = (front, back)
-
     if not isinstance(request, messages.Join) and config.hooks and config.hooks.at_creation:
         overseer.await_hooks()
+    # From here on a module would come from the container's files.
+    meta_path.clear()
     root.enter(workdir)
     if namespaced and isinstance(root, MountedRoot):
         namespaces.set_names(config)
@@ -259,8 +265,8 @@ def _read_process() -> spec.Process:
         file.seek(0)
         content = file.read()
     try:
-        return oci.decode(content, spec.Process, "the process to run", len(content))
-    except oci.InvalidDocument as error:
+        return document.decode(content, spec.Process, "the process to run", len(content))
+    except document.InvalidDocument as error:
         raise LaunchError(str(error)) from None
 
 

@@ -49,6 +49,8 @@ def serve(shim: socket.socket, state: str, warmth: container.Warmth | None) -> N
         capabilities.empty_bounding_set()
         warmth = warmth or container.Warmth()
         surroundings = container.Surroundings(state, warmth, namespaced=namespaced)
+        if namespaced:
+            capabilities.hide()
     except (OSError, ImportError, LaunchError) as error:
         # Who asks first is told; a zygote that only vanished could not be helped.
         messages.receive(shim)

@@ -10,13 +10,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
+from wherry.places import data_folder, own_data_folder
 from wherry.runtime import messages
-from wherry.runtime.code import CodeCache, default_root
+from wherry.runtime.code import CodeCache
 from wherry.runtime.creation import give, try_send, why_it_died
 from wherry.runtime.exits import ENGINE_FAILED, LaunchError, NotWasm
 from wherry.runtime.program import is_meant_as_wasm
@@ -56,7 +56,7 @@ class Making:
                 raise LaunchError(f"no process can be made: {error}") from None
             if self.pid == 0:
                 _become(request, handed, cache, overseer)
-        self._cache = CodeCache(Path(cache))
+        self._cache = CodeCache(cache)
         self._finished = False
 
     def __enter__(self) -> "Making":
@@ -129,15 +129,14 @@ def code_cache() -> str:
 
     In a user namespace root is one who may not write where root's cache is.
     """
-    folders = [default_root()]
+    folders = [f"{data_folder()}/cache"]
     if os.geteuid() == 0 and not os.environ.get("WHERRY_ROOT"):
-        data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-        folders.append(Path(data) / "wherry" / "cache")
+        folders.append(f"{own_data_folder()}/cache")
     for folder in folders:
         with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
             if os.access(folder, os.W_OK | os.X_OK):
-                return str(folder)
+                return folder
     raise LaunchError(f"compiled code cannot be kept in {folders[0]} (WHERRY_ROOT says where else)")
 
 
@@ -165,6 +164,8 @@ def _become(request: Request, handed: list[int], cache: str, overseer: str) -> N
         surroundings = container.Surroundings(
             cache, container.Warmth(eager=False), namespaced=namespaced, shared=False
         )
+        if namespaced:
+            capabilities.hide()
     except (OSError, ImportError, LaunchError) as error:
         with socket.socket(fileno=control) as channel:
             try_send(channel, messages.Failed(f"the container's process: {error}", 125), [])

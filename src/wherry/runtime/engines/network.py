@@ -1,6 +1,7 @@
 """Giving a guest the network of its process, past what wasmtime's C API has words for."""
 
 import ctypes
+import os
 from ctypes import c_size_t, c_void_p
 
 from wherry.runtime.engines import capi
@@ -9,8 +10,35 @@ from wherry.runtime.exits import LaunchError
 _KINDS = 3
 """Looking up names, UDP, TCP: three booleans side by side in `wasi_config_t`."""
 
-_size_of = ctypes.CDLL(None).malloc_usable_size
+_libc = ctypes.CDLL(None)
+_size_of = _libc.malloc_usable_size
 _size_of.argtypes, _size_of.restype = [c_void_p], c_size_t
+
+_SOURCES = ("files", "dns")
+"""Where names are looked up (nsswitch.conf(5)): in /etc/hosts, and by asking name servers."""
+
+_BUILT_IN = (2, 34)
+"""The first glibc that has these two inside itself instead of in libraries of their own."""
+
+
+def keep_lookups_at_home() -> None:
+    """Have the C library look names up by itself, in this process and all that come from it.
+
+    An image's /etc/nsswitch.conf would name libraries of the image, which glibc would load: native
+    code out of an image of Wasm. To be called while the host's root is in sight. Raises OSError.
+    """
+    if not hasattr(_libc, "__nss_configure_lookup"):
+        return  # not glibc: there are no such libraries
+    if _release_of_glibc() < _BUILT_IN:
+        for source in _SOURCES:
+            ctypes.CDLL(f"libnss_{source}.so.2")  # loaded once, it is not looked for again
+    if _libc.__nss_configure_lookup(b"hosts", " ".join(_SOURCES).encode()) != 0:
+        raise OSError("the C library does not take the sources of names")
+
+
+def _release_of_glibc() -> tuple[int, ...]:
+    words = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+    return tuple(int(part) for part in words[-1].split(".")[:2]) if words else (0,)
 
 
 def allow_network(config: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from wherry.oci import runtime as spec
 
+PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -96,6 +97,17 @@ def set_to(given: spec.Capabilities) -> None:
     for number in _numbers(given.ambient or ()) & inheritable & wanted[1]:
         # The kernel refuses what is not held; a set without it is what was asked for at most.
         _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
+
+
+def hide() -> None:
+    """Let nobody but who may trace everybody (CAP_SYS_PTRACE) look into this process by /proc.
+
+    It and its forks run an interpreter of the host's: /proc/PID/exe would hand that file to root of
+    another container in the same pid namespace, to read and, once nobody runs it, to write.
+    Raises OSError.
+    """
+    if _prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0:
+        raise _error("prctl(PR_SET_DUMPABLE)")
 
 
 def set_no_new_privs() -> None:
