@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sysconfig
@@ -24,6 +25,7 @@ class Runtime:
     folder: Path
     environment: dict[str, str]
     made: list[str] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
@@ -62,7 +64,8 @@ class Runtime:
                 argv, env=self.environment, stdin=given, stdout=out, stderr=err, timeout=60
             )
         assert result.returncode == 0, self.err
-        return int(pid_file.read_text())
+        self.pids.append(int(pid_file.read_text()))
+        return self.pids[-1]
 
     @property
     def out(self) -> str:
@@ -114,6 +117,9 @@ def runtime(tmp_path: Path, code_cache: Path) -> Iterator[Runtime]:
     yield command
     for identifier in command.made:
         command("delete", "--force", identifier)
+    for pid in command.pids:
+        with contextlib.suppress(ChildProcessError):  # by the test itself
+            os.waitpid(pid, 0)
 
 
 @pytest.fixture
