@@ -26,7 +26,7 @@ def _content(code: CompiledCode) -> bytes:
 
 
 def _code_file(cache: CodeCache) -> Path:
-    (path,) = (p for p in cache.root.rglob("*") if p.is_file() and len(p.name) == 64)
+    (path,) = (p for p in Path(cache.root).rglob("*") if p.is_file() and len(p.name) == 64)
     return path
 
 
@@ -38,7 +38,7 @@ def test_code_is_compiled_once(tmp_path: Path, module: int) -> None:
     assert _content(cache.get(module, "hello")) == first
     assert file.stat().st_mtime_ns == written
     assert file.stat().st_mode & 0o777 == 0o600
-    assert cache.root.stat().st_mode & 0o777 == 0o700
+    assert os.stat(cache.root).st_mode & 0o777 == 0o700
 
 
 def test_two_at_once_compile_once(tmp_path: Path, module: int) -> None:
@@ -92,7 +92,9 @@ def test_a_module_that_is_not_valid_leaves_nothing(tmp_path: Path) -> None:
         cache.get(module.fileno(), "bad.wasm")
     assert failure.value.exit_code == 126
     assert failure.value.message.startswith("bad.wasm: ")
-    assert not [p for p in cache.root.rglob("*") if p.is_file() and not p.name.endswith(".lock")]
+    assert not [
+        p for p in Path(cache.root).rglob("*") if p.is_file() and not p.name.endswith(".lock")
+    ]
 
 
 def test_a_file_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
@@ -102,3 +104,32 @@ def test_a_file_changed_just_now_is_not_remembered(tmp_path: Path) -> None:
     with path.open("rb") as module:
         _content(cache.get(module.fileno(), "hello"))
         assert cache.peek(module.fileno()) is None
+
+
+def test_code_is_kept_under_the_digest_of_what_was_compiled(tmp_path: Path) -> None:
+    """Else whoever changes a module at the right moment gives everybody's containers its code."""
+    path = tmp_path / "changing.wat"
+    path.write_text(WASI_HELLO)
+    other = WASI_HELLO.replace("hello", "HELLO")
+
+    class Unlucky(CodeCache):
+        def _digest(self, module: int) -> str:
+            digest = super()._digest(module)
+            path.write_text(other)
+            return digest
+
+    cache = Unlucky(tmp_path / "cache")
+    with path.open("rb") as module, pytest.raises(LaunchError, match="changed while"):
+        cache.get(module.fileno(), "changing.wat")
+    assert not [p for p in Path(cache.root).rglob("*") if len(p.name) == 64]
+
+
+@pytest.mark.root
+def test_no_code_is_open_by_a_way_on_which_it_could_be_written(tmp_path: Path, module: int) -> None:
+    cache = CodeCache(tmp_path / "cache")
+    for again in (False, True):
+        code = cache.peek(module) if again else cache.get(module, "hello")
+        assert code is not None
+        with pytest.raises(OSError, match="Read-only"):
+            os.open(f"/proc/self/fd/{code.descriptor}", os.O_WRONLY)
+        os.close(code.descriptor)

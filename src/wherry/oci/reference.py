@@ -1,7 +1,8 @@
 """Image references: `[domain/]path[:tag][@digest]`, with Docker's defaults."""
 
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from wherry.oci.digest import Digest, InvalidDigest, parse_digest
 
@@ -19,8 +20,7 @@ class InvalidReference(ValueError):
     """The text names no image. The message is one line and says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A normalised reference; at least one of `tag` and `digest` may be empty."""
 
     domain: str
@@ -49,7 +49,9 @@ class Reference:
 
     def with_default_tag(self) -> "Reference":
         """The same reference, tagged `latest` if it has neither tag nor digest."""
-        return replace(self, tag="latest") if not self.tag and not self.digest else self
+        if self.tag or self.digest:
+            return self
+        return msgspec.structs.replace(self, tag="latest")
 
     @property
     def _suffix(self) -> str:

@@ -8,13 +8,12 @@ that a start reads none of the module.
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import time
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +21,7 @@ from wherry.runtime.engines import settings
 from wherry.runtime.exits import ENGINE_FAILED, NOT_RUNNABLE, LaunchError
 from wherry.runtime.facts import Facts
 from wherry.runtime.interpreter import command
+from wherry.runtime.sandbox import syscalls as sys
 
 _SETTLED = 2_000_000_000
 """Nanoseconds. A file changed less than this ago may change again within the same time stamp."""
@@ -39,8 +39,7 @@ class _Entry(msgspec.Struct):
     facts: Facts
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledCode:
+class CompiledCode(NamedTuple):
     """Code in the cache, open for reading. The holder closes `descriptor`."""
 
     descriptor: int
@@ -50,13 +49,24 @@ class CompiledCode:
 class CodeCache:
     """Compiled code below one directory that only its owner may enter."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.fspath(root)
         key = _engine_key()
-        self._codes = {False: root / key, True: root / f"{key}-bounded"}
-        self._digests = root / "digests"
-        for folder in (root, *self._codes.values(), self._digests):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._codes = {False: f"{self.root}/{key}", True: f"{self.root}/{key}-bounded"}
+        self._doors: dict[bool, int] = {}
+        self._digests = f"{self.root}/digests"
+        for folder in (self.root, *self._codes.values(), self._digests):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+
+    def _open(self, digest: str, bounded: bool) -> CompiledCode | None:
+        """The code of a digest by way of a mount that is read-only.
+
+        A container's process holds it open while it runs. Whoever gets at that process, as a debug
+        container may, could open the file by its descriptor once more, for writing.
+        """
+        if bounded not in self._doors:
+            self._doors[bounded] = _read_only(self._codes[bounded])
+        return _open(self._doors[bounded], digest)
 
     def peek(self, module: int, *, bounded: bool = False) -> CompiledCode | None:
         """The code of the module open as `module` if it is at hand, without reading the module.
@@ -64,7 +74,7 @@ class CodeCache:
         `bounded` code is for engines with a limit on memory (see `engines.memory`).
         """
         digest = self._remembered(module)
-        return _open(self._codes[bounded], digest) if digest else None
+        return self._open(digest, bounded) if digest else None
 
     def get(self, module: int, name: str, *, bounded: bool = False) -> CompiledCode:
         """The code of the module open as `module`, compiled if need be; may take long.
@@ -75,21 +85,22 @@ class CodeCache:
             limit = MAX_MODULE >> 20
             raise LaunchError(f"{name} is larger than the {limit} MiB a module may have", 126)
         folder, digest = self._codes[bounded], self._digest(module)
-        found = _open(folder, digest)
+        found = self._open(digest, bounded)
         if found is not None:
             return found
-        with _locked(folder / f"{digest}.lock"):
-            found = _open(folder, digest)
+        with _locked(f"{folder}/{digest}.lock"):
+            found = self._open(digest, bounded)
             if found is None:
-                _compile(module, folder / digest, name, bounded)
-                found = _open(folder, digest)
+                _compile(module, digest, f"{folder}/{digest}", name, bounded)
+                found = self._open(digest, bounded)
         if found is None:
             raise LaunchError(f"{name}: its compiled code vanished from {folder}")
         return found
 
     def _remembered(self, module: int) -> str | None:
         try:
-            return (self._digests / _identity(os.fstat(module))).read_text()
+            with open(f"{self._digests}/{_identity(os.fstat(module))}") as file:
+                return file.read()
         except OSError:
             return None
 
@@ -97,23 +108,14 @@ class CodeCache:
         remembered = self._remembered(module)
         if remembered:
             return remembered
+        import hashlib  # it loads OpenSSL, which who starts known modules need not have
+
         before = os.fstat(module)
         with _reopened(module) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if time.time_ns() - before.st_ctime_ns > _SETTLED:
-            _write(self._digests / _identity(before), digest.encode())
+            _write(f"{self._digests}/{_identity(before)}", digest.encode())
         return digest
-
-
-def default_root() -> Path:
-    """Where code is cached: below wherry's data root (WHERRY_ROOT, or the usual place)."""
-    root = os.environ.get("WHERRY_ROOT")
-    if root:
-        return Path(root) / "cache"
-    if os.geteuid() == 0:
-        return Path("/var/lib/wherry/cache")
-    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return Path(data) / "wherry" / "cache"
 
 
 def _identity(status: os.stat_result) -> str:
@@ -125,13 +127,14 @@ def _engine_key() -> str:
     library = os.stat(settings.library())
     with open("/proc/cpuinfo") as file:
         cpu = next((line for line in file if line.startswith(("flags", "Features"))), "")
-    facts = f"{library.st_size} {library.st_mtime_ns} {settings.IDENTITY} {cpu}"
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+    facts = zlib.crc32(f"{settings.IDENTITY} {cpu}".encode())
+    return f"{library.st_size:x}-{library.st_mtime_ns:x}-{facts:08x}"
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: str, content: bytes) -> None:
     # Several containers may bring the same module at once, each in a thread of its own.
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}.{os.urandom(8).hex()}"
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()
@@ -144,10 +147,22 @@ def _reopened(module: int) -> BufferedReader:
     return open(f"/proc/self/fd/{module}", "rb")
 
 
-def _open(folder: Path, digest: str) -> CompiledCode | None:
+def _read_only(folder: str) -> int:
+    """A folder, opened as a read-only mount of its own where the kernel lets us make one."""
     try:
-        entry = msgspec.json.decode((folder / f"{digest}.json").read_bytes(), type=_Entry)
-        descriptor = os.open(folder / digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        door = sys.open_tree(folder, sys.OPEN_TREE_CLONE)
+    except OSError:
+        return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    sys.mount_setattr(f"/proc/self/fd/{door}", sys.MOUNT_ATTR_RDONLY, recursive=False)
+    return door
+
+
+def _open(folder: int, digest: str) -> CompiledCode | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(f"{digest}.json", flags, dir_fd=folder), "rb") as file:
+            entry = msgspec.json.decode(file.read(), type=_Entry)
+        descriptor = os.open(digest, flags, dir_fd=folder)
     except (OSError, msgspec.DecodeError):
         return None
     found = os.fstat(descriptor)
@@ -163,13 +178,14 @@ def _open(folder: Path, digest: str) -> CompiledCode | None:
     return CompiledCode(descriptor, entry.facts)
 
 
-def _compile(module: int, target: Path, name: str, bounded: bool) -> None:
+def _compile(module: int, digest: str, target: str, name: str, bounded: bool) -> None:
+    import hashlib
     import subprocess
     import tempfile
 
     with (
         _reopened(module) as source,
-        tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as output,
+        tempfile.NamedTemporaryFile(dir=os.path.dirname(target), delete=False) as output,
     ):
         try:
             process = subprocess.run(
@@ -181,6 +197,9 @@ def _compile(module: int, target: Path, name: str, bounded: bool) -> None:
                 check=False,
             )
             said = process.stderr.decode(errors="replace").strip().splitlines()
+            if said and said[0] != digest and process.returncode in (0, 1):
+                # Else the code of one module would be kept, for everybody, under another's digest.
+                raise LaunchError(f"{name} was changed while it was compiled", NOT_RUNNABLE)
             if process.returncode == 1 and said:
                 raise LaunchError(f"{name}: {said[-1]}", NOT_RUNNABLE)
             if process.returncode != 0 or not said:
@@ -205,11 +224,11 @@ def _compile(module: int, target: Path, name: str, bounded: bool) -> None:
         sha256=sha256,
         facts=facts,
     )
-    _write(target.with_name(f"{target.name}.json"), msgspec.json.encode(entry))
+    _write(f"{target}.json", msgspec.json.encode(entry))
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: str) -> Iterator[None]:
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

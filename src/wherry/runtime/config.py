@@ -2,7 +2,7 @@
 
 import os
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import LaunchError
 
@@ -17,8 +17,8 @@ def read_config(bundle: str) -> spec.Spec:
         with open(path, "rb") as file:
             # Asked for the largest size, Python would make room for it first.
             content = file.read(min(os.fstat(file.fileno()).st_size, MAX_CONFIG) + 1)
-        return oci.decode(content, spec.Spec, path, MAX_CONFIG)
+        return document.decode(content, spec.Spec, path, MAX_CONFIG)
     except OSError as error:
         raise LaunchError(f"cannot read {path}: {error.strerror}") from None
-    except oci.InvalidDocument as error:
+    except document.InvalidDocument as error:
         raise LaunchError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Starting another Python interpreter for one of the runtime's own processes."""
+"""Python interpreters for the runtime's own processes: how one starts, what it goes without."""
 
 import os
 import sys
@@ -12,3 +12,14 @@ def command(module: str, *arguments: str) -> list[str]:
     path = [entry for entry in sys.path if entry and os.path.isabs(entry)]
     code = f"import sys; sys.path[:] = {path!r}; from {module} import main; main(sys.argv[1:])"
     return [sys.executable, "-I", "-S", "-c", code, *arguments]
+
+
+def forgo(*modules: str) -> None:
+    """Keep `modules` from being imported: who asks for one is told that it is not there.
+
+    For what the packages used here look for and do as well without: msgspec looks into
+    `typing_extensions` for a name that `typing` has, a fifth of what a short command imports;
+    hashlib has its own digests beside OpenSSL's.
+    """
+    for module in modules:
+        sys.modules[module] = None  # type: ignore[assignment]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from wherry import __version__
+from wherry.runtime.interpreter import forgo
 from wherry.shim.places import COMMAND, CommandError
 
 _PREFIX = "containerd-shim-"
@@ -22,8 +23,7 @@ _USAGE = f"{COMMAND} -namespace NS -address SOCKET -id ID [-bundle PATH] start|d
 def main() -> None:
     """Run the command; its errors go to stderr, where containerd reads them."""
     # asyncio, hashlib and msgspec do without these, which would cost each shim 8 MB.
-    for module in ("ssl", "_hashlib", "typing_extensions"):
-        sys.modules[module] = None  # type: ignore[assignment]
+    forgo("ssl", "_hashlib", "typing_extensions")
     try:
         output = _run(sys.argv[1:])
     except CommandError as error:

@@ -56,15 +56,13 @@ def spec(options: Options) -> int:
 
 def precompile(options: Options) -> int:
     """`precompile FILE...`: compile modules into the cache, so that they start at once."""
-    from pathlib import Path
-
     from wherry.runtime.code import CodeCache
     from wherry.runtime.command.making import code_cache
 
     files = Arguments(options.arguments).rest
     if not files:
         raise UsageError("precompile takes files of modules")
-    cache = CodeCache(Path(code_cache()))
+    cache = CodeCache(code_cache())
     for name in files:
         try:
             with open(name, "rb") as module:

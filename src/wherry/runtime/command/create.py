@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.command import linux, log, terminal, waiting
@@ -126,8 +126,8 @@ def _describe(record: Record, config: spec.Spec, bundle: str) -> None:
         "annotations": config.annotations or {},
         "owner": "",
     }
-    record.write("container.json", msgspec.json.format(oci.encode(described), indent=2))
-    record.write("config.json", oci.encode(config))
+    record.write("container.json", msgspec.json.format(document.encode(described), indent=2))
+    record.write("config.json", document.encode(config))
     record.write("cgroup", cgroup_path(record.id, config).encode())
 
 

@@ -4,7 +4,7 @@ import os
 
 import msgspec
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.command import linux, terminal
@@ -78,13 +78,13 @@ def _process(record: Record, arguments: Arguments) -> spec.Process:
         if path:
             with open(path, "rb") as file:
                 content = file.read(_MAX_PROCESS + 1)
-            return oci.decode(content, spec.Process, path, _MAX_PROCESS)
+            return document.decode(content, spec.Process, path, _MAX_PROCESS)
         if not words:
             raise UsageError("exec needs a command to run, or --process")
-        config = oci.decode(record.read("config.json"), spec.Spec, "config.json", _MAX_PROCESS)
+        config = document.decode(record.read("config.json"), spec.Spec, "config.json", _MAX_PROCESS)
     except OSError as error:
         raise LaunchError(f"{path}: {error.strerror}", FAILED) from None
-    except oci.InvalidDocument as error:
+    except document.InvalidDocument as error:
         raise LaunchError(str(error), FAILED) from None
     process = config.process or spec.Process()
     process.args = words

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime.command.record import FAILED, Record
 from wherry.runtime.config import MAX_CONFIG
@@ -42,7 +42,7 @@ def _run_and_warn(record: Record, jobs: Callable[[ContainerHooks], list[Job]]) -
 
 def _hooks(record: Record) -> ContainerHooks:
     try:
-        config = oci.decode(record.read("config.json"), spec.Spec, "config.json", MAX_CONFIG)
-    except oci.InvalidDocument as error:
+        config = document.decode(record.read("config.json"), spec.Spec, "config.json", MAX_CONFIG)
+    except document.InvalidDocument as error:
         raise LaunchError(str(error), FAILED) from None
     return ContainerHooks(config, record.id, record.bundle)

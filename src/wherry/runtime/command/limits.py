@@ -2,7 +2,7 @@
 
 import sys
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime.command import linux
 from wherry.runtime.command.options import Arguments, Options, UsageError
@@ -145,10 +145,10 @@ def _read(source: str) -> spec.Resources:
         else:
             with open(source, "rb") as file:
                 content = file.read(_MAX_RESOURCES + 1)
-        return oci.decode(content, spec.Resources, source, _MAX_RESOURCES)
+        return document.decode(content, spec.Resources, source, _MAX_RESOURCES)
     except OSError as error:
         raise LaunchError(f"{source}: {error.strerror}", FAILED) from None
-    except oci.InvalidDocument as error:
+    except document.InvalidDocument as error:
         raise LaunchError(str(error), FAILED) from None
 
 

@@ -6,6 +6,7 @@ import sys
 
 from wherry.runtime.command.options import Options, UsageError
 from wherry.runtime.exits import LaunchError
+from wherry.runtime.interpreter import forgo
 
 TYPE_CHECKING = False
 
@@ -95,9 +96,7 @@ def _find(name: str) -> "Callable[[Options], int]":
         return _help
     if name not in _HOMES:
         raise UsageError(f"there is no command {name!r}")
-    # msgspec would look into it for a single name, which `typing` has too: a fifth of all that
-    # `create` imports. Nothing else that runs here knows the package.
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment]
+    forgo("typing_extensions", "_hashlib")
     home = __import__(f"wherry.runtime.command.{_HOMES[name]}", fromlist=["COMMANDS"])
     command: Callable[[Options], int] = home.COMMANDS[name]
     return command

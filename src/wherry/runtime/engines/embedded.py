@@ -8,7 +8,7 @@ import ctypes
 import os
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_void_p
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wherry.runtime.engines import capi, settings
 from wherry.runtime.engines.capi import GuestError
@@ -23,8 +23,7 @@ _TABLE_ENTRY = 16
 """Bytes a table entry may take in the host, for the limit on tables."""
 
 
-@dataclass(slots=True)
-class Program:
+class Program(NamedTuple):
     """What a guest is started with."""
 
     args: Sequence[str]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import ENGINE_FAILED, LaunchError
 from wherry.runtime.hooks.job import Job, run_jobs
@@ -64,7 +64,7 @@ def plan(
             path=argv[0],
             argv=argv,
             env=[f"PATH={os.defpath}"],
-            stdin=oci.encode(request),
+            stdin=document.encode(request),
             cwd="/",
             explains=True,
         )
@@ -82,7 +82,7 @@ def main(_arguments: list[str]) -> None:
         request.state.pid = _pid_inside(pid)
         _enter(pid)
         prepare = _preparation(cgroup, request.process)
-        stdin_of_hooks = oci.encode(request.state)
+        stdin_of_hooks = document.encode(request.state)
         jobs = [
             to_job(hook, stdin_of_hooks, place=request.place, cwd=request.cwd, prepare=prepare)
             for hook in request.hooks

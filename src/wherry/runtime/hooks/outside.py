@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 
-from wherry import oci
+from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime.hooks.job import Job, run_jobs
 
@@ -21,7 +21,7 @@ def run_hooks(hooks: Sequence[spec.Hook] | None, state: spec.State, *, place: st
 
 def plan(hooks: Sequence[spec.Hook] | None, state: spec.State, *, place: str) -> list[Job]:
     """What `run_hooks` would run."""
-    stdin = oci.encode(state)
+    stdin = document.encode(state)
     # runc's hooks find themselves in the bundle, where containerd starts it, and rely on it.
     cwd = state.bundle if os.path.isdir(state.bundle) else _ANY_FOLDER
     return [to_job(hook, stdin, place=place, cwd=cwd) for hook in hooks or ()]

@@ -8,7 +8,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path
 
 from wherry.oci.runtime import Mount
 from wherry.runtime.exits import LaunchError
@@ -120,6 +119,8 @@ def mount_into(root: int, mount: Mount) -> None:
 def _copy_up(root: int, below: str, destination: str) -> None:
     """Copy what a mount hides, at `below`, into the mount at `destination`."""
     # Here because hardly anybody asks for it, and what copies files imports a lot.
+    from pathlib import Path
+
     from wherry.runtime.sandbox.merged import lay
 
     mounted = _open_beneath(root, destination)

@@ -6,8 +6,8 @@ meant to be resolved from, and calls through a table; the back, linked once the 
 exist, fills the table with functions that call the originals.
 """
 
+import contextlib
 import os
-from pathlib import Path
 
 ROOT = 3
 """The descriptor of the first preopened directory, "/"."""
@@ -87,10 +87,12 @@ def write(folder: str) -> tuple[str, str]:
     """Write both modules below `folder`, for the compiler to read; returns their paths."""
     paths = (f"{folder}/workdir-front.wat", f"{folder}/workdir-back.wat")
     for path, text in zip(paths, (front(), back()), strict=True):
-        if os.path.exists(path) and Path(path).read_text() == text:
-            continue
+        with contextlib.suppress(FileNotFoundError), open(path) as file:
+            if file.read() == text:
+                continue
         os.makedirs(folder, mode=0o700, exist_ok=True)  # the zygote may be faster than its parent
         temporary = f"{path}.{os.getpid()}"
-        Path(temporary).write_text(text)
+        with open(temporary, "w") as file:
+            file.write(text)
         os.rename(temporary, path)
     return paths
