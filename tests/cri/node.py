@@ -70,7 +70,6 @@ class Node:
             )
             self._install()
             self.cri = CriClient(self.containerd.address)
-            self._stack.callback(self.cri.close)
             self._import(images)
         except BaseException:
             self.close()

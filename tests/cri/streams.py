@@ -12,7 +12,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import aiohttp
+# By its modules: the tests of the API have loaded the server's half of the package alone.
+from aiohttp.client import ClientSession
+from aiohttp.client_ws import ClientWebSocketResponse
+from aiohttp.http import WSMsgType
 from tests.cri.node import Node
 from tests.cri.registry import within
 
@@ -28,7 +31,7 @@ _SECONDS = 30
 class Conversation:
     """A stream's channels."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: ClientWebSocketResponse) -> None:
         self._socket = socket
         self._heard: defaultdict[int, bytes] = defaultdict(bytes)
 
@@ -60,8 +63,8 @@ class Conversation:
     async def _listen(self) -> bool:
         """Take one message; False at the end."""
         message = await self._socket.receive(_SECONDS)
-        if message.type != aiohttp.WSMsgType.BINARY:
-            assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED), message
+        if message.type != WSMsgType.BINARY:
+            assert message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED), message
             return False
         self._heard[message.data[0]] += message.data[1:]
         return True
@@ -72,7 +75,7 @@ def converse(node: Node, address: str, talk: Callable[[Conversation], Awaitable[
 
     async def connect() -> T:
         async with (
-            aiohttp.ClientSession() as session,
+            ClientSession() as session,
             session.ws_connect(address, protocols=[_PROTOCOL]) as socket,
         ):
             return await talk(Conversation(socket))
