@@ -430,3 +430,22 @@ async def test_root_of_another_container_that_sees_the_process_cannot_look_into_
 
     await run(launcher, container, while_running=look)
     assert [name for name, status in seen.items() if status == 0] == ["control"]
+
+
+async def test_its_compiled_code_cannot_be_written_by_who_may_trace_it(
+    launcher: Launcher, bundle: Make
+) -> None:
+    """As a debug container may: the code is that of other containers, too."""
+    container = bundle()
+    container.put("main.wasm", WAITS_FOR_STDIN)
+    refused: list[str] = []
+
+    async def look(process: Process) -> None:
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            if stat.S_ISREG(link.stat().st_mode):
+                with pytest.raises(OSError, match="Read-only"):
+                    os.open(link, os.O_WRONLY)
+                refused.append(link.name)
+
+    await run(launcher, container, while_running=look)
+    assert refused

@@ -2,9 +2,11 @@
 
 Compiling is the one time that a program of wherry's reads a hostile module in depth, so it happens
 in a process that can do nothing else: no new privileges, no sockets, bounded time and output. It
-says one line on stderr: what the code is (status 0) or what is wrong with the module (status 1).
+says two lines on stderr: the digest of what it has read, for a module may change meanwhile; and
+what the code is (status 0) or what is wrong with the module (status 1).
 """
 
+import hashlib
 import os
 import resource
 import sys
@@ -34,6 +36,7 @@ def main(arguments: list[str]) -> None:
     try:
         with open(0, "rb", closefd=False) as source:
             content = source.read()
+        _say(hashlib.sha256(content).hexdigest())
         kind = wasm.sniff(content[:4096])
         if kind is None:
             raise wasm.InvalidWasm(_what_else(content))

@@ -47,6 +47,8 @@ MS_SHARED = 1 << 20
 MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 
+OPEN_TREE_CLONE = 1
+
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
@@ -191,6 +193,13 @@ def close_range(first: int, last: int) -> None:
     """Close every descriptor from `first` to `last`, both included."""
     if first <= last:
         _check(_syscall(SYS_CLOSE_RANGE, first, last, 0), "close_range")
+
+
+def open_tree(path: str, flags: int) -> int:
+    """open_tree(2): open a mount; with OPEN_TREE_CLONE a new one, at no place. Close-on-exec."""
+    return _check(
+        _syscall(SYS_OPEN_TREE, -100, os.fsencode(path), flags | os.O_CLOEXEC), "open_tree", path
+    )
 
 
 def mount_setattr(path: str, set_flags: int, *, recursive: bool) -> None:
