@@ -14,25 +14,28 @@ from pathlib import Path
 from bench.stage import Stage
 from bench.timing import Attempt
 
-from wherry.oci.runtime import Mount
+from wherry.oci.runtime import NETWORK, Mount
 from wherry.shim.client import TaskClient, start_shim
 
-RUNTIME, NAMESPACE = "io.containerd.wherry.v1", "bench"
+RUNTIME = "io.containerd.wherry.v1"
 
 
 @contextlib.contextmanager
-def driven(stage: Stage) -> Iterator[Attempt]:
-    """A shim of its own; the attempt creates, starts, reads and deletes one container."""
-    folder = stage.wherry.folder / "shim"
-    folder.mkdir(exist_ok=True)
+def driven(stage: Stage, *, network: bool) -> Iterator[Attempt]:
+    """A shim of its own; the attempt creates, starts, reads and deletes one container.
+
+    With `network`, as Docker and containerd ask for it, it gets a network namespace of its own.
+    """
+    folder = stage.wherry.folder / f"shim-{network}"
+    folder.mkdir()
     _layer(folder, stage)
     os.environ.update(stage.wherry.environment)
-    bundles = (_bundle(folder / f"bundle-{n}") for n in range(1_000_000))
+    bundles = (_bundle(folder / f"bundle-{n}", network=network) for n in range(1_000_000))
     with asyncio.Runner() as runner:
         first = next(bundles)
         address = runner.run(
             start_shim(
-                runtime=RUNTIME, namespace=NAMESPACE, id=first.name, bundle=first,
+                runtime=RUNTIME, namespace=folder.name, id=first.name, bundle=first,
                 events_address=str(folder / "no-events"),
             )
         )  # fmt: skip
@@ -48,7 +51,7 @@ def driven(stage: Stage) -> Iterator[Attempt]:
             task.close()
 
 
-def _bundle(folder: Path) -> Path:
+def _bundle(folder: Path, *, network: bool) -> Path:
     for name in ("rootfs", "upper", "work"):
         (folder / name).mkdir(parents=True)
     kinds = ("pid", "mount", "ipc", "uts", "network")
@@ -59,6 +62,7 @@ def _bundle(folder: Path) -> Path:
             "user": {"uid": 0, "gid": 0}, "noNewPrivileges": True,
         },
         "root": {"path": "rootfs"},
+        "annotations": {} if network else {NETWORK: "none"},
         "linux": {
             "namespaces": [{"type": kind} for kind in kinds],
             "cgroupsPath": f"/wherry-bench/{folder.name}",
