@@ -3,13 +3,15 @@
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 
 import msgspec
 
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
-from wherry.runtime.code import CompiledCode
-from wherry.runtime.exits import LaunchError
+from wherry.runtime.code import CodeCache, CompiledCode
+from wherry.runtime.exits import ENGINE_FAILED, LaunchError, NotWasm
+from wherry.runtime.program import is_meant_as_wasm
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.cgroups import Cgroup
 from wherry.runtime.sandbox.namespaces import wants_network
@@ -70,6 +72,50 @@ def shared_pids(config: spec.Spec) -> str:
     return next((space.path for space in namespaces if space.type == "pid" and space.path), "")
 
 
+def understand(packet: bytes, cgroup: Cgroup) -> messages.Message:
+    """What a process says while it is made: that it is built, is ready, or needs code.
+
+    Raises LaunchError if it has failed, has died or sends nonsense.
+    """
+    if not packet:
+        raise LaunchError(_why_it_died(cgroup))
+    try:
+        message = messages.decode_any(packet)
+    except msgspec.DecodeError:
+        raise LaunchError("the container's process sent nonsense") from None
+    if isinstance(message, messages.Failed):
+        raise LaunchError(message.message, message.exit_code)
+    return message
+
+
+def find_code(cache: CodeCache, module: int, wanted: messages.NeedCode) -> CompiledCode | None:
+    """The code of the program open as `module` if it is at hand; None if it must be compiled.
+
+    Raises NotWasm if it cannot be.
+    """
+    code = cache.peek(module, bounded=wanted.bounded)
+    if code is None and not is_meant_as_wasm(module, wanted.name):
+        raise NotWasm(wanted.name)
+    return code
+
+
+@contextlib.contextmanager
+def answering(control: socket.socket, module: int) -> Iterator[None]:
+    """While the code of `module` is found and given: why that cannot be is an answer, too.
+
+    Closes `module`. NotWasm is for the caller.
+    """
+    try:
+        yield
+    except NotWasm:
+        raise
+    except (LaunchError, OSError) as error:
+        exit_code = error.exit_code if isinstance(error, LaunchError) else ENGINE_FAILED
+        try_send(control, messages.Failed(str(error), exit_code), [])
+    finally:
+        os.close(module)
+
+
 def give(control: socket.socket, code: CompiledCode) -> None:
     """Answer a container that needs code; closes the code's descriptor."""
     try:
@@ -84,7 +130,7 @@ def try_send(control: socket.socket, message: messages.Message, descriptors: lis
         messages.send(control, message, descriptors)
 
 
-def why_it_died(cgroup: Cgroup) -> str:
+def _why_it_died(cgroup: Cgroup) -> str:
     """A phrase for a container whose process ended while it was made."""
     if cgroup.stats().oom_kills:
         return "its memory limit is too small to start in"

@@ -10,25 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from wherry.oci import encode
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.code import CodeCache
 from wherry.runtime.config import read_config
 from wherry.runtime.creation import (
+    answering,
     clone_flags,
+    find_code,
     give,
     make_cgroup,
     shared_pids,
-    try_send,
-    why_it_died,
+    understand,
 )
-from wherry.runtime.exits import ContainerEnded, LaunchError, NotWasm
+from wherry.runtime.exits import ContainerEnded, LaunchError
 from wherry.runtime.guest_process import Process
 from wherry.runtime.interpreter import command
-from wherry.runtime.program import is_meant_as_wasm
 from wherry.runtime.requests import CreateRequest, ExecRequest, RunningContainer
 from wherry.runtime.sandbox.cgroups import Cgroup
 
@@ -163,9 +161,7 @@ class Launcher:
     async def _prepare(self, process: Process, hooks: "ContainerHooks | None" = None) -> None:
         """Wait until a process is ready to start; end one that is not to be."""
         try:
-            if not process.cgroup.procs_files:
-                # It bounds nothing, and counts who it is told of.
-                process.cgroup.add(process.pid)
+            process.cgroup.tell_of(process.pid)
             await self._await_ready(process, process.control, hooks)
         except BaseException:
             await _end(process)
@@ -210,13 +206,7 @@ class Launcher:
     ) -> None:
         while True:
             packet, descriptors = await _receive(control)
-            if not packet:
-                raise LaunchError(why_it_died(process.cgroup))
-            try:
-                message = messages.decode_any(packet)
-            except msgspec.DecodeError:
-                raise LaunchError("the container's process sent nonsense") from None
-            match message:
+            match understand(packet, process.cgroup):
                 case messages.Ready():
                     process.hooks = hooks
                     return
@@ -227,32 +217,19 @@ class Launcher:
 
                     await finish_jobs(hooks.creating(process.pid, process.cgroup.procs_files))
                     process.go_on()
-                case messages.Failed(message=text, exit_code=exit_code):
-                    raise LaunchError(text, exit_code)
-                case messages.NeedCode() if len(descriptors) == 1:
-                    await self._give_code(control, descriptors[0], message)
+                case messages.NeedCode() as wanted if len(descriptors) == 1:
+                    await self._give_code(control, descriptors[0], wanted)
 
     async def _give_code(
         self, control: socket.socket, module: int, wanted: messages.NeedCode
     ) -> None:
-        bounded = wanted.bounded
-        try:
-            code = self._cache.peek(module, bounded=bounded)
+        with answering(control, module):
+            code = find_code(self._cache, module, wanted)
             if code is None:
-                if not is_meant_as_wasm(module, wanted.name):
-                    raise NotWasm(wanted.name)
                 code = await asyncio.to_thread(
-                    self._cache.get, module, wanted.name, bounded=bounded
+                    self._cache.get, module, wanted.name, bounded=wanted.bounded
                 )
-        except NotWasm:
-            raise
-        except (LaunchError, OSError) as error:
-            exit_code = error.exit_code if isinstance(error, LaunchError) else 125
-            try_send(control, messages.Failed(str(error), exit_code), [])
-            return
-        finally:
-            os.close(module)
-        give(control, code)
+            give(control, code)
 
     def close(self) -> None:
         """End the zygote. Containers live on."""

@@ -159,8 +159,7 @@ def _make(
                 request, streams, [start.fileno()], lambda: _clone(config, request), "Creator"
             ) as making,
         ):
-            if not cgroup.procs_files:
-                cgroup.add(making.pid)
+            cgroup.tell_of(making.pid)
             making.await_ready(cgroup, run_hooks)
             record.set_process(making.pid)
             making.finish()

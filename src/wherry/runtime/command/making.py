@@ -12,14 +12,11 @@ import socket
 from collections.abc import Callable
 from typing import NoReturn
 
-import msgspec
-
 from wherry.places import data_folder, own_data_folder
 from wherry.runtime import messages
 from wherry.runtime.code import CodeCache
-from wherry.runtime.creation import give, try_send, why_it_died
-from wherry.runtime.exits import ENGINE_FAILED, LaunchError, NotWasm
-from wherry.runtime.program import is_meant_as_wasm
+from wherry.runtime.creation import answering, find_code, give, try_send, understand
+from wherry.runtime.exits import ENGINE_FAILED, LaunchError
 from wherry.runtime.sandbox import namespaces
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.cgroups import Cgroup
@@ -79,40 +76,21 @@ class Making:
                 packet, descriptors = messages.receive(self._control)
             except ConnectionResetError:
                 packet = b""
-            if not packet:
-                raise LaunchError(why_it_died(cgroup))
-            try:
-                message = messages.decode_any(packet)
-            except msgspec.DecodeError:
-                raise LaunchError("the container's process sent nonsense") from None
-            match message:
+            match understand(packet, cgroup):
                 case messages.Ready():
                     return
                 case messages.Built():
                     built()
                     self._go_on()
-                case messages.Failed(message=text, exit_code=exit_code):
-                    raise LaunchError(text, exit_code)
-                case messages.NeedCode() if len(descriptors) == 1:
-                    self._give_code(descriptors[0], message)
+                case messages.NeedCode() as wanted if len(descriptors) == 1:
+                    self._give_code(descriptors[0], wanted)
 
     def _give_code(self, module: int, wanted: messages.NeedCode) -> None:
-        bounded = wanted.bounded
-        try:
-            code = self._cache.peek(module, bounded=bounded)
+        with answering(self._control, module):
+            code = find_code(self._cache, module, wanted)
             if code is None:
-                if not is_meant_as_wasm(module, wanted.name):
-                    raise NotWasm(wanted.name)
-                code = self._cache.get(module, wanted.name, bounded=bounded)
-        except NotWasm:
-            raise
-        except (LaunchError, OSError) as error:
-            exit_code = error.exit_code if isinstance(error, LaunchError) else ENGINE_FAILED
-            try_send(self._control, messages.Failed(str(error), exit_code), [])
-            return
-        finally:
-            os.close(module)
-        give(self._control, code)
+                code = self._cache.get(module, wanted.name, bounded=wanted.bounded)
+            give(self._control, code)
 
     def finish(self) -> None:
         """Let it go on, by itself from now on."""

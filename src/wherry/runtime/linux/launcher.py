@@ -102,8 +102,7 @@ class LinuxLauncher:
                 )
         except OSError as error:
             raise LaunchError(f"the process cannot be made: {error}") from None
-        if not init.cgroup.procs_files:
-            init.cgroup.add(pid)  # it bounds nothing, and knows who it is told of
+        init.cgroup.tell_of(pid)
         return LinuxProcess(pid, init.cgroup, terminal, self._pids.discard)
 
     async def _call(
@@ -174,6 +173,6 @@ def _cgroup_of(pid: int, id: str) -> Cgroup:
     if path in ("/", ours.own.get(controller)):
         # It was left where we are: there is no group that only it is in.
         alone = UnboundedCgroup(f"/wherry/{id}")
-        alone.add(pid)
+        alone.tell_of(pid)
         return alone
     return Cgroup.attach_existing(path)

@@ -73,9 +73,8 @@ class Cgroup(ABC):
         there are none, `add` the process, so that it is at least measured.
         """
 
-    @abstractmethod
-    def add(self, pid: int) -> None:
-        """Move a process, with all its threads, into the group. Raises CgroupError."""
+    def tell_of(self, pid: int) -> None:  # noqa: B027 (the kernel knows of most)
+        """Say that a process is in the group, to one of which the kernel does not know it."""
 
     @abstractmethod
     def update(self, resources: Resources) -> None:

@@ -59,11 +59,6 @@ class LegacyCgroup(Cgroup):
         """The `tasks` file of each hierarchy; controllers mounted together have one."""
         return [f"{folder}/tasks" for folder in self._distinct()]
 
-    def add(self, pid: int) -> None:
-        """Move a process, with all its threads, into the group."""
-        for folder in self._distinct():
-            set_value(f"{folder}/cgroup.procs", str(pid))
-
     def update(self, resources: Resources) -> None:
         """Set the limits that are named, making the folders of controllers not needed so far."""
         if resources.memory:

@@ -27,7 +27,7 @@ class UnboundedCgroup(Cgroup):
         """No files: `add` the process."""
         return []
 
-    def add(self, pid: int) -> None:
+    def tell_of(self, pid: int) -> None:
         """Remember a process. One that has ended already is no error."""
         if pid not in self._pidfds:
             try:

@@ -68,10 +68,6 @@ class UnifiedCgroup(Cgroup):
         """The one `cgroup.procs`; its folder is also what CLONE_INTO_CGROUP takes."""
         return [f"{self._folder}/cgroup.procs"]
 
-    def add(self, pid: int) -> None:
-        """Move a process, with all its threads, into the group."""
-        set_value(f"{self._folder}/cgroup.procs", str(pid))
-
     def update(self, resources: Resources) -> None:
         """Set the limits that are named, converted from v1's terms as the runtime-spec asks."""
         if resources.memory and self._need("memory", "memory limit"):
