@@ -1,9 +1,11 @@
 """Hooks of containers made by the launcher: real programs, seen by what they leave behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,23 @@ async def test_start_container_hooks_are_the_images_programs_with_what_its_linux
     assert int(status["CapEff"], 16) == effective
     assert int(status["CapBnd"], 16) == _CHOWN | _KILL
     assert status["NoNewPrivs"] == "1"
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/false", "/nothing"])
+async def test_no_python_of_an_image_is_imported_for_its_hooks(
+    launcher: Launcher, bundle: Make, program: str
+) -> None:
+    """The interpreter that runs them has the host's privileges and the container's root."""
+    container = with_hooks(hello(bundle), startContainer=[{"path": program}])
+    busybox_into(container)
+    for name in ("true", "false"):
+        (container.image / "bin" / name).symlink_to("busybox")
+    for folder in {os.path.dirname(os.__file__), str(Path(spec.__file__).parents[2])}:
+        for name in sys.stdlib_module_names:
+            container.put(f"{folder}/{name}.py", f"open('/imported-{name}', 'w')")
+    with contextlib.suppress(LaunchError):
+        await run(launcher, container)
+    assert not list((container.path / "upper").glob("imported-*"))
 
 
 async def test_a_container_with_hooks_is_made_while_others_hang_in_theirs(

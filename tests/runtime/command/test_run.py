@@ -14,6 +14,8 @@ from tests.guests.toolchain import Guests
 from tests.runtime.bundles import WASI_HELLO, Bundle
 from tests.runtime.command.conftest import Runtime, read_line, reap, write_config
 
+from wherry.runtime.command.create import write_pid_file
+
 pytestmark = pytest.mark.root
 Make = Callable[..., Bundle]
 
@@ -160,3 +162,12 @@ def test_a_tmpfs_may_begin_with_what_it_hides(
     write_config(bundle)
     runtime.ok("run", "--bundle", str(bundle.path), "a")
     assert (folder / "file").read_text() == "of the image\n"
+
+
+def test_a_pid_file_is_not_written_through_a_link_that_lay_there(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / f".a.pid.{os.getpid()}").symlink_to(precious)
+    with pytest.raises(FileExistsError):
+        write_pid_file(str(tmp_path / "a.pid"), 1)
+    assert precious.read_text() == "kept"

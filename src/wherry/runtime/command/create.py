@@ -188,7 +188,8 @@ def write_pid_file(path: str, pid: int) -> None:
     if not path:
         return
     temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    with open(temporary, "w") as file:
+    # Made, not found there: in a folder like /tmp it could be a link that somebody else has laid.
+    with open(temporary, "x") as file:
         file.write(str(pid))
     os.rename(temporary, path)
 

@@ -74,12 +74,15 @@ def plan(
 def main(_arguments: list[str]) -> None:
     """Run the hooks described on stdin. Exits with 1 when one fails; stderr says which."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    capabilities.hide()
     with open(0, "rb", closefd=False) as stdin:
         request = msgspec.json.decode(stdin.read(), type=_Request)
     try:
         cgroup = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in request.procs_files]
         pid = request.state.pid
         request.state.pid = _pid_inside(pid)
+        # A module that is imported from here on would come from the container's files.
+        sys.meta_path.clear()
         _enter(pid)
         prepare = _preparation(cgroup, request.process)
         stdin_of_hooks = document.encode(request.state)
