@@ -13,11 +13,12 @@ from tests.conftest import without
 from tests.shim.containerds import SHIM
 from tests.shim.installed import Command, gone, pid_of
 
+from wherry.runtime.pids import process_start
 from wherry.shim.client import ShimError, delete_shim, start_shim
 from wherry.shim.group import Group
 from wherry.shim.main import parse_flags
 from wherry.shim.messages import BootstrapParams, ConnectResponse, DeleteResponse, RuntimeInfo
-from wherry.shim.places import CommandError, process_start
+from wherry.shim.places import CommandError
 from wherry.shim.ttrpc.connection import ClientConnection
 from wherry.shim.ttrpc.frames import REQUEST, encode_frame
 

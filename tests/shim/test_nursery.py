@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.shim.installed import Command, pid_of
 
+from wherry.runtime.pids import process_start
 from wherry.shim.client import ShimError
 from wherry.shim.nursery import Nursery
-from wherry.shim.places import process_start
 
 POD = '{"annotations":{"io.kubernetes.cri.sandbox-id":"%s"}}'
 

@@ -10,6 +10,7 @@ import time
 from typing import TypeVar
 
 from wherry.runtime.linux import NOTE
+from wherry.runtime.pids import process_start
 from wherry.shim.group import Group
 from wherry.shim.messages import (
     TASK_SERVICES,
@@ -18,7 +19,7 @@ from wherry.shim.messages import (
     ProcessRequest,
     WaitResponse,
 )
-from wherry.shim.places import TASK_NOTE, CommandError, linux_folder, process_start
+from wherry.shim.places import TASK_NOTE, CommandError, linux_folder
 from wherry.shim.protobuf import Empty, InvalidMessage, Message
 from wherry.shim.ttrpc import CallError, Code
 from wherry.shim.ttrpc.connection import ClientConnection

@@ -12,7 +12,8 @@ import socket
 from collections.abc import Iterator
 
 from wherry.places import run_folder
-from wherry.shim.places import COMMAND, CommandError, process_start
+from wherry.runtime.pids import process_start
+from wherry.shim.places import COMMAND, CommandError
 
 _LONGEST_NAME = 200
 _CRI_NAMESPACE = "k8s.io"

@@ -20,6 +20,7 @@ import os
 import stat
 
 from wherry.runtime.exits import LaunchError
+from wherry.runtime.pids import process_start
 
 FAILED = 1
 """Exit status of a command that cannot do what it was asked: runc's."""
@@ -161,15 +162,13 @@ class Record:
 
     def set_process(self, pid: int) -> None:
         """Write down the container's process. Raises OSError."""
-        self.write("process", b"%d %d" % (pid, _started(pid) or 0))
+        self.write("process", f"{pid} {process_start(pid)}".encode())
 
     @property
     def pid(self) -> int:
         """The container's process while it is alive, else 0."""
-        pid, _, started = self.read("process").partition(b" ")
-        if not pid or _started(int(pid)) != int(started):
-            return 0
-        return int(pid)
+        pid, _, start = self.read("process").decode().partition(" ")
+        return int(pid) if start and process_start(int(pid)) == start else 0
 
     def status(self) -> tuple[str, int]:
         """How it is, in the words of the runtime spec and `paused`; and its pid, or 0."""
@@ -228,14 +227,3 @@ def _checked(identifier: str) -> str:
             FAILED,
         )
     return identifier
-
-
-def _started(pid: int) -> int | None:
-    """When process `pid` started, in ticks since boot; None if it is gone or a zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # Its second field is the name of the program, which may hold anything.
-            fields = file.read().rpartition(b") ")[2].split(b" ")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in b"ZX" else int(fields[19])

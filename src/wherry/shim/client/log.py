@@ -150,7 +150,7 @@ class LogReader:
         `stop`, once set, ends the iteration after what is in the file by then: for a container
         whose shim died without a last word. The other arguments are those of `records`.
         """
-        from wherry.shim.client._inotify import watch
+        from wherry.shim.inotify import watch
 
         with _opened(self._path, os.O_CREAT) as fd, watch(self._path) as changes:
             cursor = _Cursor(fd, tail)

@@ -7,7 +7,8 @@ import msgspec
 
 from wherry import oci
 from wherry.oci.runtime import PROGRAMS, ConsoleSize
-from wherry.shim.places import TASK_NOTE, process_start
+from wherry.runtime.pids import process_start
+from wherry.shim.places import TASK_NOTE
 
 TIMEOUT = "io.wherry.timeout"
 """Annotation: after how many seconds the container is stopped (`--timeout`)."""

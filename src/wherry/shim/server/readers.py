@@ -13,7 +13,7 @@ import os
 import termios
 from collections.abc import AsyncIterator
 
-from wherry.shim.client._inotify import watch
+from wherry.shim.inotify import watch
 
 _PATIENCE = 10.0
 """Seconds to wait for a reader. A process can do without: what it writes then waits in the FIFO."""
