@@ -83,13 +83,22 @@ def service(name: str) -> int | None:
     for pid in processes(name):
         try:
             with open(f"/proc/{pid}/cgroup") as file:
-                groups = file.read(_LARGEST).splitlines()
+                groups = file.read(_LARGEST)
         except OSError:
             continue
-        unit = f"/{_UNITS.get(name, name)}.service"
-        if any(unit in group for group in groups):
+        if is_of_service(groups, f"{_UNITS.get(name, name)}.service"):
             return pid
     return None
+
+
+def is_of_service(groups: str, unit: str) -> bool:
+    """Whether a process with these control groups (/proc/PID/cgroup) is of a unit of the system's.
+
+    Anybody may have a service of that name of their own: what its command line says is not for root
+    to believe.
+    """
+    paths = [line.split(":", 2)[-1].split("/") for line in groups.splitlines()]
+    return any(unit in path and "user.slice" not in path for path in paths)
 
 
 def daemon_path(name: str) -> str | None:
