@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from wherry.runtime import LaunchError
+from wherry.runtime import CreateRequest, LaunchError, NotWasm
 from wherry.runtime.linux import child
 from wherry.runtime.linux.options import LinuxOptions
 from wherry.runtime.linux.runtime import OciRuntime, last_error
 from wherry.shim.protobuf import Any
+from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.linux_options import (
     GenericOptions,
     OptionsError,
@@ -37,6 +38,22 @@ def test_the_cris_options_are_toml() -> None:
     assert read_options(generic(config_body=body)) == LinuxOptions("/opt/runc", True)
 
 
+@pytest.mark.parametrize(("programs", "wasm_only"), [("wasm", True), ("any", False)])
+def test_linux_programs_may_be_forbidden(programs: str, wasm_only: bool) -> None:
+    found = read_options(generic(config_body=f'Programs = "{programs}"'.encode()))
+    assert found == LinuxOptions(wasm_only=wasm_only)
+
+
+async def test_where_they_are_forbidden_no_linux_runtime_is_asked(tmp_path: Path) -> None:
+    linux = LinuxContainers(str(tmp_path / "state"), lambda pid: False)
+    request = CreateRequest(id="a", bundle=str(tmp_path), rootfs=(), stdin=0, stdout=1, stderr=2)
+    options = generic(config_body=b'Programs = "wasm"')
+    with pytest.raises(LaunchError, match=r"/bin/sh is no WebAssembly .* not run") as refusal:
+        await linux.create(request, options, NotWasm("/bin/sh"))
+    assert refusal.value.exit_code == 126
+    assert not (tmp_path / "state").exists()
+
+
 def test_the_cris_options_may_lie_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "wherry.toml").write_text("NoNewKeyring = true\n")
     found = read_options(generic(config_path=str(tmp_path / "wherry.toml")))
@@ -56,6 +73,8 @@ def test_no_options_and_others_say_nothing(value: Any | None) -> None:
         generic(config_body=b"\xff\xfe"),
         generic(config_body=b"BinaryName = 3"),
         generic(config_body=b'SystemdCgroup = "yes"'),
+        generic(config_body=b'Programs = "Wasm"'),
+        generic(config_body=b"Programs = true"),
         generic(config_path="/nowhere/at/all"),
     ],
 )

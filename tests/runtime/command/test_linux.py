@@ -77,3 +77,14 @@ def test_without_a_linux_runtime_it_is_said_what_to_install(
     result = runtime("create", "--bundle", str(linux.path), "a")
     assert result.returncode == 126
     assert "install runc or crun" in result.stderr
+
+
+def test_a_linux_program_is_refused_where_the_bundle_allows_wasm_only(
+    runtime: Runtime, linux: Bundle
+) -> None:
+    linux.config["annotations"] = {"io.wherry.programs": "wasm"}
+    write_config(linux)
+    result = runtime("create", "--bundle", str(linux.path), "a")
+    assert result.returncode == 126
+    assert "no WebAssembly" in result.stderr
+    assert runtime("state", "a").returncode == 1

@@ -52,8 +52,11 @@ def of_container(root: str, identifier: str) -> str:
 
 def hand_on(options: Options, config: "Spec") -> "NoReturn":
     """Become the Linux runtime that is to make a container. Raises LaunchError."""
+    from wherry.oci.runtime import PROGRAMS
     from wherry.runtime.linux.installed import find_runtime
 
+    if (config.annotations or {}).get(PROGRAMS) == "wasm":
+        raise LaunchError(f"the program is no WebAssembly, and {PROGRAMS} allows no other", 126)
     become(options, find_runtime(config, ""))
 
 

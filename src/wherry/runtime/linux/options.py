@@ -12,3 +12,5 @@ class LinuxOptions(NamedTuple):
     """Have systemd make the cgroups."""
     no_pivot_root: bool = False
     no_new_keyring: bool = False
+    wasm_only: bool = False
+    """Run no Linux program at all, whatever images and bundles ask for."""

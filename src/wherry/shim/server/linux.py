@@ -36,10 +36,13 @@ class LinuxContainers:
         from wherry.runtime.linux.launcher import LinuxLauncher
         from wherry.shim.server.linux_options import OptionsError, read_options
 
-        if self._launcher is None:
-            self._launcher = LinuxLauncher(self._state, self._files, self._awaited)
         try:
-            return await self._launcher.create(request, read_options(options)), self._launcher
+            wanted = read_options(options)
+            if wanted.wasm_only:
+                raise LaunchError(f"{why.message}, and Linux programs are not run", why.exit_code)
+            if self._launcher is None:
+                self._launcher = LinuxLauncher(self._state, self._files, self._awaited)
+            return await self._launcher.create(request, wanted), self._launcher
         except NoLinuxRuntime as error:
             raise LaunchError(f"{why.message}: {error.message}", error.exit_code) from None
         except OptionsError as error:

@@ -2,7 +2,7 @@
 
 `ctr --runc-binary` and Docker's daemon.json send runc.v1.Options. The CRI sends to a shim it does
 not know runtimeoptions.v1.Options, with the same names in TOML: the text of the `options` section
-(containerd 1.7 and later), or the path of a file.
+(containerd 1.7 and later), or the path of a file. There `Programs = "wasm"` forbids Linux programs.
 """
 
 import tomllib
@@ -72,7 +72,10 @@ def _parse(text: str) -> LinuxOptions:
     program = table.get("BinaryName", "")
     if not isinstance(program, str):
         raise OptionsError("the runtime's options: BinaryName is not a text")
+    programs = table.get("Programs", "any")
+    if programs not in ("any", "wasm"):
+        raise OptionsError('the runtime\'s options: Programs is neither "any" nor "wasm"')
     switches = [table.get(name, False) for name in ("SystemdCgroup", "NoPivotRoot", "NoNewKeyring")]
     if not all(isinstance(switch, bool) for switch in switches):
         raise OptionsError("the runtime's options: a switch is neither true nor false")
-    return LinuxOptions(program, *switches)
+    return LinuxOptions(program, *switches, wasm_only=programs == "wasm")
