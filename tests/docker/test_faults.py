@@ -61,6 +61,16 @@ def test_containers_live_while_containerd_is_killed_and_started(docker: Docker) 
     assert state(docker, "lives") == ("exited", 143)
 
 
+def test_new_containers_find_their_files_after_a_restart_of_docker(docker: Docker) -> None:
+    # Docker takes its mount away and makes it anew, and nothing tells the shim's zygote of it.
+    docker.start("lives", "sleep", "1000")
+    (server,) = servers(docker)
+    docker.dockerd.stop()
+    docker.dockerd.start()
+    assert docker.run("cat", "notes.txt").stdout == "some notes\n"
+    assert servers(docker) == [server]
+
+
 def test_restart_policies_outlast_the_daemon(docker: Docker) -> None:
     docker.start("always", "sleep", "1000", flags=["--restart", "always"])
     docker.start("stopped", "sleep", "1000", flags=["--restart", "unless-stopped"])

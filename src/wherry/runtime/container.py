@@ -97,13 +97,17 @@ class Surroundings:
         self._devices = f"{state}/dev"
         self._trampolines = trampolines.write(state) if shared else None
         if namespaced and shared:
-            devices.prepare(self._devices)
+            self.furnish()
             self.no_network = namespaces.empty_network()
+
+    def furnish(self) -> None:
+        """Mount what containers share, in the mount namespace we are in. Raises OSError."""
+        devices.prepare(self._devices)
 
     def devices(self) -> str:
         """The folder to bind at /dev. Raises OSError."""
         if not self._shared:
-            devices.prepare(self._devices)
+            self.furnish()
         return self._devices
 
     def trampolines(self) -> tuple[str, str]:

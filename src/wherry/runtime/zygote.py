@@ -13,6 +13,7 @@ from wherry.runtime import container, messages
 from wherry.runtime.exits import LaunchError
 from wherry.runtime.sandbox import capabilities, namespaces
 from wherry.runtime.sandbox import syscalls as sys
+from wherry.runtime.sandbox.outlook import Outlook
 
 _SHIM = 3
 
@@ -45,7 +46,8 @@ def fork(state: str, warmth: container.Warmth) -> tuple[int, socket.socket]:
 def serve(shim: socket.socket, state: str, warmth: container.Warmth | None) -> None:
     """Fork containers until `shim` is gone."""
     try:
-        namespaced = _leave_mount_namespace()
+        outlook = _leave_mount_namespace()
+        namespaced = outlook is not None
         capabilities.empty_bounding_set()
         warmth = warmth or container.Warmth()
         surroundings = container.Surroundings(state, warmth, namespaced=namespaced)
@@ -65,18 +67,15 @@ def serve(shim: socket.socket, state: str, warmth: container.Warmth | None) -> N
             return
         request = messages.decode_any(packet)
         if isinstance(request, messages.Fork | messages.Join):
-            _fork(surroundings, shim, request, descriptors, namespaced=namespaced)
+            _fork(surroundings, shim, request, descriptors, outlook)
 
 
-def _leave_mount_namespace() -> bool:
-    """Enter a mount namespace; False where the kernel gives us none."""
+def _leave_mount_namespace() -> Outlook | None:
+    """Enter a mount namespace; None where the kernel gives us none."""
     try:
-        sys.unshare(sys.CLONE_NEWNS)
-        # Mounts of the host appear here, but none made here appears there.
-        sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
+        return Outlook()
     except PermissionError:
-        return False
-    return True
+        return None
 
 
 def _fork(
@@ -84,14 +83,16 @@ def _fork(
     shim: socket.socket,
     request: messages.Fork | messages.Join,
     descriptors: list[int],
-    *,
-    namespaced: bool,
+    outlook: Outlook | None,
 ) -> None:
     try:
         # A child of the shim, which alone supervises containers.
-        if not namespaced:
+        if outlook is None:
             pid, pidfd = sys.clone3(sys.CLONE_PARENT)
         elif isinstance(request, messages.Fork):
+            if outlook.ages:
+                outlook.renew()
+                surroundings.furnish()
             pid, pidfd = namespaces.clone_into(request.pids, sys.CLONE_PARENT | request.namespaces)
         else:
             pid, pidfd = namespaces.clone_beside(

@@ -1,0 +1,60 @@
+"""What the zygote sees of the host's mounts: its mount namespace, and whether it stays up to date.
+
+Where the host's root is shared, as systemd makes it, mounts made later arrive in every copy of the
+host's namespace. Elsewhere (OpenRC, a Docker within a container) none arrives, and a copy made once
+would never show the files of an image that was mounted after it.
+"""
+
+import os
+
+from wherry.runtime.sandbox import syscalls as sys
+
+
+class Outlook:
+    """A mount namespace of the caller's own, copied from the host's.
+
+    Raises PermissionError where the kernel gives us none.
+    """
+
+    def __init__(self) -> None:
+        self._host: int | None = None
+        host = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        propagates = _propagates()
+        _copy()
+        if not propagates:
+            try:
+                sys.setns(host, sys.CLONE_NEWNS)
+                self._host = host
+            except PermissionError:
+                pass  # a user namespace was entered since: from there is no way back
+            else:
+                _copy()
+        if self._host is None:
+            os.close(host)
+
+    @property
+    def ages(self) -> bool:
+        """Whether it has to be renewed to show what the host has mounted by now."""
+        return self._host is not None
+
+    def renew(self) -> None:
+        """Copy the host's mounts again; what was mounted in the copy is gone. Raises OSError."""
+        if self._host is not None:
+            sys.setns(self._host, sys.CLONE_NEWNS)
+            _copy()
+
+
+def _copy() -> None:
+    sys.unshare(sys.CLONE_NEWNS)
+    # Mounts of the host appear here if they do anywhere, but none made here appears there.
+    sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
+
+
+def _propagates() -> bool:
+    """Whether mounts that are made below the root from now on arrive in copies of it."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        roots = [fields for fields in map(str.split, file) if fields[4] == "/"]
+    # The last one covers the others. Optional fields end with a dash.
+    return bool(roots) and any(
+        field.startswith("shared:") for field in roots[-1][6 : roots[-1].index("-")]
+    )
