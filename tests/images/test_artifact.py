@@ -46,7 +46,6 @@ def artifact(
 
 def test_an_artifact_is_an_image_with_its_module_as_entrypoint(store: ImageStore) -> None:
     image = artifact(store, title="hello.wasm")
-    assert image.is_artifact
     assert image.platform.is_wasm
     assert image.created and image.created.year == 2024
     assert image.config.config and image.config.config.entrypoint == ["/hello.wasm"]

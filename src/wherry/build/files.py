@@ -31,26 +31,6 @@ class FileTree(Protocol):
         """The SHA-256 of the content of the file at `path`."""
 
 
-class NoFiles:
-    """The tree that is empty: `FROM scratch`."""
-
-    def entry(self, path: str) -> Entry | None:
-        """The root, and nothing below it."""
-        return None if path else Entry("", Kind.DIRECTORY, 0o755)
-
-    def names(self, path: str) -> list[str]:
-        """None at all."""
-        return []
-
-    def open(self, path: str) -> BufferedIOBase:
-        """Never succeeds."""
-        raise FileNotFoundError(path)
-
-    def digest(self, path: str) -> bytes:
-        """Never succeeds."""
-        raise FileNotFoundError(path)
-
-
 def join(folder: str, name: str) -> str:
     """The path of `name` in `folder`."""
     return f"{folder}/{name}" if folder else name

@@ -75,11 +75,6 @@ class Image:
         parts = [self.manifest.config, *self.manifest.layers]
         return [self.digest, *(Digest(part.digest) for part in parts)]
 
-    @property
-    def is_artifact(self) -> bool:
-        """Whether this is a Wasm OCI artifact, whose config wherry made up."""
-        return self.manifest.config.media_type not in _CONFIGS
-
 
 _CONFIGS = frozenset({MediaType.CONFIG, MediaType.DOCKER_CONFIG})
 

@@ -27,7 +27,8 @@ from wherry.runtime.creation import (
 from wherry.runtime.exits import ContainerEnded, LaunchError
 from wherry.runtime.guest_process import Process
 from wherry.runtime.interpreter import command
-from wherry.runtime.requests import CreateRequest, ExecRequest, RunningContainer
+from wherry.runtime.process import RunningContainer
+from wherry.runtime.requests import CreateRequest, ExecRequest
 from wherry.runtime.sandbox.cgroups import Cgroup
 
 if TYPE_CHECKING:

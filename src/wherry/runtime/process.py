@@ -11,11 +11,8 @@ if TYPE_CHECKING:
     from wherry.runtime.sandbox.cgroups import Cgroup
 
 
-class ContainerProcess(Protocol):
-    """A process in a container: a child of this process, created and not yet started.
-
-    Its end is seen by `pidfd`, and its status by waitid(2) on that; `close` it then.
-    """
+class RunningContainer(Protocol):
+    """A container, by its first process."""
 
     @property
     def pid(self) -> int:
@@ -23,11 +20,18 @@ class ContainerProcess(Protocol):
 
     @property
     def pidfd(self) -> int:
-        """Its pidfd, open until `close`."""
+        """Its pidfd, open as long as it is known."""
 
     @property
     def cgroup(self) -> Cgroup:
         """The cgroup of the whole container."""
+
+
+class ContainerProcess(RunningContainer, Protocol):
+    """A process in a container: a child of this process, created and not yet started.
+
+    Its end is seen by `pidfd`, and its status by waitid(2) on that; `close` it then.
+    """
 
     @property
     def takes_signals(self) -> bool:

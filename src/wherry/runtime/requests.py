@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from wherry.oci import runtime as spec
-from wherry.runtime.sandbox.cgroups import Cgroup
+from wherry.runtime.process import RunningContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +20,6 @@ class CreateRequest:
     before_hooks: Callable[[int, str], None] | None = None
     """Called with pid and cgroup of a container that has hooks before the first of them runs: from
     then on its last ones are owed, even if this process dies."""
-
-
-class RunningContainer(Protocol):
-    """A container, by its first process."""
-
-    @property
-    def pid(self) -> int:
-        """As this process's pid namespace numbers it."""
-
-    @property
-    def pidfd(self) -> int:
-        """A pidfd of it, open as long as its exec takes."""
-
-    @property
-    def cgroup(self) -> Cgroup:
-        """The cgroup of the whole container."""
 
 
 @dataclass(frozen=True, slots=True)

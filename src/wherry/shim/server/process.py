@@ -69,7 +69,6 @@ class TaskProcess:
             self._starting = False
             loop.add_reader(self._process.pidfd, self._reap)
         if seconds is not None:
-            loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(seconds, self._time_is_up, seconds)
 
     def kill(self, number: int) -> None:

@@ -97,7 +97,7 @@ async def _serve(
         server.close()
         group.clear()
     await publisher.close(_LAST_EVENTS)
-    launcher.close()
+    tasks.close()
 
 
 def _report(line: str) -> None:

@@ -175,21 +175,6 @@ class Stdio:
         return self._log
 
 
-def open_stdio(
-    logs: Logs,
-    *,
-    stdin: str,
-    stdout: str,
-    stderr: str,
-    terminal: bool,
-    size: tuple[int, int] = (0, 0),
-) -> Stdio:
-    """Make and open the streams of a process to come, as `Stdio.open` does."""
-    stdio = Stdio(stdin, stdout, stderr, terminal)
-    stdio.open(logs, size)
-    return stdio
-
-
 def _open_output(address: str) -> int:
     if not address:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

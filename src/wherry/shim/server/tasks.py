@@ -33,7 +33,7 @@ from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.logs import Logs
 from wherry.shim.server.oom import OomWatch
 from wherry.shim.server.process import TaskProcess
-from wherry.shim.server.stdio import StdioError, open_stdio
+from wherry.shim.server.stdio import Stdio, StdioError
 from wherry.shim.server.task import Task
 from wherry.shim.ttrpc import CallError, Code
 
@@ -106,14 +106,8 @@ class Tasks:
     async def _create(self, request: CreateTaskRequest) -> Task:
         try:
             wishes = read_wishes(request.bundle)
-            stdio = open_stdio(
-                self._logs,
-                stdin=request.stdin,
-                stdout=request.stdout,
-                stderr=request.stderr,
-                terminal=request.terminal,
-                size=wishes.size,
-            )
+            stdio = Stdio(request.stdin, request.stdout, request.stderr, request.terminal)
+            stdio.open(self._logs, wishes.size)
         except (BundleError, StdioError) as error:
             raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
         stdin, stdout, stderr = stdio.given
@@ -371,7 +365,7 @@ class Tasks:
         return True
 
     def close(self) -> None:
-        """End the zygote."""
+        """Make no more containers; those there are live on."""
         self._launcher.close()
         self._linux.close()
 
