@@ -78,4 +78,4 @@ def _parse(text: str) -> LinuxOptions:
     switches = [table.get(name, False) for name in ("SystemdCgroup", "NoPivotRoot", "NoNewKeyring")]
     if not all(isinstance(switch, bool) for switch in switches):
         raise OptionsError("the runtime's options: a switch is neither true nor false")
-    return LinuxOptions(program, *switches, programs == "wasm")
+    return LinuxOptions(program, *switches)._replace(wasm_only=programs == "wasm")
