@@ -91,3 +91,11 @@ class Creator(Detached):
         super().await_start(signals=signals)
         with socket.socket(fileno=START_SOCKET) as start:
             start.recv(1)
+
+
+class Attendant(Creator):
+    """The command `run` in the foreground: what it made dies with it."""
+
+    def tie_for_good(self) -> None:
+        """The same as under a shim."""
+        self.tie()

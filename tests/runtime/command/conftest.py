@@ -113,7 +113,8 @@ def reap(pid: int) -> int:
 def runtime(tmp_path: Path, code_cache: Path) -> Iterator[Runtime]:
     """A runtime whose containers are deleted in the end, and left to us: we are a subreaper."""
     cache = code_cache / "of-the-command"
-    command = Runtime(tmp_path, {**os.environ, "WHERRY_ROOT": str(cache)})
+    environment = {**os.environ, "WHERRY_ROOT": str(cache), "WHERRY_RUNTIME_COLD": "1"}
+    command = Runtime(tmp_path, environment)
     yield command
     for identifier in command.made:
         command("delete", "--force", identifier)

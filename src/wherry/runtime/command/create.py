@@ -1,8 +1,10 @@
-"""`create` and `run`: from a bundle to a container."""
+"""`create`, and `run` by a process itself: from a bundle to a container."""
 
 import contextlib
 import os
-from typing import NamedTuple
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -11,7 +13,7 @@ from wherry.oci import runtime as spec
 from wherry.runtime import messages
 from wherry.runtime.command import linux, log, terminal, waiting
 from wherry.runtime.command.making import Making
-from wherry.runtime.command.options import Arguments, Options
+from wherry.runtime.command.options import Arguments, Options, making_arguments
 from wherry.runtime.command.record import Record
 from wherry.runtime.config import read_config
 from wherry.runtime.creation import cgroup_path, clone_flags, make_cgroup, shared_pids
@@ -19,9 +21,8 @@ from wherry.runtime.exits import LaunchError, NotWasm
 from wherry.runtime.sandbox import namespaces
 from wherry.runtime.sandbox import syscalls as sys
 
-_OPTIONS = "bundle|b console-socket pid-file preserve-fds"
-_SWITCHES = "no-pivot no-new-keyring no-subreaper detach|d keep"
-"""What callers say about keyrings, subreapers and how to change the root is of no use here."""
+if TYPE_CHECKING:
+    from wherry.runtime.container import Warmth
 
 
 class _Container(NamedTuple):
@@ -35,48 +36,78 @@ class _Container(NamedTuple):
 
 def create(options: Options) -> int:
     """`create --bundle DIR ID`: make a container; its program does not run yet."""
-    arguments = Arguments(options.arguments, values=_OPTIONS, switches=_SWITCHES)
-    _create(options, arguments, detached=True)
+    _create(options, making_arguments(options), "Creator")
     return 0
 
 
-def run(options: Options) -> int:
-    """`run --bundle DIR ID`: create, start, wait, delete. Returns the exit status.
+def run(
+    options: Options,
+    arguments: Arguments,
+    started: Callable[[terminal.Signals], None] | None = None,
+) -> int:
+    """`run`, by this process itself. `started` is called when a guest runs in the foreground.
 
-    With --detach only the first two.
+    Returns the exit status; raises LaunchError.
     """
-    from wherry.runtime.command import life
-
-    arguments = Arguments(options.arguments, values=_OPTIONS, switches=_SWITCHES)
     detached = "detach" in arguments
-    container = _create(options, arguments, detached=detached)
-    record = container.record
+    container = _create(options, arguments, "Creator" if detached else "Attendant")
     with terminal.Signals() as signals:
-        try:
-            life.start_container(record)
-        except LaunchError:
-            life.delete_container(record, force=True)
-            raise
+        _start(container.record)
         if detached:
             return 0
-        record.unlock()
-        try:
-            return terminal.attend(container.pidfd, container.console, signals)
-        finally:
-            if "keep" not in arguments:
-                record.lock()
-                life.delete_container(record, force=True)
+        if started is not None:
+            started(signals)
+        return _attend(container, arguments, signals.heard)
 
 
-def _create(options: Options, arguments: Arguments, *, detached: bool) -> _Container:
-    """Make the container and tell its caller of it. Raises LaunchError; nothing is left then."""
+def run_for(options: Options, heard: socket.socket, warmth: "Warmth") -> int:
+    """`run` in the foreground for who is at the other end of `heard`: see `terminal.attend`.
+
+    `warmth` is what stands ready. Returns the exit status; raises LaunchError.
+    """
+    arguments = making_arguments(options)
+    container = _create(options, arguments, "Attendant", warmth)
+    _start(container.record)
+    return _attend(container, arguments, heard)
+
+
+def _attend(container: _Container, arguments: Arguments, heard: socket.socket) -> int:
+    from wherry.runtime.command import life
+
+    record = container.record
+    record.unlock()
+    try:
+        return terminal.attend(container.pidfd, container.console, heard)
+    finally:
+        if "keep" not in arguments:
+            record.lock()
+            life.delete_container(record, force=True)
+
+
+def _start(record: Record) -> None:
+    from wherry.runtime.command import life
+
+    try:
+        life.start_container(record)
+    except LaunchError:
+        life.delete_container(record, force=True)
+        raise
+
+
+def _create(
+    options: Options, arguments: Arguments, overseer: str, warmth: "Warmth | None" = None
+) -> _Container:
+    """Make the container, overseen by the class `overseer`, and tell its caller of it.
+
+    Raises LaunchError, and HandOn if it is not Wasm; nothing is left then.
+    """
     identifier = arguments.identifier()
     bundle = os.path.abspath(arguments.value("bundle", "."))
     config = read_config(bundle)
     console_socket = arguments.value("console-socket")
     process = config.process
     wants_terminal = process is not None and process.terminal
-    terminal.check(wants_terminal, detached, console_socket)
+    terminal.check(wants_terminal, overseer != "Attendant", console_socket)
     if options.systemd_cgroup:
         _check_slice(config)
     if linux.is_linux(config, bundle):
@@ -87,7 +118,7 @@ def _create(options: Options, arguments: Arguments, *, detached: bool) -> _Conta
         _describe(record, config, bundle)
         if process is not None and process.terminal:
             console = terminal.Console.open(process)
-        container = _make(record, config, bundle, console)
+        container = _make(record, config, bundle, console, overseer, warmth)
         if console is not None and console_socket:
             console.hand_to(console_socket)
         write_pid_file(arguments.value("pid-file"), container.pid)
@@ -132,7 +163,12 @@ def _describe(record: Record, config: spec.Spec, bundle: str) -> None:
 
 
 def _make(
-    record: Record, config: spec.Spec, bundle: str, console: terminal.Console | None
+    record: Record,
+    config: spec.Spec,
+    bundle: str,
+    console: terminal.Console | None,
+    overseer: str,
+    warmth: "Warmth | None",
 ) -> _Container:
     cgroup = make_cgroup(record.id, config)
     hooked = False
@@ -156,7 +192,12 @@ def _make(
         with (
             waiting.listen(record) as start,
             Making(
-                request, streams, [start.fileno()], lambda: _clone(config, request), "Creator"
+                request,
+                streams,
+                [start.fileno()],
+                lambda: _clone(config, request),
+                overseer,
+                warmth,
             ) as making,
         ):
             cgroup.tell_of(making.pid)
@@ -194,4 +235,4 @@ def write_pid_file(path: str, pid: int) -> None:
     os.rename(temporary, path)
 
 
-COMMANDS = {"create": create, "run": run}
+COMMANDS = {"create": create}

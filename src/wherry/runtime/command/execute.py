@@ -53,7 +53,7 @@ def execute(options: Options) -> int:
                 return 0
             with terminal.Signals() as signals:
                 making.finish()
-                return terminal.attend(making.pidfd, console, signals)
+                return terminal.attend(making.pidfd, console, signals.heard)
     except OSError as error:
         raise LaunchError(f"nothing can be run in container {record.id}: {error}") from None
 

@@ -21,6 +21,14 @@ _OF_CRUN = "status"
 """A file that crun, and only crun, keeps in a container's folder."""
 
 
+class HandOn(Exception):
+    """Another program is to take this process's place, with the arguments `argv`."""
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__(argv[0])
+        self.argv = argv
+
+
 def find(options: Options, identifier: str) -> Record:
     """The record of a container of ours; another's command line is handed on.
 
@@ -51,7 +59,7 @@ def of_container(root: str, identifier: str) -> str:
 
 
 def hand_on(options: Options, config: "Spec") -> "NoReturn":
-    """Become the Linux runtime that is to make a container. Raises LaunchError."""
+    """Have the Linux runtime make a container. Raises HandOn or LaunchError."""
     from wherry.oci.runtime import PROGRAMS
     from wherry.runtime.linux.installed import find_runtime
 
@@ -61,9 +69,9 @@ def hand_on(options: Options, config: "Spec") -> "NoReturn":
 
 
 def become(options: Options, program: str) -> "NoReturn":
-    """Become the Linux runtime `program`, with the command line that we were given."""
+    """Have the Linux runtime `program` take over, with our command line. Raises HandOn."""
     root = [] if options.names_root else ["--root", options.root]
-    os.execv(program, [program, *root, *options.line])  # noqa: S606
+    raise HandOn([program, *root, *options.line])
 
 
 def is_linux(config: "Spec", bundle: str) -> bool:

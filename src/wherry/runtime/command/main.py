@@ -52,10 +52,26 @@ def main(arguments: list[str] | None = None) -> "NoReturn":
 
 def answer(arguments: list[str]) -> int:
     """Run the command and return its exit status."""
-    options = None
     try:
         options = Options(arguments)
-        return _find(options.command)(options)
+    except UsageError as error:
+        _report(None, f"{error.message} (see wherry-runtime --help)")
+        return error.exit_code
+    from wherry.runtime.command.linux import HandOn
+
+    try:
+        return settle(options, lambda options: _find(options.command)(options))
+    except HandOn as other:
+        os.execv(other.argv[0], other.argv)  # noqa: S606
+
+
+def settle(options: Options, command: "Callable[[Options], int]") -> int:
+    """Run `command` and return its exit status, with what is wrong told as callers expect.
+
+    Raises HandOn if it is another program's.
+    """
+    try:
+        return command(options)
     except UsageError as error:
         _report(options, f"{error.message} (see wherry-runtime --help)")
         return error.exit_code
@@ -70,7 +86,7 @@ def answer(arguments: list[str]) -> int:
 
 _HOMES = {
     "create": "create",
-    "run": "create",
+    "run": "run",
     "start": "life",
     "kill": "life",
     "delete": "life",

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wherry.places import data_folder, own_data_folder
 from wherry.runtime import messages
@@ -20,6 +20,9 @@ from wherry.runtime.exits import ENGINE_FAILED, LaunchError
 from wherry.runtime.sandbox import namespaces
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.cgroups import Cgroup
+
+if TYPE_CHECKING:
+    from wherry.runtime.container import Warmth
 
 Request = messages.Fork | messages.Join
 
@@ -38,10 +41,12 @@ class Making:
         further: list[int],
         clone: Callable[[], tuple[int, int]],
         overseer: str,
+        warmth: "Warmth | None" = None,
     ) -> None:
         """Fork it by `clone`. `descriptors` are its streams; `further` follow its control.
 
-        `overseer` is a class of `runtime.overseer`. Raises LaunchError.
+        `overseer` is a class of `runtime.overseer`; `warmth` what stands ready, if anything does.
+        Raises LaunchError.
         """
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cache = code_cache()
@@ -52,7 +57,7 @@ class Making:
             except OSError as error:
                 raise LaunchError(f"no process can be made: {error}") from None
             if self.pid == 0:
-                _become(request, handed, cache, overseer)
+                _become(request, handed, cache, overseer, warmth)
         self._cache = CodeCache(cache)
         self._finished = False
 
@@ -125,7 +130,9 @@ def is_namespaced(request: Request) -> bool:
     return bool(namespaces.foreign(request.container) & sys.CLONE_NEWNS)
 
 
-def _become(request: Request, handed: list[int], cache: str, overseer: str) -> NoReturn:
+def _become(
+    request: Request, handed: list[int], cache: str, overseer: str, warmth: "Warmth | None"
+) -> NoReturn:
     """In the fork: become the process. What only it needs is imported here, beside its parent."""
     control = handed[3]
     try:
@@ -140,7 +147,7 @@ def _become(request: Request, handed: list[int], cache: str, overseer: str) -> N
             sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
         capabilities.empty_bounding_set()
         surroundings = container.Surroundings(
-            cache, container.Warmth(eager=False), namespaced=namespaced, shared=False
+            cache, warmth or container.Warmth(eager=False), namespaced=namespaced, shared=False
         )
         if namespaced:
             capabilities.hide()

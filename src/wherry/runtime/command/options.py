@@ -98,6 +98,18 @@ class Options:
             self.command, *self.arguments = given.rest
 
 
+def making_arguments(options: Options) -> Arguments:
+    """What was given to `create` or `run`. Raises UsageError.
+
+    What callers say about keyrings, subreapers and how to change the root is of no use here.
+    """
+    return Arguments(
+        options.arguments,
+        values="bundle|b console-socket pid-file preserve-fds",
+        switches="no-pivot no-new-keyring no-subreaper detach|d keep",
+    )
+
+
 def _default_root() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and (os.geteuid() != 0 or not os.access("/run", os.W_OK)):

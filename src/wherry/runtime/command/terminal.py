@@ -86,10 +86,18 @@ class Signals:
         self.heard, self._wakeup = socket.socketpair()
         self.heard.setblocking(False)
         self._wakeup.setblocking(False)
-        for number in (*_HANDED_ON, signal.SIGWINCH):
-            signal.signal(number, lambda *_: None)
+        self._before = {
+            number: signal.signal(number, lambda *_: None)
+            for number in (*_HANDED_ON, signal.SIGWINCH)
+        }
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         return self
+
+    def forget(self) -> None:
+        """In a fork: take signals as before."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(-1)
@@ -97,13 +105,14 @@ class Signals:
         self._wakeup.close()
 
 
-def attend(pidfd: int, console: Console | None, signals: Signals) -> int:
-    """Wait for the end of a child, handing `signals` on to it; returns its exit status.
+def attend(pidfd: int, console: Console | None, heard: socket.socket) -> int:
+    """Wait for the end of a child; returns its exit status.
 
-    With a console, what it shows appears on our stdout, and our stdin is what is typed.
+    Each byte `heard` is the number of a signal to hand on; when its other end is gone, it is time
+    to kill. With a console, what it shows appears on our stdout, and our stdin is what is typed.
     """
     with _Relay(console) as relay:
-        _wait(pidfd, signals.heard, relay)
+        _wait(pidfd, heard, relay)
         relay.drain()
     result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     if result is None:
@@ -124,12 +133,22 @@ def _wait(pidfd: int, heard: socket.socket, relay: "_Relay") -> None:
             if descriptor != heard.fileno():
                 relay.move(descriptor, poll)
                 continue
-            for number in heard.recv(64):
+            numbers = _received(heard)
+            if not numbers:
+                poll.unregister(heard)
+            for number in numbers or [signal.SIGKILL]:
                 if number == signal.SIGWINCH:
                     relay.resize()
                 else:
                     with contextlib.suppress(ProcessLookupError):
                         signal.pidfd_send_signal(pidfd, number)
+
+
+def _received(heard: socket.socket) -> bytes:
+    try:
+        return heard.recv(64)
+    except ConnectionResetError:
+        return b""
 
 
 class _Relay:

@@ -1,0 +1,107 @@
+"""`run`: a whole container in the foreground, by a warm process where there is one.
+
+This module is all that such a command imports.
+"""
+
+# `signal` and `socket` are these with names around, which take longer than all that is done here.
+import _signal  # type: ignore[import-not-found]
+import _socket
+import os
+import sys
+
+from wherry.runtime.command import warm
+from wherry.runtime.command.circumstances import circumstances
+from wherry.runtime.command.options import Options, making_arguments
+from wherry.runtime.exits import LaunchError
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from wherry.runtime.command.terminal import Signals
+
+_PATIENCE = 2.0
+"""Seconds for a warm process to be forked, after which this one does the work itself."""
+
+_HANDED_ON = (
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+    _signal.SIGALRM,
+    _signal.SIGWINCH,
+)
+
+_WITHOUT = "WHERRY_RUNTIME_COLD"
+"""A variable; set, nothing warm is used and nothing is left behind."""
+
+
+def run(options: Options) -> int:
+    """`run --bundle DIR ID`: create, start, wait, delete. Returns the exit status.
+
+    With --detach only the first two.
+    """
+    arguments = making_arguments(options)
+    given = None
+    if "detach" not in arguments and not os.environ.get(_WITHOUT):
+        given = circumstances()
+    if given is not None:
+        status = _ask(options, given)
+        if status is not None:
+            return status
+    from wherry.runtime.command import create
+
+    if given is None:
+        return create.run(options, arguments)
+    return create.run(options, arguments, lambda signals: _found(options, given, signals))
+
+
+def _found(options: Options, given: bytes, signals: "Signals") -> None:
+    from wherry.runtime.command import keeper
+
+    keeper.found(options, given, signals)
+
+
+def _ask(options: Options, given: bytes) -> int | None:
+    """Have a warm process run it; None if there is none that will. Raises LaunchError."""
+    place = warm.Place(options, given)
+    folder = place.open()
+    if folder is None:
+        return None
+    request = warm.encode(given, options.line, dict(os.environb))
+    connection = warm.new_socket()
+    try:
+        connection.settimeout(_PATIENCE)
+        connection.connect(f"/proc/self/fd/{folder}/{place.name}")
+        if len(request) > warm.MAX_REQUEST or connection.recv(1) != warm.READY:
+            return None
+        connection.settimeout(None)
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for number in _HANDED_ON:
+            _signal.signal(number, lambda number, _: _tell(connection, number))
+        descriptors = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*warm.STREAMS, here))
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)
+        connection.sendmsg([request], [rights], _socket.MSG_NOSIGNAL)
+    except OSError:
+        # Nothing was begun: a request that cannot be sent was not heard.
+        return None
+    try:
+        answer = connection.recv(16)
+    except OSError:
+        answer = b""
+    if answer == warm.COLD:
+        return None
+    if not answer:
+        raise LaunchError("the process that ran the container was killed, and so was that")
+    return int(answer)
+
+
+def _tell(connection: "_socket.socket", number: int) -> None:
+    try:
+        connection.send(bytes([number]), _socket.MSG_NOSIGNAL)
+    except OSError:
+        return  # it is gone, which the answer tells
+
+
+COMMANDS = {"run": run}
