@@ -21,6 +21,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -236,11 +237,38 @@ class Machine:
         peers.remove_cgroups(self.cgroup_parent)
 
 
-class MachineContainerd:
-    """A containerd in a machine, which may be killed and started again."""
+class _MachineDaemon(ABC):
+    """A daemon in a machine, which may be killed and started again."""
+
+    daemon: peers.Daemon
+
+    def __init__(self, machine: Machine, *command: str) -> None:
+        self.machine = machine
+        self._command = command
+        self.start()
+
+    @abstractmethod
+    def argv(self, *args: str) -> list[str]:
+        """A command line of its client."""
+
+    def start(self) -> None:
+        """Start it, again on the same state, and wait until it answers."""
+        self.daemon = self.machine.daemon(*self._command, name=self._command[0])
+        self.daemon.wait_until(self.argv("version"))
+
+    def kill(self) -> None:
+        """End it by SIGKILL; the shims live on."""
+        self.daemon.kill()
+
+    def stop(self) -> None:
+        """End it; the shims live on."""
+        self.daemon.stop()
+
+
+class MachineContainerd(_MachineDaemon):
+    """A containerd in a machine."""
 
     def __init__(self, machine: Machine, config: str) -> None:
-        self.machine = machine
         self.address = f"{machine.folder}/containerd.sock"
         self.config = machine.folder / "containerd.toml"
         """Its configuration, in force from the next start."""
@@ -248,21 +276,7 @@ class MachineContainerd:
             f"version = 2\n[grpc]\naddress = {json.dumps(self.address)}\n"
             f"[ttrpc]\naddress = {json.dumps(self.address + '.ttrpc')}\n{config}\n"
         )
-        self.start()
-
-    def start(self) -> None:
-        """Start it, again on the same state, and wait until it answers."""
-        command = ("containerd", "--config", str(self.config))
-        self.daemon = self.machine.daemon(*command, name="containerd")
-        self.daemon.wait_until(self.argv("version"))
-
-    def kill(self) -> None:
-        """End it by SIGKILL; its shims live on."""
-        self.daemon.kill()
-
-    def stop(self) -> None:
-        """End it; its shims live on."""
-        self.daemon.stop()
+        super().__init__(machine, "containerd", "--config", str(self.config))
 
     def argv(self, *args: str) -> list[str]:
         """A command line of ctr."""
@@ -273,40 +287,24 @@ class MachineContainerd:
         return self.machine.run("ctr", "--address", self.address, *args, **options)  # type: ignore[arg-type]
 
 
-class MachineDockerd:
-    """A dockerd in a machine, which may be killed and started again."""
+class MachineDockerd(_MachineDaemon):
+    """A dockerd in a machine."""
 
     def __init__(
         self, machine: Machine, containerd: MachineContainerd, settings: Mapping[str, object]
     ) -> None:
-        self.machine = machine
         self.containerd = containerd
         self.host = f"unix://{machine.folder}/docker.sock"
-        self._config = machine.folder / "daemon.json"
-        self._settings = {
+        config = machine.folder / "daemon.json"
+        all_settings = {
             "hosts": [self.host],
             "containerd": containerd.address,
             "features": {"containerd-snapshotter": True},
             "cgroup-parent": machine.cgroup_parent,
             **settings,
         }
-        self.start()
-
-    def start(self) -> None:
-        """Start it, again on the same state, and wait until it answers."""
-        self._config.write_text(json.dumps(self._settings))
-        self.daemon = self.machine.daemon(
-            "dockerd", "--config-file", str(self._config), name="dockerd"
-        )
-        self.daemon.wait_until(self.argv("version"))
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        self.daemon.kill()
-
-    def stop(self) -> None:
-        """End it."""
-        self.daemon.stop()
+        config.write_text(json.dumps(all_settings))
+        super().__init__(machine, "dockerd", "--config-file", str(config))
 
     def argv(self, *args: str) -> list[str]:
         """A command line of the suite's docker, its compose and buildx included."""
