@@ -93,9 +93,17 @@ class CodeCache:
             if found is None:
                 _compile(module, digest, f"{folder}/{digest}", name, bounded)
                 found = self._open(digest, bounded)
+                self._make_room(digest)
         if found is None:
             raise LaunchError(f"{name}: its compiled code vanished from {folder}")
         return found
+
+    def _make_room(self, digest: str) -> None:
+        """Also of what other releases of the engine have left."""
+        from wherry.runtime.shelf import make_room
+
+        folders = [entry.path for entry in os.scandir(self.root) if entry.is_dir()]
+        make_room((folder for folder in folders if folder != self._digests), digest)
 
     def _remembered(self, module: int) -> str | None:
         try:

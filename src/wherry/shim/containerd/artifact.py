@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from wherry import oci
 from wherry.oci.runtime import Mount
+from wherry.runtime.shelf import make_room
 from wherry.shim.containerd import Images
 from wherry.shim.containerd.grpc import call
 from wherry.shim.containerd.messages import (
@@ -98,6 +99,7 @@ class Artifacts:
             finally:
                 os.close(file)
             os.rename(beside, path)
+            await asyncio.to_thread(make_room, [self._folder], os.path.basename(path))
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(beside)

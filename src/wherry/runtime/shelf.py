@@ -1,0 +1,55 @@
+"""Files that are kept because they may be wanted again, but only so many bytes of them.
+
+Whoever may run containers decides what is kept, and must not fill the disk by that.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+SHARE = 10
+"""The part of its file system that a shelf may take is one of so many."""
+
+LEAST = 2 << 30
+"""Bytes that it may take at least."""
+
+
+def make_room(folders: Iterable[str], spare: str, most: int | None = None) -> None:
+    """Remove what was used longest ago from the shelf that lies in `folders`, until it is small.
+
+    Files of one name but for what follows a dot go together; those called `spare` stay. `most` is
+    in bytes, by default a share of the file system. What goes meanwhile, goes.
+    """
+    used: dict[tuple[str, str], list[os.stat_result]] = {}
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(folder):
+                with contextlib.suppress(OSError):
+                    if entry.is_file(follow_symlinks=False):
+                        key = (folder, entry.name.partition(".")[0])
+                        used.setdefault(key, []).append(entry.stat(follow_symlinks=False))
+    sizes = {key: sum(status.st_blocks for status in files) * 512 for key, files in used.items()}
+    left = sum(sizes.values())
+    for key in sorted(used, key=lambda key: max(_last_use(status) for status in used[key])):
+        if left <= (_default(key[0]) if most is None else most):
+            return
+        if key[1] and key[1] != spare:
+            _remove(*key)
+            left -= sizes[key]
+
+
+def _last_use(status: os.stat_result) -> float:
+    # Where the time of access is not kept, that of making has to do.
+    return max(status.st_atime, status.st_mtime)
+
+
+def _default(folder: str) -> int:
+    system = os.statvfs(folder)
+    return max(LEAST, system.f_blocks * system.f_frsize // SHARE)
+
+
+def _remove(folder: str, name: str) -> None:
+    for file in sorted(os.listdir(folder), reverse=True):  # what tells of a file before the file
+        if file.partition(".")[0] == name:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{folder}/{file}")
