@@ -213,8 +213,15 @@ def test_no_sockets_without_leave_but_a_pair_to_wake_oneself(machine: str) -> No
         assert ask("socket", family, 1, 0) == EPERM
     for call in ("connect", "bind", "listen", "accept4"):
         assert ask(call) == EPERM
-    assert ask("socketpair", 1, 1, 0) == ALLOW
+    assert ask("socketpair", 1, 1 | 0x80800, 0) == ALLOW
     assert ask("socketpair", 2, 1, 0) == EPERM
+
+
+@pytest.mark.parametrize("kind", [2, 2 | 0x80000, 3, 5])
+def test_a_pair_is_of_streams_for_one_of_datagrams_sends_to_whom_it_likes(
+    machine: str, kind: int
+) -> None:
+    assert asker(machine, allow_sockets=True)("socketpair", 1, kind, 0) == EPERM
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,13 @@ def build(allow_sockets: bool, machine: str | None = None) -> bytes:
     program.label("prlimit64")
     _allow_values(program, 0, (0,))
     program.label("socketpair")
-    # Tokio wakes itself through one.
-    _allow_values(program, 0, (socket.AF_UNIX,))
+    # Tokio wakes itself through one of streams. One of datagrams could send to any socket that has
+    # a name in its network namespace, which may be the host's.
+    program.emit(_LOAD, _argument(0))
+    program.emit(_IF_EQUAL, socket.AF_UNIX, otherwise="refuse")
+    program.emit(_LOAD, _argument(1))
+    program.emit(_AND, 0xF)
+    program.emit(_IF_EQUAL, socket.SOCK_STREAM, then="allow", otherwise="refuse")
     program.label("socket")
     if allow_sockets:
         _allow_internet(program)
