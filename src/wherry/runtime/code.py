@@ -100,7 +100,7 @@ class CodeCache:
 
     def _make_room(self, digest: str) -> None:
         """Also of what other releases of the engine have left."""
-        from wherry.runtime.shelf import make_room
+        from wherry.shelf import make_room
 
         folders = [entry.path for entry in os.scandir(self.root) if entry.is_dir()]
         make_room((folder for folder in folders if folder != self._digests), digest)

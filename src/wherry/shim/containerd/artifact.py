@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from wherry import oci
 from wherry.oci.runtime import Mount
-from wherry.runtime.shelf import make_room
+from wherry.shelf import make_room
 from wherry.shim.containerd import Images
 from wherry.shim.containerd.grpc import call
 from wherry.shim.containerd.messages import (

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.runtime.bundles import WASI_HELLO
 
-from wherry.runtime import shelf
+from wherry import shelf
 from wherry.runtime.code import CodeCache
-from wherry.runtime.shelf import make_room
+from wherry.shelf import make_room
 
 BLOCK = 4096
 
