@@ -15,13 +15,13 @@ import termios
 from collections.abc import Callable
 from functools import partial
 from sys import meta_path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime import messages, pod
 from wherry.runtime.config import read_config
-from wherry.runtime.engines.embedded import Engine, Program
+from wherry.runtime.engines.embedded import Engine, Loaded, Program
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.engines.network import keep_lookups_at_home
 from wherry.runtime.exits import NOT_FOUND, LaunchError
@@ -44,6 +44,16 @@ _PROCESS = 5
 _OVERHEAD = 8 << 20
 """Bytes of a memory limit left to the process around the guest's memory, so that a greedy guest is
 refused growth (and told so) before the cgroup kills it."""
+
+
+class _Guest(NamedTuple):
+    """What is going to run: `limit` is the bytes its memories may take, `memories` bounds them."""
+
+    name: str
+    loaded: Loaded
+    program: Program
+    limit: int | None
+    memories: BoundedMemories | None
 
 
 class Warmth:
@@ -161,20 +171,50 @@ def _prepare(
         surroundings.warmth.title.show((config.process or spec.Process()).args or ())
         pod.prepare(request, config, overseer, surroundings.warmth.filter(sockets=None))
         return pod.hold
-    namespaced = surroundings.namespaced
-    root: MountedRoot | JoinedRoot | PlainRoot
+    process, root = _sandbox(surroundings, request, config, overseer)
+    guest = _load(surroundings, config, process, root, overseer)
+    if isinstance(request, messages.Fork):
+        namespaces.refuse_user(config)
+        if config.hooks and config.hooks.at_creation:
+            overseer.await_hooks()
+    # From here on a module would come from the container's files.
+    meta_path.clear()
+    root.enter(guest.program.workdir)
+    if isinstance(root, MountedRoot):
+        namespaces.set_names(config)
+    _confine(surroundings, process, guest, overseer)
+    prepared = guest.loaded.prepare(guest.program, guest.limit)
+    return partial(run_guest, prepared, guest.memories, overseer.tell_out_of_memory)
+
+
+def _sandbox(
+    surroundings: Surroundings,
+    request: messages.Fork | messages.Join,
+    config: spec.Spec,
+    overseer: Shim,
+) -> tuple[spec.Process, MountedRoot | JoinedRoot | PlainRoot]:
+    """Build or join the sandbox, not yet entered; and what is to run in it."""
     if isinstance(request, messages.Join):
         process = _read_process()
         identity.set_oom_score(process)
-        root = _join(request, config, namespaced=namespaced)
-    else:
-        process = _process_of(config)
-        identity.set_oom_score(process)
-        try:
-            root = _build(surroundings, request, config)
-        except (LaunchError, OSError):
-            _show_program(surroundings, request, config, overseer)
-            raise
+        return process, _join(request, config, namespaced=surroundings.namespaced)
+    process = _process_of(config)
+    identity.set_oom_score(process)
+    try:
+        return process, _build(surroundings, request, config)
+    except (LaunchError, OSError):
+        _show_program(surroundings, request, config, overseer)
+        raise
+
+
+def _load(
+    surroundings: Surroundings,
+    config: spec.Spec,
+    process: spec.Process,
+    root: MountedRoot | JoinedRoot | PlainRoot,
+    overseer: Shim,
+) -> _Guest:
+    """Load the code of the program beneath `root`, and all else that is read from the host."""
     memories, engine = None, surroundings.warmth.engine
     limit = _memory_limit(config.linux or spec.Linux())
     if limit is not None:
@@ -183,8 +223,6 @@ def _prepare(
     source = CodeSource(overseer.control, engine, bounded=limit is not None)
     module, name = open_program(root.fd, process)
     loaded, facts = source.load(module, name)
-    if not isinstance(request, messages.Join):
-        namespaces.refuse_user(config)
     workdir = process.cwd or "/"
     ways = None
     if workdir != "/" and not (facts.component or facts.reads_pwd):
@@ -198,26 +236,25 @@ def _prepare(
         workdir=workdir,
         trampolines=ways,
     )
-    if not isinstance(request, messages.Join) and config.hooks and config.hooks.at_creation:
-        overseer.await_hooks()
-    # From here on a module would come from the container's files.
-    meta_path.clear()
-    root.enter(workdir)
-    if namespaced and isinstance(root, MountedRoot):
-        namespaces.set_names(config)
+    return _Guest(name, loaded, program, limit, memories)
+
+
+def _confine(
+    surroundings: Surroundings, process: spec.Process, guest: _Guest, overseer: Shim
+) -> None:
+    """Give up every privilege, and all that the guest has no use for."""
     os.setsid()
     if process.terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     identity.set_limits(process)
-    if namespaced:
+    if surroundings.namespaced:
         identity.become(process.user)
-    sys.prctl(sys.PR_SET_NAME, os.fsencode(os.path.basename(name))[:15])
-    surroundings.warmth.title.show(program.args)
+    sys.prctl(sys.PR_SET_NAME, os.fsencode(os.path.basename(guest.name))[:15])
+    surroundings.warmth.title.show(guest.program.args)
     capabilities.drop_all()
     capabilities.set_no_new_privs()
     overseer.tie_for_good()
-    seccomp.install(surroundings.warmth.filter(sockets=facts.sockets))
-    return partial(run_guest, loaded.prepare(program, limit), memories, overseer.tell_out_of_memory)
+    seccomp.install(surroundings.warmth.filter(sockets=guest.program.network))
 
 
 def _show_program(
