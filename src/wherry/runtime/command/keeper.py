@@ -15,8 +15,7 @@ import socket
 from typing import TYPE_CHECKING, NoReturn
 
 from wherry.runtime.command import create, warm
-from wherry.runtime.command.linux import HandOn
-from wherry.runtime.command.main import settle
+from wherry.runtime.command.main import HandOn, settle
 from wherry.runtime.command.options import Options
 from wherry.runtime.command.record import FAILED
 from wherry.runtime.command.terminal import Signals
@@ -78,7 +77,7 @@ def _keep(place: warm.Place, circumstances: bytes) -> None:
     from wherry.runtime.container import Warmth
     from wherry.runtime.sandbox.title import Title
 
-    Title().show(["wherry-runtime: zygote"])
+    Title().show(["wherry-runtime", "zygote"])
     warmth = Warmth()
     gc.collect()
     gc.freeze()

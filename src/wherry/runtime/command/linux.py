@@ -6,6 +6,7 @@ in the same place by whoever asks for it later.
 
 import os
 
+from wherry.runtime.command.main import HandOn
 from wherry.runtime.command.options import Options
 from wherry.runtime.command.record import FAILED, Foreign, Record
 from wherry.runtime.exits import LaunchError
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 
 _OF_CRUN = "status"
 """A file that crun, and only crun, keeps in a container's folder."""
-
-
-class HandOn(Exception):
-    """Another program is to take this process's place, with the arguments `argv`."""
-
-    def __init__(self, argv: list[str]) -> None:
-        super().__init__(argv[0])
-        self.argv = argv
 
 
 def find(options: Options, identifier: str) -> Record:

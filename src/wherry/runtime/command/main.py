@@ -38,6 +38,14 @@ usage: wherry-runtime [OPTIONS] COMMAND
 """
 
 
+class HandOn(Exception):
+    """Another program is to take this process's place, with the arguments `argv`."""
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__(argv[0])
+        self.argv = argv
+
+
 def main(arguments: list[str] | None = None) -> "NoReturn":
     """Run the command and exit with its status."""
     # A process this short makes no garbage worth a look, and dies faster than it tidies up.
@@ -57,8 +65,6 @@ def answer(arguments: list[str]) -> int:
     except UsageError as error:
         _report(None, f"{error.message} (see wherry-runtime --help)")
         return error.exit_code
-    from wherry.runtime.command.linux import HandOn
-
     try:
         return settle(options, lambda options: _find(options.command)(options))
     except HandOn as other:
