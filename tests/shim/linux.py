@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests import peers
+from tests.conftest import without
 from tests.shim.containerds import install_shim
 
 from wherry.oci.runtime import Mount
@@ -243,3 +245,49 @@ async def ended(pid: int) -> None:
         await gone.wait()
     asyncio.get_running_loop().remove_reader(pidfd)
     os.close(pidfd)
+
+
+_CRUN = """#!/bin/sh
+exec unshare -m sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null; exec {crun} "$@"' crun "$@"
+"""
+"""crun wants nothing of a host that has both versions of cgroups: it sees but one of them."""
+
+
+@contextlib.asynccontextmanager
+async def installed_linux_shim(
+    folder: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LinuxShim]:
+    """The same with what is installed here; `without` if that is too little."""
+    try:
+        crun = peers.program("crun")
+        peers.program("runc")
+        peers.program("busybox")
+    except peers.PeerMissing as error:
+        without(str(error))
+    (folder / "path").mkdir()
+    wrapper = folder / "path" / "crun"
+    wrapper.write_text(_CRUN.format(crun=crun))
+    wrapper.chmod(0o755)
+    path = f"{folder}/path:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    monkeypatch.setenv("PATH", path)
+    async with linux_shim(folder, runtime) as shim:
+        yield shim
+
+
+async def added(
+    shim: LinuxShim, id: str, exec_id: str, *args: str, terminal: bool = False, stdin: str = ""
+) -> Output:
+    """A further process of a container, started; what it writes."""
+    path, stdout, stderr = shim.log(exec_id)
+    spec = {"args": list(args), "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    await shim.client.exec(
+        id,
+        exec_id,
+        json.dumps(spec).encode(),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        terminal=terminal,
+    )
+    await shim.client.start(id, exec_id)
+    return Output(path)
