@@ -12,10 +12,13 @@ import fcntl
 import shutil
 import subprocess
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers import CACHE, PeerMissing, program
+
+PROJECT = Path(__file__).resolve().parent.parent
 
 _MODULES = (
     "drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_legacy_dev",
@@ -25,7 +28,7 @@ _MODULES = (
 )  # fmt: skip
 """In the order in which they need each other."""
 
-_INIT = """#!/bin/busybox sh
+_INIT = r"""#!/bin/busybox sh
 alias b=/bin/busybox
 b mount -t proc proc /proc
 b mount -t devtmpfs dev /dev
@@ -33,7 +36,12 @@ b mount -t sysfs sys /sys
 for module in {modules}; do b insmod /$module.ko; done
 b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro host /new
 for folder in proc dev sys; do b mount --move /$folder /new/$folder; done
+project=$(b sed 's/.*wherry.project=\([^ ]*\).*/\1/' /new/proc/cmdline | b base64 -d)
+b mkdir /project
+b mount --bind "/new$project" /project
 for folder in tmp run; do b mount -t tmpfs $folder /new/$folder; done
+b mkdir -p "/new$project"  # it may lie in /tmp
+b mount --move /project "/new$project"
 b mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
 b mkdir -p /new/dev/pts /new/dev/shm
 b mount -t devpts devpts /new/dev/pts
@@ -63,18 +71,23 @@ class VirtualMachine:
         self._qemu = program("qemu-system-x86_64")
         self._folder = CACHE / "kernel"
         self._folder.mkdir(parents=True, exist_ok=True)
+        version = zlib.crc32(f"{_INIT}{_MODULES}".encode())
+        self._initrd = self._folder / f"initrd-{version:08x}"
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (self._folder / "initrd").exists():
+            if not self._initrd.exists():
                 self._make()
 
     def run(self, command: str, seconds: float = 400) -> Outcome:
         """Boot, run `command` with sh, and power off."""
-        line = base64.b64encode(command.encode()).decode()
+        project, line = (
+            base64.b64encode(text.encode()).decode() for text in (str(PROJECT), command)
+        )
         argv = [
             self._qemu, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048",
-            "-kernel", str(self._folder / "vmlinuz"), "-initrd", str(self._folder / "initrd"),
-            "-append", f"console=ttyS0 panic=-1 quiet wherry.command={line}",
+            "-kernel", str(self._folder / "vmlinuz"), "-initrd", str(self._initrd),
+            "-append",
+            f"console=ttyS0 panic=-1 quiet wherry.project={project} wherry.command={line}",
             "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,"
             "multidevs=remap",
             "-nographic", "-no-reboot", "-nic", "none",
@@ -109,7 +122,7 @@ class VirtualMachine:
                     [program("cpio"), "--quiet", "-o", "-H", "newc"],
                     cwd=root, input=listing.encode(), stdout=out, check=True,
                 )  # fmt: skip
-            (folder / "initrd").rename(self._folder / "initrd")
+            (folder / "initrd").rename(self._initrd)
 
 
 def _fetch_kernel(folder: Path) -> Path:

@@ -116,8 +116,9 @@ def test_the_runtime_runs_what_umoci_unpacks(wherry: Wherry, hello: str, tmp_pat
     done = subprocess.run([umoci, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     runtime = Path(wherry.command).parent / "wherry-runtime"
-    config = json.loads(subprocess.run([runtime, "spec"], capture_output=True, check=True).stdout)
-    config["process"]["args"] = ["/hello.wat"]
+    subprocess.run([runtime, "spec"], cwd=bundle, check=True)
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"] |= {"args": ["/hello.wat"], "terminal": False}
     (bundle / "config.json").write_text(json.dumps(config))
     done = subprocess.run(
         [runtime, "run", "--bundle", bundle, "from-umoci"],

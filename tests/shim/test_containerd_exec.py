@@ -182,7 +182,8 @@ def test_twenty_at_once_and_no_descriptor_left(containerd: Containerd, tools: Pa
             return len(os.listdir(f"/proc/{server}/fd"))
 
         before = run_many([f"warm-{number}" for number in range(20)])
-        assert run_many([f"e{number}" for number in range(100)]) <= before
+        # ctr is told before the last of an exec is closed: a few may be on their way.
+        assert run_many([f"e{number}" for number in range(100)]) < before + 20
 
 
 def test_they_outlive_a_containerd_that_is_killed(containerd: Containerd, tools: Path) -> None:

@@ -110,7 +110,7 @@ def reap(pid: int) -> int:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, code_cache: Path) -> Iterator[Runtime]:
+def runtime(tmp_path: Path, code_cache: Path, subreaper: None) -> Iterator[Runtime]:
     """A runtime whose containers are deleted in the end, and left to us: we are a subreaper."""
     cache = code_cache / "of-the-command"
     environment = {**os.environ, "WHERRY_ROOT": str(cache), "WHERRY_RUNTIME_COLD": "1"}
