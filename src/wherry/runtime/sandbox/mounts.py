@@ -99,17 +99,13 @@ def mount_into(root: int, mount: Mount) -> None:
         try:
             path = f"/proc/self/fd/{target}"
             if binds:
-                sys.mount(mount.source, path, "", sys.MS_BIND | flags & sys.MS_REC)
+                _bind(mount.source, target, flags)
             else:
                 sys.mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
                 if _COPY_UP in (mount.options or ()):
                     _copy_up(root, path, mount.destination)
         finally:
             os.close(target)
-        if binds:
-            # A bind mount takes its flags from its source: they are set in a second step, on the
-            # mount itself, which the descriptor from before lies beneath.
-            _set_attributes(root, mount.destination, flags)
     except OSError as error:
         raise LaunchError(
             f"cannot mount {mount.source or mount.type} on {mount.destination}: {error.strerror}"
@@ -130,13 +126,19 @@ def _copy_up(root: int, below: str, destination: str) -> None:
         os.close(mounted)
 
 
-def _set_attributes(root: int, path: str, flags: int) -> None:
-    mounted = _open_beneath(root, path)
+def _bind(source: str, target: int, flags: int) -> None:
+    """Bind `source` on what is open as `target`.
+
+    A bind mount takes its flags from its source. They are set before it is anywhere: the target may
+    lie in a volume that another container writes to, and be another one when looked for again.
+    """
+    recursive = bool(flags & sys.MS_REC)
+    tree = sys.open_tree(source, sys.OPEN_TREE_CLONE | (sys.AT_RECURSIVE if recursive else 0))
     try:
-        recursive = bool(flags & sys.MS_REC)
-        sys.mount_setattr(f"/proc/self/fd/{mounted}", _attributes(flags), recursive=recursive)
+        sys.mount_setattr(f"/proc/self/fd/{tree}", _attributes(flags), recursive=recursive)
+        sys.move_mount(tree, target)
     finally:
-        os.close(mounted)
+        os.close(tree)
 
 
 def _attributes(flags: int) -> int:

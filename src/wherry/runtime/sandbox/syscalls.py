@@ -9,6 +9,7 @@ import os
 import signal
 
 SYS_OPEN_TREE = 428
+SYS_MOVE_MOUNT = 429
 SYS_CLONE3 = 435
 SYS_CLOSE_RANGE = 436
 SYS_OPENAT2 = 437
@@ -40,6 +41,8 @@ MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 
 OPEN_TREE_CLONE = 1
+MOVE_MOUNT_F_EMPTY_PATH = 0x04
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
@@ -190,6 +193,12 @@ def open_tree(path: str, flags: int) -> int:
     return _check(
         _syscall(SYS_OPEN_TREE, -100, os.fsencode(path), flags | os.O_CLOEXEC), "open_tree", path
     )
+
+
+def move_mount(mount: int, target: int) -> None:
+    """move_mount(2): put the mount that is open as `mount` on what is open as `target`."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    _check(_syscall(SYS_MOVE_MOUNT, mount, b"", target, b"", flags), "move_mount")
 
 
 def mount_setattr(path: str, set_flags: int, *, recursive: bool) -> None:
