@@ -13,7 +13,7 @@ from tests.conftest import without
 from tests.shim.containerds import SHIM
 from tests.shim.installed import Command, gone, pid_of
 
-from wherry.runtime.pids import process_start
+from wherry.pids import process_start
 from wherry.shim.client import ShimError, delete_shim, start_shim
 from wherry.shim.group import Group
 from wherry.shim.main import parse_flags

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 from tests.shim.containerds import SHIM, Containerd
 
-from wherry.runtime.pids import process_start
+from wherry.pids import process_start
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.shim.installed import Command, pid_of
 
-from wherry.runtime.pids import process_start
+from wherry.pids import process_start
 from wherry.shim.client import ShimError
 from wherry.shim.nursery import Nursery
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wherry.api.lock import AlreadyRunning, DaemonLock
 from wherry.api.places import PlaceRefused, Places, find_places
+from wherry.pids import process_start
 
 _IDLE_SECONDS = 300.0
 _BACKLOG = 512
@@ -146,12 +147,7 @@ def _shims(run: Path) -> list[int]:
     pids = []
     for pointer in run.glob("shim/wherry,*"):
         pid, start, *_ = [*pointer.read_text(errors="replace").split(), "", ""]
-        try:
-            fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(") ")[2].split()
-        except (ValueError, OSError):
-            continue
-        # A pid may have gone to another process since; the time of its start tells (proc(5)).
-        if fields[19] == start and fields[0] not in "ZX":
+        if pid.isdecimal() and start and process_start(int(pid)) == start:
             pids.append(int(pid))
     return pids
 

@@ -4,6 +4,7 @@ import glob
 import os
 
 from wherry.install.host import Host
+from wherry.pids import process_start
 
 _SERVERS = "/run/wherry/shim"
 _TASKS = "io.containerd.runtime.v2.task"
@@ -63,8 +64,6 @@ def _is_alive(pointer: str) -> bool:
     try:
         with open(pointer) as file:
             pid, start = file.read(4096).split()[:2]
-        with open(f"/proc/{int(pid)}/stat") as file:
-            fields = file.read(4096).rpartition(") ")[2].split()
+        return process_start(int(pid)) == start
     except (OSError, ValueError):
         return False
-    return fields[0] not in "ZX" and fields[19] == start

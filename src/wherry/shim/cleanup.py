@@ -9,8 +9,8 @@ import sys
 import time
 from typing import TypeVar
 
+from wherry.pids import process_start
 from wherry.runtime.linux import NOTE
-from wherry.runtime.pids import process_start
 from wherry.shim.group import Group
 from wherry.shim.messages import (
     TASK_SERVICES,

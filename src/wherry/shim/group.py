@@ -11,8 +11,8 @@ import re
 import socket
 from collections.abc import Iterator
 
+from wherry.pids import process_start
 from wherry.places import run_folder
-from wherry.runtime.pids import process_start
 from wherry.shim.places import COMMAND, CommandError
 
 _LONGEST_NAME = 200

@@ -14,7 +14,7 @@ class CommandError(Exception):
 
 
 TASK_NOTE = "wherry-task"
-"""In a bundle while its task exists: "PID START CGROUP", see `runtime.pids`.
+"""In a bundle while its task exists: "PID START CGROUP", see `wherry.pids`.
 
 A symbolic link, which is made at once or not at all, and is cheaper than a file.
 """

@@ -19,8 +19,8 @@ import fcntl
 import os
 import stat
 
+from wherry.pids import process_start
 from wherry.runtime.exits import LaunchError
-from wherry.runtime.pids import process_start
 
 FAILED = 1
 """Exit status of a command that cannot do what it was asked: runc's."""

@@ -7,7 +7,7 @@ import msgspec
 
 from wherry import oci
 from wherry.oci.runtime import PROGRAMS, ConsoleSize
-from wherry.runtime.pids import process_start
+from wherry.pids import process_start
 from wherry.shim.places import TASK_NOTE
 
 TIMEOUT = "io.wherry.timeout"
