@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.runtime.bundles import WASI_HELLO
 
-from wherry.runtime import LaunchError
+from wherry.runtime import LaunchError, code
 from wherry.runtime.code import CodeCache, CompiledCode
+from wherry.runtime.sandbox import syscalls
 
 
 @pytest.fixture
@@ -132,3 +133,17 @@ def test_no_code_is_open_by_a_way_on_which_it_could_be_written(tmp_path: Path, m
         with pytest.raises(OSError, match="Read-only"):
             os.open(f"/proc/self/fd/{code.descriptor}", os.O_WRONLY)
         os.close(code.descriptor)
+
+
+def test_a_file_system_of_another_kind_cannot_pass_its_files_for_known_ones(
+    tmp_path: Path, module: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who serves a volume says himself what inode and times its files have."""
+    monkeypatch.setattr(code, "_SETTLED", -1)
+    cache = CodeCache(tmp_path / "cache")
+    os.close(cache.get(module, "hello").descriptor)
+    known = cache.peek(module)
+    assert known is not None
+    os.close(known.descriptor)
+    monkeypatch.setattr(syscalls, "fstatfs_type", lambda descriptor: 0x6969)
+    assert cache.peek(module) is None

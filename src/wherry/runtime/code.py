@@ -107,7 +107,7 @@ class CodeCache:
 
     def _remembered(self, module: int) -> str | None:
         try:
-            with open(f"{self._digests}/{_identity(os.fstat(module))}") as file:
+            with open(f"{self._digests}/{_identity(module, os.fstat(module))}") as file:
                 return file.read()
         except OSError:
             return None
@@ -122,13 +122,15 @@ class CodeCache:
         with _reopened(module) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if time.time_ns() - before.st_ctime_ns > _SETTLED:
-            _write(f"{self._digests}/{_identity(before)}", digest.encode())
+            _write(f"{self._digests}/{_identity(module, before)}", digest.encode())
         return digest
 
 
-def _identity(status: os.stat_result) -> str:
-    # Not the device: an overlay has another one with every mount.
-    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
+def _identity(module: int, status: os.stat_result) -> str:
+    # Not the device: an overlay has another one with every mount. But the kind: what a volume's
+    # server says of its files must not pass for what this kernel says of an image's.
+    kind, times = sys.fstatfs_type(module), (status.st_mtime_ns, status.st_ctime_ns)
+    return "-".join(f"{number:x}" for number in (kind, status.st_ino, status.st_size, *times))
 
 
 def _engine_key() -> str:

@@ -7,6 +7,7 @@ architecture, so no table is needed for x86-64 and arm64.
 import ctypes
 import os
 import signal
+import sys
 
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
@@ -180,6 +181,13 @@ def openat2(directory: int, path: str, flags: int, resolve: int, mode: int = 0) 
         "openat2",
         path,
     )
+
+
+def fstatfs_type(descriptor: int) -> int:
+    """The kind of file system that a file is on: `f_type` of fstatfs(2), such as 0x6969 for NFS."""
+    answer = ctypes.create_string_buffer(256)  # struct statfs has 120 bytes and begins with it
+    _check(_libc.fstatfs(descriptor, answer), "fstatfs")
+    return int.from_bytes(answer.raw[:8], sys.byteorder)
 
 
 def close_range(first: int, last: int) -> None:
