@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,49 +86,46 @@ def test_detached_it_is_left_to_the_caller(
     assert runtime.status("a") == "stopped"
 
 
+@contextlib.contextmanager
+def at_terminal(runtime: Runtime, bundle: Bundle) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """`run` of a bundle that wants a terminal, at one whose other end is ours."""
+    bundle.config["process"]["terminal"] = True
+    write_config(bundle)
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            runtime.argv("run", "--bundle", str(bundle.path), "a"),
+            env=runtime.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        ) as command:
+            os.close(theirs)
+            yield ours, command
+    finally:
+        os.close(ours)
+
+
 def test_a_terminal_is_relayed(
     runtime: Runtime, container: Make, guests: Guests, tmp_path: Path
 ) -> None:
     bundle = container(guests.toolbox().read_bytes(), "isatty")
-    bundle.config["process"]["terminal"] = True
-    write_config(bundle)
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        runtime.argv("run", "--bundle", str(bundle.path), "a"),
-        env=runtime.environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as command:
-        os.close(theirs)
+    with at_terminal(runtime, bundle) as (ours, command):
         assert read_line(ours) == b"1 1 1\r\n"
         assert command.wait(30) == 0
-    os.close(ours)
 
 
 def test_a_terminal_takes_what_is_typed_and_its_control_characters(
     runtime: Runtime, container: Make, guests: Guests
 ) -> None:
     bundle = container(guests.wasm("wait").read_bytes())
-    bundle.config["process"]["terminal"] = True
-    write_config(bundle)
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        runtime.argv("run", "--bundle", str(bundle.path), "a"),
-        env=runtime.environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as command:
-        os.close(theirs)
+    with at_terminal(runtime, bundle) as (ours, command):
         assert read_line(ours) == b"ready\r\n"
         os.write(ours, b"x")
         assert os.read(ours, 100) == b"x"  # the container's terminal echoes
         os.write(ours, b"\x03")
         assert command.wait(30) == 128 + signal.SIGINT
-    os.close(ours)
 
 
 def test_a_terminal_needs_somebody_to_hold_it(runtime: Runtime, container: Make) -> None:
