@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.install.conftest import Pretended
 from tests.install.test_json_text import texts
 
+from wherry.install import docker
+
 CONFIG = "/etc/docker/daemon.json"
 SHIM = "/usr/local/bin/containerd-shim-wherry-v1"
 
@@ -56,6 +58,20 @@ def test_no_consent_is_needed_where_the_store_is_chosen(machine: Pretended) -> N
     assert set(machine.snapshot()) - set(before) == {SHIM, "/var/lib/wherry/install.json"}
     assert machine("uninstall", "docker")[0] == 0
     assert machine.snapshot() == before
+
+
+def test_docker_is_restarted_only_for_what_it_reads_when_it_starts(
+    machine: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine("install", "docker", "--yes")
+    code, out, _ = machine("install", "docker", "--also", "wasmedge")
+    assert code == 0 and "containerd-shim-wasmedge-v1" in out
+    assert "systemctl" not in out
+    # The configuration says what the daemon, which runs since before, does not know yet.
+    monkeypatch.setattr(docker, "_info", lambda host: {"DriverStatus": None})
+    code, out, _ = machine("install", "docker")
+    assert code == 0 and "now restart it: systemctl restart docker" in out
+    assert "nothing to do" not in out
 
 
 def test_doing_it_twice_changes_nothing_more(machine: Pretended) -> None:

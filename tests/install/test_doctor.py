@@ -159,6 +159,26 @@ def test_the_image_store_is_told_by_the_daemon(docker: Path) -> None:
     assert any(f.status == "warning" and "install docker" in f.hint for f in found)
 
 
+def test_what_docker_would_not_start_with_again_is_missing(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "daemon.json").write_text('{"debug": true,}')
+    monkeypatch.setattr("wherry.install.docker.config_of", lambda host: f"{tmp_path}/daemon.json")
+    found = [finding for finding in engines.docker_engine() if finding.status == "missing"]
+    assert any("daemon.json: no valid JSON" in finding.text for finding in found)
+
+
+def test_a_shim_that_was_put_in_and_is_gone_is_missing(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Host, "find_program", lambda host, name, path: None)
+    monkeypatch.setattr(Host, "exists", lambda host, path: False)
+    for put_in, status in ((False, "warning"), (True, "missing")):
+        monkeypatch.setattr(engines, "_is_put_into", lambda host, owner, put_in=put_in: put_in)
+        found = [finding for finding in engines.docker_engine() if "on the PATH" in finding.text]
+        assert [finding.status for finding in found] == [status]
+
+
 @contextlib.contextmanager
 def answering_again(path: Path, answer: bytes) -> Iterator[None]:
     path.unlink()

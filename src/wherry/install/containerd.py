@@ -67,7 +67,7 @@ def plan_install(host: Host, options: Options) -> Plan:
         _add_in_place(additions, loaded, handlers)
     if loaded.disabled & {"cri", cri_plugin(2), cri_plugin(3)}:
         plan.warnings.append(f"{path} turns the CRI off: Kubernetes cannot use this containerd yet")
-    if plan.changes_anything:
+    if plan.reconfigures():
         plan.restart.append(["systemctl", "restart", "containerd"])
     name = runtime_name("wherry")
     plan.then.append(f"ctr run --rm --runtime {name} --platform wasi/wasm IMAGE ID")

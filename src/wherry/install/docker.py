@@ -51,21 +51,24 @@ def plan_install(host: Host, options: Options) -> Plan:
     additions = Additions(plan.draft, plan.ledger, OWNER, force=options.force)
     config = options.config or config_of(host)
     names = ["wherry", *options.also]
+    info = _info(host)
     if version is not None and version < NAMES_SHIMS:
         plan.notes.append("this Docker cannot name a shim: wherry-runtime becomes a runtime of it")
         add_commands(plan, additions, options, runtime=True)
         command = {"path": f"{options.bin}/{RUNTIME}"}
         for name in ("wherry", *map(runtime_name, names)):
             additions.json_member(config, ("runtimes", name), command)
+        up_to_date = info is None or knows_runtime(info)
         platform = ""
     else:
         add_commands(plan, additions, options, daemon="dockerd")
-        if not _has_containerd_store(host) and additions.json_member(config, STORE, True):
+        up_to_date = info is None or has_containerd_store(info)
+        if not (info and up_to_date) and additions.json_member(config, STORE, True):
             plan.questions.append(_QUESTION)
         _name_snapshotter(additions, config)
         _forget_runtimes(plan, config)
         platform = " --platform=wasi/wasm"
-    if plan.changes_anything:
+    if plan.reconfigures() or not up_to_date:
         plan.restart.append(["systemctl", "restart", "docker"])
     runtime = runtime_name(names[-1])
     plan.then.append(f"docker run --rm --runtime={runtime}{platform} IMAGE")
@@ -92,6 +95,12 @@ def has_containerd_store(info: dict[str, Any]) -> bool:
     return isinstance(status, list) and ["driver-type", "io.containerd.snapshotter.v1"] in status
 
 
+def knows_runtime(info: dict[str, Any]) -> bool:
+    """Whether a daemon's answer to `/info` tells that wherry is a runtime of it."""
+    known = info.get("Runtimes")
+    return not isinstance(known, dict) or "wherry" in known
+
+
 def _name_snapshotter(additions: Additions, config: str) -> None:
     """Docker's own name of a storage driver becomes containerd's."""
     content = additions.draft.read(config) or b""
@@ -110,13 +119,14 @@ def _forget_runtimes(plan: Plan, config: str) -> None:
             undo_entry(plan.draft, entry)
 
 
-def _has_containerd_store(host: Host) -> bool:
+def _info(host: Host) -> dict[str, Any] | None:
+    """What the daemon says of itself; None when none answers."""
     if not host.is_this_machine:
-        return False
+        return None
     try:
-        return has_containerd_store(asking.docker_info(SOCKET))
+        return asking.docker_info(SOCKET)
     except OSError:
-        return False
+        return None
 
 
 def _version(host: Host, plan: Plan) -> asking.Version | None:

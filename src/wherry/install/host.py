@@ -75,6 +75,9 @@ class Host:
             return None
         except IsADirectoryError:
             raise InstallError(f"{path}: is a folder, a file was expected") from None
+        except PermissionError:
+            hint = "; use sudo" if os.geteuid() else ""
+            raise InstallError(f"{path}: you may not read it{hint}") from None
         except OSError as error:
             raise InstallError(f"{path}: {error.strerror}") from None
         if len(content) > LARGEST_FILE:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from wherry.install.draft import Draft
+from wherry.install.draft import Draft, FileChange
 from wherry.install.ledger import Ledger
+from wherry.install.package import LAUNCHERS
 
 
 @dataclass
@@ -27,6 +28,16 @@ class Plan:
     def changes_anything(self) -> bool:
         """Whether something is to be done to the machine."""
         return bool(self.draft.changes)
+
+    def reconfigures(self, since: int = 0) -> bool:
+        """Whether, beside the first `since` changes, an engine's configuration is to change.
+
+        It is read when the engine starts; commands are looked up whenever they are run.
+        """
+        return any(
+            isinstance(change, FileChange) and not change.path.startswith(f"{LAUNCHERS}/")
+            for change in self.draft.changes[since:]
+        )
 
     def carry_out(self) -> None:
         """Make the changes, under the ledger's lock. Raises InstallError.

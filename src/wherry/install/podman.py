@@ -65,7 +65,7 @@ def plan_crio(host: Host, options: Options) -> Plan:
             'runtime_root = "/run/wherry-runtime"',
         ]
     additions.file(CRIO_CONF, ("\n".join(lines) + "\n").encode())
-    if plan.changes_anything:
+    if plan.reconfigures():
         plan.restart.append(["systemctl", "restart", "crio"])
     plan.then.append("wherry install kubernetes    # writes the RuntimeClass for it")
     return plan

@@ -30,9 +30,10 @@ def plan_uninstall(host: Host, owner: str, *, force: bool = False, folder: str =
     if docker.OWNER in owners:
         plan.questions += docker.questions_before_removal(ledger)
     for name in owners:
+        before = len(plan.draft.changes)
         for left in undo(plan.draft, ledger, name, force=force):
             plan.warnings.append(left)
-        if name in _SERVICES and plan.changes_anything:
+        if name in _SERVICES and plan.reconfigures(before):
             plan.restart.append(["systemctl", "restart", _SERVICES[name]])
     _refuse_while_used(host, plan, force=force)
     return plan
@@ -49,7 +50,7 @@ def _refuse_while_used(host: Host, plan: Plan, *, force: bool) -> None:
     names = ", ".join(containers[:_SHOWN]) + (", …" if len(containers) > _SHOWN else "")
     if not force:
         raise InstallError(
-            f"wherry still holds {len(containers)} containers ({names}); remove them first, or "
-            "say --force: then the engine will not be able to clean up after them"
+            f"containers that wherry holds: {names}; remove them first, or say --force: then the "
+            "engine will not be able to clean up after them"
         )
-    plan.warnings.append(f"containers that wherry still holds: {names}")
+    plan.warnings.append(f"containers that wherry holds: {names}")

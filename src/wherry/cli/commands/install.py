@@ -87,7 +87,7 @@ def _show(session: Session, plan: Plan) -> int:
         session.write_line(f"to be confirmed: {question}")
     for words in plan.restart:
         session.write_line(f"to be run after that: {' '.join(words)}")
-    if not plan.changes_anything:
+    if not plan.changes_anything and not plan.restart:
         session.write_line("nothing to do, everything is in place")
     session.write_line("nothing has been changed")
     return 0
@@ -104,7 +104,7 @@ def _carry_out(session: Session, arguments: Arguments, plan: Plan) -> int:
     plan.carry_out()
     for line in done:
         session.write_line(line)
-    if not plan.changes_anything:
+    if not plan.changes_anything and not plan.restart:
         session.write_line("nothing to do, everything is in place")
     code = _restart(session, arguments, plan)
     for line in plan.then:

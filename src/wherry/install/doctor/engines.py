@@ -10,6 +10,7 @@ from wherry.install.doctor.finding import Finding, missing, ok, warning
 from wherry.install.errors import InstallError
 from wherry.install.host import Host
 from wherry.install.json_text import InvalidJson, read_object
+from wherry.install.ledger import Ledger
 from wherry.install.package import BARE, RUNTIME, SHIM, command_line
 from wherry.install.shims import REPLACED, runtime_name, shim_name
 
@@ -28,7 +29,7 @@ def docker_engine() -> list[Finding]:
     try:
         info = asking.docker_info(_docker_socket())
     except PermissionError:
-        return [warning(subject, f"{said}, which you may not ask", "sudo wherry doctor")]
+        return [warning(subject, f"{said}, which you may not ask", command_line("doctor"))]
     except TimeoutError:
         return [warning(subject, f"{said}, which does not answer", "systemctl status docker")]
     except OSError:
@@ -38,7 +39,8 @@ def docker_engine() -> list[Finding]:
     again = command_line("install docker")
     if running is not None and running < docker.NAMES_SHIMS:
         return findings + _old_docker(host, info, again)
-    findings.append(_shim_on_path(subject, "dockerd", again))
+    findings += _broken_config(host, subject)
+    findings.append(_shim_on_path(subject, "dockerd", docker.OWNER, again))
     if info and docker.has_containerd_store(info):
         driver = str(info.get("Driver"))
         findings.append(
@@ -66,8 +68,7 @@ def _old_docker(host: Host, info: dict[str, Any], again: str) -> list[Finding]:
         return [warning(subject, "wherry is not a runtime of it yet", again)]
     if not os.access(registered, os.X_OK):
         return [missing(subject, f"its runtime wherry is {registered}, which cannot be run", again)]
-    known = info.get("Runtimes")
-    if info and isinstance(known, dict) and "wherry" not in known:
+    if info and not docker.knows_runtime(info):
         restart = "sudo systemctl restart docker"
         return [missing(subject, "has not read yet that wherry is a runtime of it", restart)]
     return [ok(subject, f"its runtime wherry is {registered}")]
@@ -83,7 +84,7 @@ def containerd_engine() -> list[Finding]:
     running = "" if asking.processes("containerd") else ", not running"
     findings = [ok(subject, f"{_dotted(version)}{running}")]
     again = command_line("install containerd")
-    findings.append(_shim_on_path(subject, "containerd", again))
+    findings.append(_shim_on_path(subject, "containerd", containerd.OWNER, again))
     path = containerd.config_of(host)
     try:
         loaded = load(host, path)
@@ -189,7 +190,20 @@ def other_shims() -> list[Finding]:
     return findings
 
 
-def _shim_on_path(subject: str, daemon: str, again: str) -> Finding:
+def _broken_config(host: Host, subject: str) -> list[Finding]:
+    """A daemon.json that Docker would not start with again."""
+    path = docker.config_of(host)
+    try:
+        read_object((host.read(path) or b"{}").decode() or "{}")
+    except (InvalidJson, UnicodeDecodeError) as error:
+        hint = "repair it, or Docker does not start again"
+        return [missing(subject, f"{path}: {error}", hint)]
+    except InstallError as error:
+        return [warning(subject, str(error))]
+    return []
+
+
+def _shim_on_path(subject: str, daemon: str, owner: str, again: str) -> Finding:
     """Whether the daemon finds the shim on the PATH it has, or else the one services have."""
     host = Host()
     path = asking.daemon_path(daemon)
@@ -197,9 +211,17 @@ def _shim_on_path(subject: str, daemon: str, again: str) -> Finding:
     found = host.find_program(SHIM, path if path is not None else BARE["PATH"])
     if found:
         return ok(subject, f"{found} is on {whose}")
-    if host.exists(f"/usr/local/bin/{SHIM}"):
+    if host.exists(f"/usr/local/bin/{SHIM}") or _is_put_into(host, owner):
         return missing(subject, f"{SHIM} is not on {whose}, or leads nowhere", again)
     return warning(subject, f"wherry's shim is not on {whose} yet", again)
+
+
+def _is_put_into(host: Host, owner: str) -> bool:
+    """Whether wherry was installed there, as far as we may see."""
+    try:
+        return owner in Ledger(host).owners
+    except InstallError:
+        return False
 
 
 def _command(subject: str, path: str, again: str) -> Finding:
