@@ -13,6 +13,8 @@ from tests.debian import Machine, Suite
 from tests.shim.archive import Image, oci_archive
 
 HANDLER = "wherry"
+WASM_ONLY = "wasm-only"
+"""A handler of the node's owner."""
 CNI = Path("/usr/lib/cni")
 
 _PAUSE = "localhost/pause:none"
@@ -23,6 +25,12 @@ sandbox_image = "{_PAUSE}"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{CNI}"
 conf_dir = "CNI_CONFIG"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{WASM_ONLY}]
+runtime_type = "io.containerd.wherry.v1"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{WASM_ONLY}.options]
+ConfigPath = "OPTIONS"
 """
 
 _NETWORK = {
@@ -63,10 +71,14 @@ class Node:
         cni = machine.folder / "cni"
         cni.mkdir()
         (cni / "10-pods.conflist").write_text(json.dumps(_NETWORK))
+        options = machine.folder / "wasm-only.toml"
+        options.write_text('Programs = "wasm"\n')
         self._stack = contextlib.ExitStack()
         try:
             self.containerd = self._stack.enter_context(
-                machine.containerd(_CONFIG.replace("CNI_CONFIG", str(cni)))
+                machine.containerd(
+                    _CONFIG.replace("CNI_CONFIG", str(cni)).replace("OPTIONS", str(options))
+                )
             )
             self._install()
             self.cri = CriClient(self.containerd.address)

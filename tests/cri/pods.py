@@ -48,7 +48,9 @@ class Pod:
         annotations: Mapping[str, str] | None = None,
         host_network: bool = False,
         seccomp: int = cri.RUNTIME_DEFAULT,
+        handler: str = HANDLER,
     ) -> None:
+        self._handler = handler
         self.node = node
         self.cri = node.cri
         self.uid = str(uuid.uuid4())
@@ -81,7 +83,7 @@ class Pod:
         self.id = ""
 
     def __enter__(self) -> Pod:
-        self.id = self.cri.run_pod(self.config, HANDLER)
+        self.id = self.cri.run_pod(self.config, self._handler)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.cri import messages as cri
-from tests.cri.node import HANDLER, Node
+from tests.cri.client import CriError
+from tests.cri.node import HANDLER, WASM_ONLY, Node
 from tests.cri.pods import LINUX, SOCKETS, WASM, Pod, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
@@ -281,3 +282,11 @@ def _volume(pod: Pod) -> str:
     folder.mkdir()
     folder.chmod(0o777)
     return str(folder)
+
+
+def test_a_handler_may_be_for_wasm_only(node: Node) -> None:
+    """An image that says wasi/wasm and brings a Linux program gets no process then."""
+    with Pod(node, handler=WASM_ONLY) as pod:
+        assert pod.run("put", "/file", "text").wait().exit_code == 0
+        with pytest.raises(CriError, match="no WebAssembly program, and Linux programs are not"):
+            pod.run("true", image=LINUX, name="linux")
