@@ -449,3 +449,12 @@ async def test_its_compiled_code_cannot_be_written_by_who_may_trace_it(
 
     await run(launcher, container, while_running=look)
     assert refused
+
+
+async def test_what_an_image_says_in_an_error_steers_no_terminal(
+    launcher: Launcher, bundle: Make
+) -> None:
+    with pytest.raises(LaunchError) as refusal:
+        await run(launcher, bundle("/\x1b]0;hostile\x07\nlevel=info"))
+    message = refusal.value.message
+    assert message.isprintable() and "hostile" in message and "no such file" in message

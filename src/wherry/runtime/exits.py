@@ -9,9 +9,14 @@ SIGNALLED = 128
 
 
 class LaunchError(Exception):
-    """A container could not be made ready to run. `exit_code` is 125, 126 or 127."""
+    """A container could not be made ready to run. `exit_code` is 125, 126 or 127.
+
+    The message is one line that steers no terminal, whatever an image put into it.
+    """
 
     def __init__(self, message: str, exit_code: int = ENGINE_FAILED) -> None:
+        if not message.isprintable():
+            message = "".join(c if c.isprintable() else "?" for c in message)
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
