@@ -13,6 +13,7 @@ from bench.containerds_api import Client
 from bench.figures import Row, Sample
 from bench.linux import linux_echo
 from bench.pods import memory as pod_memory
+from bench.runtime_command import COLD, wasm_echo, wasm_in_crun
 from bench.stage import Missing, Stage
 from bench.timing import Attempt, first_byte, in_turns, whole
 
@@ -70,6 +71,35 @@ def create(stage: Stage) -> list[Row]:
             rows.append(Row(name, ours, f"{runtime} run, Linux echo", linux))
         except Missing as error:
             rows.append(Row(name, ours, f"{runtime} run, Linux echo", missing=str(error)))
+    return rows
+
+
+def runtime(stage: Stage) -> list[Row]:
+    """`wherry-runtime run` of a Wasm module against Linux and Wasm containers of runc and crun."""
+    rows = []
+    with wasm_echo(stage) as (argv, environment):
+        warm = whole(argv, environment)
+        cold = whole(argv, {**environment, COLD: "1"})
+        for name in ("runc", "crun"):
+            peer = f"{name} run, Linux echo"
+            try:
+                with linux_echo(name) as linux:
+                    hot, cool, theirs = in_turns(stage.runs * 2, warm, cold, whole(linux))
+            except Missing as error:
+                rows.append(Row("wherry-runtime run", missing=str(error)))
+                continue
+            rows.append(Row("wherry-runtime run, warm", hot, peer, theirs))
+            rows.append(Row("wherry-runtime run, cold", cool, peer, theirs))
+    peer = "crun run with WasmEdge, same module"
+    try:
+        with wasm_in_crun(stage) as (crun, argv, environment):
+            warm = whole(argv, environment)
+            cold = whole(argv, {**environment, COLD: "1"})
+            hot, cool, theirs = in_turns(stage.runs * 2, warm, cold, whole(crun, environment))
+    except Missing as error:
+        return [*rows, Row("wherry-runtime run", missing=str(error))]
+    rows.append(Row("wherry-runtime run, warm", hot, peer, theirs))
+    rows.append(Row("wherry-runtime run, cold", cool, peer, theirs))
     return rows
 
 
@@ -227,6 +257,7 @@ ROWS: dict[str, Callable[[Stage], list[Row]]] = {
     "warm": warm,
     "cold": cold,
     "create": create,
+    "runtime": runtime,
     "build": build,
     "compute": compute,
     "ctr": ctr,

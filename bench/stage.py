@@ -6,11 +6,14 @@ import contextlib
 import subprocess
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from tests import peers
 from tests.debian import MachineDockerd, Suite, SuiteMissing
 from tests.engine_under_test import Wherry
 from tests.guests.toolchain import EXAMPLES, PROJECT, GuestMissing, Guests
+
+T = TypeVar("T")
 
 
 class Missing(Exception):
@@ -24,6 +27,10 @@ class Stage:
         self._stack = stack
         self.runs = runs
         self.many = many
+
+    def enter(self, context: contextlib.AbstractContextManager[T]) -> T:
+        """Enter `context` for as long as the stage stands."""
+        return self._stack.enter_context(context)
 
     @cached_property
     def guests(self) -> Guests:

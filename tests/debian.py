@@ -22,7 +22,7 @@ import sys
 import sysconfig
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests import peers
@@ -85,43 +85,64 @@ class SuiteMissing(Exception):
 class Suite:
     """A suite of Debian with container engines in it, made when it is first asked for.
 
-    It lies in $WHERRY_TEST_PEERS or /var/cache/wherry-tests. Raises SuiteMissing.
+    It lies in $WHERRY_TEST_PEERS or /var/cache/wherry-tests; with further packages it is another
+    one. Raises SuiteMissing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *packages: str) -> None:
         self.name = name
-        self.root = peers.CACHE / f"{name}-{_TREE}"
+        self.root = peers.CACHE / "-".join((name, _TREE, *packages))
         if os.geteuid() != 0:
             raise SuiteMissing("needs root")
-        if not self.root.exists():
-            self._make()
+        if self.root.exists():
+            return
+        if not packages:
+            self._make(self._bootstrap)
+            return
+        base = Suite(name).root
+        self._make(lambda fresh: self._extend(base, fresh, packages))
 
-    def _make(self) -> None:
-        try:
-            program = peers.program("debootstrap")
-        except peers.PeerMissing as error:
-            raise SuiteMissing(str(error)) from None
+    def _make(self, fill: Callable[[Path], subprocess.CompletedProcess[str]]) -> None:
         self.root.parent.mkdir(parents=True, exist_ok=True)
         with (self.root.parent / f"{self.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.root.exists():  # another process was faster
                 return
-            fresh = self.root.with_suffix(".new")
+            fresh = self.root.with_name(f"{self.root.name}.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            # No mirror: debootstrap's own default. A suite newer than debootstrap is made as sid.
-            done = subprocess.run(
-                [
-                    program, "--variant=minbase", f"--include={','.join(_PACKAGES)}",
-                    self.name, str(fresh), "", "sid",
-                ],
-                capture_output=True,
-                text=True,
-            )  # fmt: skip
+            done = fill(fresh)
             if done.returncode != 0:
                 said = (done.stdout + done.stderr).strip().splitlines()[-3:]
                 shutil.rmtree(fresh, ignore_errors=True)
                 raise SuiteMissing(f"Debian {self.name} cannot be made: {' / '.join(said)}")
             fresh.rename(self.root)
+
+    def _bootstrap(self, fresh: Path) -> subprocess.CompletedProcess[str]:
+        try:
+            program = peers.program("debootstrap")
+        except peers.PeerMissing as error:
+            raise SuiteMissing(str(error)) from None
+        # No mirror: debootstrap's own default. A suite newer than debootstrap is made as sid.
+        include = f"--include={','.join(_PACKAGES)}"
+        return subprocess.run(
+            [program, "--variant=minbase", include, self.name, str(fresh), "", "sid"],
+            capture_output=True,
+            text=True,
+        )
+
+    def _extend(
+        self, base: Path, fresh: Path, packages: Sequence[str]
+    ) -> subprocess.CompletedProcess[str]:
+        # By apt, because debootstrap does not find an order for what has many dependencies.
+        subprocess.run(["cp", "-a", base, fresh], check=True)
+        shutil.copy("/etc/resolv.conf", fresh / "etc" / "resolv.conf")
+        script = 'apt-get -q update && apt-get -qy --no-install-recommends install "$@"'
+        return subprocess.run(
+            ["chroot", fresh, "sh", "-c", script, "sh", *packages],
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            capture_output=True,
+            text=True,
+        )
 
     @contextlib.contextmanager
     def machine(
