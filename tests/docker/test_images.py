@@ -1,9 +1,13 @@
 """Images as Docker's own builder makes them."""
 
+import json
 import os
 
 import pytest
-from tests.docker.engine import WASM, Docker
+import wasmtime
+from tests.docker.engine import RUNTIME, WASM, Docker
+from tests.shim.archive import blobs_archive
+from tests.shim.guests import ALL
 
 pytestmark = pytest.mark.root
 
@@ -64,3 +68,34 @@ def test_of_an_image_for_both_platforms_the_one_asked_for_runs(docker: Docker) -
     assert docker.run(image="both").stdout == "to stdout\n"
     linux = docker("run", "--rm", WASM[0], "--platform", f"linux/{_ARCHITECTURE}", "both")
     assert "applet not found" in linux.stderr  # busybox, called by a name that it does not know
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "config"),
+    [
+        ("cncf", "application/vnd.wasm.config.v0+json", {"layerDigests": []}),
+        (
+            "oci",
+            "application/vnd.oci.image.config.v1+json",
+            {"rootfs": {"type": "layers", "diff_ids": []}, "config": {}},
+        ),
+    ],
+)
+def test_a_wasm_artifact_is_loaded_and_run(
+    docker: Docker, name: str, kind: str, config: dict[str, object]
+) -> None:
+    document = {"architecture": "wasm", "os": "wasip1", **config}
+    title = {"org.opencontainers.image.title": "hello.wasm"}
+    layer = (wasmtime.wat2wasm(ALL["hello"]), "application/wasm", title)
+    archive = docker.folder() / "artifact.tar"
+    whole = f"docker.io/library/artifact-{name}:latest"
+    archive.write_bytes(blobs_archive(whole, (json.dumps(document).encode(), kind, {}), [layer]))
+    docker.ok("load", "-i", str(archive))
+    # Its own platform: Docker takes no other for it.
+    flags = ("--rm", f"--runtime={RUNTIME}", "--platform=wasip1/wasm")
+    done = docker("run", *flags, f"artifact-{name}", "/hello.wasm")
+    if docker.machine.suite.name == "trixie":
+        # Docker 26 does not tell containerd, nor it the shim, what image a container is made of.
+        assert done.returncode == 127 and "/hello.wasm" in done.stderr
+    else:
+        assert done.stdout == "hello\n", done.stderr
