@@ -55,7 +55,8 @@ def allow_network(config: int) -> None:
     capi.wasi_config_allow_ip_name_lookup(config, True)
     after = ctypes.string_at(config, size)
     written = [index for index in range(size) if before[index] != after[index]]
-    if len(written) != 1 or not set(after[written[0] :][:_KINDS]) <= {0, 1}:
+    found = after[written[0] :][:_KINDS] if len(written) == 1 else b""
+    if len(found) != _KINDS or not set(found) <= {0, 1}:
         raise LaunchError("this release of wasmtime cannot give a component the network")
     for kind in range(1, _KINDS):
         capi.wasi_config_allow_ip_name_lookup(config + kind, True)
