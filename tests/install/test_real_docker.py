@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ import pytest
 from tests.conftest import without
 from tests.cri.node import ThisMachine
 from tests.debian import Machine, Suite, SuiteMissing
+from tests.guests.toolchain import Guests
 from tests.shim.archive import oci_archive
 from tests.shim.guests import HELLO, SPIN
 
@@ -25,12 +28,12 @@ SERVICE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 
 @contextlib.contextmanager
-def booted(suite: Suite) -> Iterator[Machine]:
-    """A machine whose daemon.json is the person's own."""
+def booted(suite: Suite, *, bridge: bool = False) -> Iterator[Machine]:
+    """A machine whose daemon.json is the person's own; `bridge`: with Docker's own network."""
     with suite.machine() as machine:
         own = {
-            "bridge": "none", "iptables": False, "cgroup-parent": machine.cgroup_parent,
-            "storage-driver": "vfs",
+            "cgroup-parent": machine.cgroup_parent, "storage-driver": "vfs",
+            **({} if bridge else {"bridge": "none", "iptables": False}),
         }  # fmt: skip
         (machine.folder / "own.json").write_text(json.dumps(own, indent=2) + "\n")
         script = f"mkdir -p /etc/docker; cp {machine.folder}/own.json {CONFIG}"
@@ -49,6 +52,38 @@ def running(machine: Machine) -> Iterator[None]:
         # Not the whole group: nsenter ends when dockerd has.
         machine.run("sh", "-c", "kill $(cat /run/docker.pid)")
         daemon.process.wait(60)
+
+
+def test_docker_20_10_gives_wasm_its_default_network(guests: Guests) -> None:
+    with booted(ThisMachine(), bridge=True) as machine:
+        if not machine.run("dockerd", "--version").stdout.startswith("Docker version 20."):
+            without("this machine's Docker is not 20.10")
+        done = machine.run("wherry", "install", "docker")
+        assert done.returncode == 0, done.stderr
+        with running(machine):
+            (machine.folder / "rootfs.tar").write_bytes(rootfs(guests.sockets().read_bytes()))
+            words = ("-c", 'ENTRYPOINT ["/main.wasm"]', f"{machine.folder}/rootfs.tar", "server")
+            assert machine.run("docker", "import", *words).returncode == 0
+            flags = ("--name", "web", "-p", "8080:8000", "--runtime=io.containerd.wherry.v1")
+            done = machine.run("docker", "run", "-d", *flags, "server", "serve", "8000")
+            assert done.returncode == 0, done.stderr
+            followed = machine.argv("docker", "logs", "--follow", "web")
+            with subprocess.Popen(
+                followed, env=machine.environment(), stdout=subprocess.PIPE, text=True
+            ) as logs:
+                assert logs.stdout is not None and logs.stdout.readline() == "listening\n"
+                # From the container's own side of the bridge, and by the published port.
+                done = machine.run("docker", "exec", "web", "main.wasm", "get", "127.0.0.1", "8000")
+                assert done.stdout.startswith("HTTP/1.0 200 OK"), done.stderr
+                fetch = (
+                    "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/').status)"
+                )
+                done = machine.run(sys.executable, "-c", fetch)
+                assert done.stdout == "200\n", done.stderr
+                assert machine.run("docker", "stop", "--time", "60", "web").returncode == 0
+            form = ("-f", "{{.State.ExitCode}}")
+            assert machine.run("docker", "inspect", *form, "web").stdout == "143\n"
+            assert machine.run("docker", "rm", "web").returncode == 0
 
 
 def rootfs(module: bytes) -> bytes:
