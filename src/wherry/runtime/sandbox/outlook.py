@@ -19,11 +19,12 @@ class Outlook:
     def __init__(self) -> None:
         self._host: int | None = None
         host = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         propagates = _propagates()
         _copy()
         if not propagates:
             try:
-                sys.setns(host, sys.CLONE_NEWNS)
+                self._return_to(host)
                 self._host = host
             except PermissionError:
                 pass  # a user namespace was entered since: from there is no way back
@@ -31,6 +32,7 @@ class Outlook:
                 _copy()
         if self._host is None:
             os.close(host)
+            os.close(self._root)
 
     @property
     def ages(self) -> bool:
@@ -40,8 +42,14 @@ class Outlook:
     def renew(self) -> None:
         """Copy the host's mounts again; what was mounted in the copy is gone. Raises OSError."""
         if self._host is not None:
-            sys.setns(self._host, sys.CLONE_NEWNS)
+            self._return_to(self._host)
             _copy()
+
+    def _return_to(self, host: int) -> None:
+        sys.setns(host, sys.CLONE_NEWNS)
+        # That leads to the namespace's own root, which is not ours if we were started in a chroot.
+        os.fchdir(self._root)
+        os.chroot(".")
 
 
 def _copy() -> None:
