@@ -245,12 +245,24 @@ def test_a_wrong_command_line_is_one_line_of_error(command: Command, arguments: 
     assert done.stderr.count("\n") == 1
 
 
-async def test_a_run_folder_of_somebody_else_is_refused(command: Command) -> None:
+@pytest.mark.parametrize("place", ["shim", "."])
+async def test_a_run_folder_of_somebody_else_is_refused(command: Command, place: str) -> None:
     (command.run / "shim").mkdir(parents=True)
     if os.geteuid() != 0:
         without("needs root")
-    os.chown(command.run / "shim", 12345, 12345)
+    os.chown(command.run / place, 12345, 12345)
     with pytest.raises(ShimError, match="belongs to uid 12345"):
+        await command.start(command.bundle("a"))
+
+
+@pytest.mark.parametrize("place", ["run", "run/shim"])
+async def test_a_run_folder_that_is_a_link_is_refused(command: Command, place: str) -> None:
+    """Whoever made it could turn it round."""
+    (command.folder / "elsewhere").mkdir()
+    link = command.folder / place
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(command.folder / "elsewhere")
+    with pytest.raises(ShimError, match="is a link"):
         await command.start(command.bundle("a"))
 
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterator
 
 from wherry.pids import process_start
@@ -47,13 +48,17 @@ class Group:
         folder = f"{run_folder()}/shim"
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
-            owner = os.stat(folder).st_uid
+            # A folder in /tmp may have been planted there, or be a link that can be turned round.
+            places = [(path, os.lstat(path)) for path in (run_folder(), folder)]
         except OSError as error:
             raise CommandError(f"{folder}: {error.strerror}") from None
-        if owner != os.geteuid():
-            raise CommandError(
-                f"{folder} belongs to uid {owner}: set WHERRY_RUN to a folder of yours"
-            )
+        for path, status in places:
+            if status.st_uid != os.geteuid():
+                raise CommandError(
+                    f"{path} belongs to uid {status.st_uid}: set WHERRY_RUN to a folder of yours"
+                )
+            if not stat.S_ISDIR(status.st_mode):
+                raise CommandError(f"{path} is a link: set WHERRY_RUN to where it leads")
         pod = _sandbox(bundle) if namespace == _CRI_NAMESPACE else ""
         return cls(folder, namespace, address, pod)
 
