@@ -274,12 +274,13 @@ def test_forbidden_user_namespaces_are_told_with_what_allows_them(
 
 
 @pytest.mark.root
-def test_an_ordinary_user_gets_an_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uid", [65534, 54321])  # nobody; a number without a name
+def test_an_ordinary_user_gets_an_answer(tmp_path: Path, uid: int) -> None:
     program = (
         "import os, sys\n"
         f"sys.path[:] = {sys.path!r}\n"
         "import wherry.cli.main, wherry.cli.commands.doctor, http.client\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
         "sys.argv = ['wherry', 'doctor']; wherry.cli.main.main()\n"
     )
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "WHERRY_ROOT": "/nowhere"}
@@ -290,6 +291,7 @@ def test_an_ordinary_user_gets_an_answer(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()} <= set(STATUSES)
     assert "missing  store" in done.stdout
+    assert "KeyError" not in done.stdout
 
 
 def test_it_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

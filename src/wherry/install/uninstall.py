@@ -1,6 +1,7 @@
 """Taking wherry out of an engine again: what the ledger names goes, all else stays."""
 
 import os
+import re
 
 from wherry.install import containerd, docker, podman
 from wherry.install.draft import Draft, LinkChange
@@ -13,6 +14,7 @@ from wherry.install.running import held_by_command, held_by_shim
 from wherry.install.undo import undo
 
 _SERVICES = {docker.OWNER: "docker", containerd.OWNER: "containerd", podman.CRIO: "crio"}
+_DOCKER_ID = re.compile("[0-9a-f]{64}")
 _SHOWN = 5
 
 
@@ -39,6 +41,12 @@ def plan_uninstall(host: Host, owner: str, *, force: bool = False, folder: str =
     return plan
 
 
+def _short(container: str) -> str:
+    """Docker's ids as Docker shows them; names as they are."""
+    namespace, slash, id = container.rpartition("/")
+    return f"{namespace}{slash}{id[:12] if _DOCKER_ID.fullmatch(id) else id}"
+
+
 def _refuse_while_used(host: Host, plan: Plan, *, force: bool) -> None:
     """What a running container is ended and cleaned up by must not go."""
     going = {os.path.basename(change.path) for change in plan.draft.changes
@@ -47,7 +55,9 @@ def _refuse_while_used(host: Host, plan: Plan, *, force: bool) -> None:
     containers += held_by_command(host) if RUNTIME in going else []
     if not containers:
         return
-    names = ", ".join(containers[:_SHOWN]) + (", …" if len(containers) > _SHOWN else "")
+    names = ", ".join(map(_short, containers[:_SHOWN])) + (
+        ", …" if len(containers) > _SHOWN else ""
+    )
     if not force:
         raise InstallError(
             f"containers that wherry holds: {names}; remove them first, or say --force: then the "

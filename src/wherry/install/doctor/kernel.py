@@ -101,7 +101,10 @@ def users() -> list[Finding]:
     findings = [ok(subject, "user namespaces can be made")]
     if os.geteuid() == 0:
         return findings
-    name = pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = str(os.geteuid())  # subuid(5) takes a number as well
     ranges = [path for path in ("/etc/subuid", "/etc/subgid") if _has_range(path, name)]
     if len(ranges) < 2:
         hint = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
