@@ -1,5 +1,5 @@
 # make demo   installs wherry into .venv, builds examples/hello into an image and runs it
-# make test   installs what the tests need and runs them all (about ten minutes)
+# make test   installs what the tests need and runs them all (about a quarter of an hour)
 # make bench  measures wherry beside its peers
 # make guests builds the interpreters of examples/ (CRuby, CPython) into .guests/
 # make clean  removes what these made
