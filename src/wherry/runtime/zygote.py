@@ -90,7 +90,7 @@ def _fork(
         if outlook is None:
             pid, pidfd = sys.clone3(sys.CLONE_PARENT)
         elif isinstance(request, messages.Fork):
-            if outlook.ages:
+            if outlook.is_stale():
                 outlook.renew()
                 surroundings.furnish()
             pid, pidfd = namespaces.clone_into(request.pids, sys.CLONE_PARENT | request.namespaces)

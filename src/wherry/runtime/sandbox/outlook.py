@@ -6,6 +6,7 @@ would never show the files of an image that was mounted after it.
 """
 
 import os
+import select
 
 from wherry.runtime.sandbox import syscalls as sys
 
@@ -18,6 +19,9 @@ class Outlook:
 
     def __init__(self) -> None:
         self._host: int | None = None
+        self._changes = select.poll()
+        # Opened here, it is the host's table of mounts whatever namespace we are in later.
+        self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         host = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         propagates = _propagates()
@@ -31,13 +35,17 @@ class Outlook:
             else:
                 _copy()
         if self._host is None:
-            os.close(host)
-            os.close(self._root)
+            for descriptor in (host, self._root, self._table):
+                os.close(descriptor)
+        else:
+            self._changes.register(self._table, select.POLLPRI)
 
-    @property
-    def ages(self) -> bool:
-        """Whether it has to be renewed to show what the host has mounted by now."""
-        return self._host is not None
+    def is_stale(self) -> bool:
+        """Whether the host has mounted or unmounted something since this was asked last.
+
+        The kernel tells who polls the table of mounts (proc(5)). Then `renew` it.
+        """
+        return self._host is not None and bool(self._changes.poll(0))
 
     def renew(self) -> None:
         """Copy the host's mounts again; what was mounted in the copy is gone. Raises OSError."""
