@@ -1,5 +1,6 @@
 """What we write, read by skopeo, umoci and GNU tar; and the rules of the image-spec's schemas."""
 
+import importlib
 import json
 import os
 import shutil
@@ -204,7 +205,7 @@ SCHEMA_RULES = {
 
 def test_our_documents_keep_the_rules_of_the_schemas(store: ImageStore, tmp_path: Path) -> None:
     """The image-spec's `schema/*.json`, said again: required fields, types and patterns."""
-    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema = importlib.import_module("jsonschema")
     descriptor = {
         "type": "object",
         "required": ["mediaType", "size", "digest"],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import without
 
 from wherry.oci.runtime import Cpu, Memory, Pids, Resources
 from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError, Hierarchies, plain_path
@@ -497,7 +498,7 @@ def test_the_memory_limit_kills_and_is_counted_and_told(
 ) -> None:
     group = bounded(Resources(memory=Memory(limit=16 * MIB)))
     if group.missing:
-        pytest.skip(group.missing[0])
+        without(group.missing[0])
     event = group.oom_event()
     assert event is not None
     poll = select.poll()
@@ -520,7 +521,7 @@ def test_the_memory_limit_can_be_raised_above_the_old_swap_limit(
 ) -> None:
     group = bounded(Resources(memory=Memory(limit=16 * MIB, swap=16 * MIB)))
     if group.missing:
-        pytest.skip(group.missing[0])
+        without(group.missing[0])
     group.update(Resources(memory=Memory(limit=64 * MIB, swap=64 * MIB)))
     assert group.stats().memory_limit == 64 * MIB
     assert hog(group, 32) == 0
@@ -530,7 +531,7 @@ def test_the_memory_limit_can_be_raised_above_the_old_swap_limit(
 def test_the_pids_limit_stops_forks(bounded: Callable[[Resources], Cgroup]) -> None:
     group = bounded(Resources(pids=Pids(limit=2)))
     if group.missing:
-        pytest.skip(group.missing[0])
+        without(group.missing[0])
     assert group.stats().pids_limit == 2
     pid = os.fork()
     if pid == 0:
@@ -554,7 +555,7 @@ def test_cpu_limits_are_set_changed_and_throttle(
 ) -> None:
     group = bounded(Resources(cpu=Cpu(quota=1_000, period=100_000, shares=4096)))
     if group.missing:
-        pytest.skip(group.missing[0])
+        without(group.missing[0])
     pid = os.fork()
     if pid == 0:
         for name in group.procs_files:
@@ -579,7 +580,7 @@ def test_a_limit_asked_for_later_takes_in_the_processes_that_run(
     pid = sleeper(group.procs_files)
     group.update(Resources(cpu=Cpu(quota=10_000, period=100_000, cpus="0")))
     if group.missing:
-        pytest.skip(group.missing[0])
+        without(group.missing[0])
     assert os.sched_getaffinity(pid) == {0}
     assert group.pids() == [pid]
 

@@ -1,5 +1,7 @@
 """The gRPC client: one call as a state machine, fed by a server made of h2."""
 
+from pathlib import Path
+
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -7,6 +9,9 @@ from h2.events import DataReceived, RequestReceived
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherry.oci import Descriptor, MediaType
+from wherry.shim.containerd import Images
+from wherry.shim.containerd.artifact import Artifacts
 from wherry.shim.containerd.grpc import Exchange, call
 from wherry.shim.ttrpc import CallError, Code
 
@@ -90,3 +95,33 @@ async def test_nobody_there_is_said_with_the_socket() -> None:
         async for _ in call("/no/such.sock", METHOD, b"", {}):
             pass
     assert raised.value.code is Code.UNAVAILABLE
+
+
+class OneLayer(Artifacts):
+    """Artifacts of one module, which nobody hands out."""
+
+    async def _layers(self, container: str) -> list[Descriptor]:
+        return [Descriptor(media_type=MediaType.WASM_LAYER, digest=f"sha256:{'0' * 64}", size=1)]
+
+
+async def test_a_module_that_cannot_be_had_is_the_reason_that_is_told(tmp_path: Path) -> None:
+    """And not that the program is missing; nothing half-written is left."""
+    folder = tmp_path / "artifacts"
+    artifacts = OneLayer(Images("/no/such.sock", "ns", str(folder)), print)
+    with pytest.raises(CallError, match=r"cannot be had: .*/no/such\.sock"):
+        await artifacts.module_of("c", "/main.wasm")
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_folder_of_modules_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    artifacts = OneLayer(Images("/no/such.sock", "ns", f"{tmp_path}/file/x"), print)
+    with pytest.raises(CallError, match=r"cannot be had: .*Not a directory"):
+        await artifacts.module_of("c", "/main.wasm")
+
+
+async def test_a_containerd_that_tells_nothing_is_reported_only(tmp_path: Path) -> None:
+    reports: list[str] = []
+    artifacts = Artifacts(Images("/no/such.sock", "ns", str(tmp_path)), reports.append)
+    assert await artifacts.module_of("c", "/main.wasm") is None
+    assert "/no/such.sock" in reports[0]

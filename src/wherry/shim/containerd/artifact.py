@@ -48,22 +48,25 @@ class Artifacts:
         """What mounts the module of a container where its `program` is expected to be.
 
         That is the module named like the program, or else the first. None if the container's image
-        is no artifact, or cannot be had, which is reported.
+        is no artifact, or none that containerd tells of, which is reported. Raises CallError if
+        its module cannot be had.
         """
         try:
             async with asyncio.timeout(_PATIENCE):
                 layer = _pick(await self._layers(container), program)
-                if layer is None:
-                    return None
-                source = await self._fetch(layer)
-        except TimeoutError:
-            self._report(f"container {container}: containerd does not answer for its image")
         except (CallError, ValueError, OSError) as error:
-            self._report(f"container {container}: its image cannot be read: {error}")
-        else:
-            place = os.path.join("/", program)
-            return Mount(destination=place, type="bind", source=source, options=["bind", "ro"])
-        return None
+            self._report(f"container {container}: its image cannot be read: {_why(error)}")
+            return None
+        if layer is None:
+            return None
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                source = await self._fetch(layer)
+        except (CallError, ValueError, OSError) as error:
+            reason = f"the module of its image cannot be had: {_why(error)}"
+            raise CallError(Code.UNKNOWN, reason) from None
+        place = os.path.join("/", program)
+        return Mount(destination=place, type="bind", source=source, options=["bind", "ro"])
 
     async def _layers(self, container: str) -> list[oci.Descriptor]:
         request = NamedRequest(name=container)
@@ -132,6 +135,10 @@ class Artifacts:
         ):
             return answer.decode(message)
         raise CallError(Code.UNAVAILABLE, f"containerd did not answer {method}")
+
+
+def _why(error: Exception) -> str:
+    return "containerd does not answer" if isinstance(error, TimeoutError) else str(error)
 
 
 def _write(file: int, piece: bytes) -> None:
