@@ -111,7 +111,14 @@ async def run(
         for fd in (pipes[0][0], pipes[1][1], pipes[2][1]):
             os.close(fd)
     signals: list[int] = []
-    await process.start(signals.append)
+    try:
+        await process.start(signals.append)
+    except BaseException:
+        # It ends by itself, but the next container of this name wants its cgroup gone.
+        await reap(process)
+        for fd in (pipes[1][0], pipes[2][0]):
+            os.close(fd)
+        raise
     if while_running is not None:
         await while_running(process)
         os.close(pipes[0][1])
