@@ -8,7 +8,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \
-	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio shellcheck podman buildah
+	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio shellcheck podman buildah \
+	curl wrk nginx-light redis-server mariadb-server passt slirp4netns nftables
 
 .SILENT:
 .PHONY: help demo test check peers guests bench clean
@@ -65,7 +66,7 @@ peers:
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing$$missing"; \
-		apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 			apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
 	else \
 		echo "!!! Not installed, so what needs them is NOT TESTED:$$missing"; \
