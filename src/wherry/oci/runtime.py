@@ -12,6 +12,21 @@ NETWORK = "io.wherry.network"
 namespace. Such containers may share an empty one; engines that say nothing get a fresh one, into
 which they move interfaces once the container was created."""
 
+PORTS = "io.wherry.ports"
+"""Annotation: the container's exposed and published ports, "8080/tcp,9090/tcp", in their order. A
+module of WASI 0.1 that takes connections, but makes no sockets, finds one open for each."""
+
+LISTENERS = "io.wherry.listeners"
+"""Annotation: the path of a unix socket on the host that hands out the sockets of the container's
+published ports (see `runtime.sandbox.listeners`)."""
+
+EGRESS = "io.wherry.egress"
+"""Annotation: what the container may reach (see `wherry.egress`). Without it, everything."""
+
+ENFORCER = "io.wherry.egress.enforced-by"
+"""Annotation: "network" says that whoever gives the container its network enforces EGRESS there,
+for a container of which the runtime cannot: Linux programs and components."""
+
 PROGRAMS = "io.wherry.programs"
 """Annotation: "wasm" says that nothing else is to be run. Without it a Linux program is handed to a
 runtime for such, which knows nothing of the sandbox of a Wasm container."""
