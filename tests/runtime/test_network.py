@@ -57,6 +57,36 @@ async def test_a_fresh_network_has_its_loopback_up(launcher: Launcher, bundle: M
     assert "127.0.0.1" in routes
 
 
+PORTS_OF_ROOT = "net/ipv4/ip_unprivileged_port_start"
+
+
+async def test_anyone_may_serve_port_80_of_a_network_of_the_containers_own(
+    launcher: Launcher, bundle: Make
+) -> None:
+    _, first = await network_of(launcher, bundle(), "cat", f"/proc/sys/{PORTS_OF_ROOT}")
+    assert first == "0\n"
+
+
+async def test_a_bundle_may_say_which_ports_are_roots(launcher: Launcher, bundle: Make) -> None:
+    container = bundle()
+    container.config["linux"]["sysctl"] = {PORTS_OF_ROOT.replace("/", "."): "500"}
+    _, first = await network_of(launcher, container, "cat", f"/proc/sys/{PORTS_OF_ROOT}")
+    assert first == "500\n"
+
+
+async def test_a_network_that_is_joined_is_left_as_it_is(launcher: Launcher, bundle: Make) -> None:
+    with subprocess.Popen(["unshare", "-n", "cat"], stdin=subprocess.PIPE) as holder:
+        host = os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{holder.pid}/ns/net") == host:
+            os.sched_yield()
+        container = bundle()
+        for namespace in container.config["linux"]["namespaces"]:
+            if namespace["type"] == "network":
+                namespace["path"] = f"/proc/{holder.pid}/ns/net"
+        _, first = await network_of(launcher, container, "cat", f"/proc/sys/{PORTS_OF_ROOT}")
+        assert first == "1024\n"
+
+
 async def test_containers_that_never_get_a_network_share_an_empty_one(
     launcher: Launcher, bundle: Make
 ) -> None:

@@ -82,6 +82,7 @@ def join(config: spec.Spec, no_network: int | None) -> None:
             sys.setns(no_network, kind or 0)
         elif namespace.type == "network":
             _raise_loopback()
+            sysctls.free_ports()
 
 
 def _raise_loopback() -> None:

@@ -4,6 +4,7 @@ Only those that belong to a namespace, and only where the container has one of i
 would change the host. The rules are runc's.
 """
 
+import contextlib
 import os
 
 from wherry.oci import runtime as spec
@@ -29,6 +30,16 @@ def check(config: spec.Spec) -> None:
         _check(name, config)
 
 
+def free_ports() -> None:
+    """Let anyone in the network that this process is in serve port 80: it is the container's own.
+
+    As Docker does. What the bundle sets, later, counts for more.
+    """
+    # Where /proc/sys may not be written, as in many a container, ports below 1024 stay root's.
+    with contextlib.suppress(OSError):
+        _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+
+
 def apply(config: spec.Spec, proc: str = "/proc/sys") -> None:
     """Set what was checked, for the namespaces that this process is in now. Raises LaunchError.
 
@@ -36,16 +47,20 @@ def apply(config: spec.Spec, proc: str = "/proc/sys") -> None:
     """
     for name, value in _wanted(config).items():
         try:
-            # Opened only if it is there: nothing is ever made here.
-            descriptor = os.open(f"{proc}/{_path(name)}", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, value.encode())
-            finally:
-                os.close(descriptor)
+            _write(f"{proc}/{_path(name)}", value)
         except OSError as error:
             raise LaunchError(
                 f"sysctl {name} cannot be set to {value[:40]!r}: {error.strerror}"
             ) from None
+
+
+def _write(path: str, value: str) -> None:
+    # Opened only if it is there: nothing is ever made here.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _wanted(config: spec.Spec) -> dict[str, str]:
