@@ -26,6 +26,9 @@ def things(engine: Engine) -> None:
         "GET /images/json": [
             {"RepoTags": ["hello:latest", "far/away:v1"]}, {"RepoTags": ["<none>:<none>"]},
         ],
+        "GET /networks": [
+            {"Name": "front", "Driver": "bridge"}, {"Name": "host", "Driver": "host"},
+        ],
         "GET /volumes": {"Volumes": [{"Name": "data", "Mountpoint": "/x"}]},
     }  # fmt: skip
 
@@ -64,7 +67,18 @@ def offered(shell: Shell, *words: str) -> tuple[str, list[str]]:
         (["logs", "web", "w"], "", []),
         (["cp", "w"], "file", ["web:", "worker:"]),
         (["inspect", "--type", "vo"], "", ["volume"]),
-        (["inspect", ""], "", ["web", "worker", "far/away:v1", "hello", "data"]),
+        (["network", "c"], "", ["connect", "create"]),
+        (["network", "rm", "front", "h"], "", ["host"]),
+        (["network", "connect", "f"], "", ["front"]),
+        (["network", "connect", "front", "we"], "", ["web"]),
+        (["network", "inspect", ""], "", ["front", "host"]),
+        (["run", "--network", "f"], "", ["front"]),
+        (["run", "--network=f"], "", ["--network=front"]),
+        (["run", "--network", "container:we"], "", ["container:web"]),
+        (["create", "--link", "wo"], "", ["worker"]),
+        (["port", "we"], "", ["web"]),
+        (["port", "web", ""], "", []),
+        (["inspect", ""], "", ["web", "worker", "far/away:v1", "hello", "front", "host", "data"]),
         (["build", "x"], "directory", []),
         (["build", "-f", "x"], "file", []),
         (["completion", "b"], "", ["bash"]),
@@ -115,6 +129,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("wherry run far/away:", "wherry run far/away :", ["v1"]),
         ("wherry run far/away:v", "wherry run far/away : v", ["v1"]),
         ("wherry volume in", "wherry volume in", ["inspect"]),
+        ("wherry run --network f", "wherry run --network f", ["front"]),
+        ("wherry run --net container:wo", "wherry run --net container : wo", ["worker"]),
     ],
 )  # fmt: skip
 def test_bash_takes_it(
@@ -154,6 +170,17 @@ _describe() { for line in "${(@P)3}"; do print -r -- "$line"; done }
 words=(wherry stop w) CURRENT=3
 _wherry
 """
+
+
+def test_fish_takes_names_of_networks(on_path: dict[str, str]) -> None:
+    if shutil.which("fish") is None:
+        without("fish is not installed")
+    script = "wherry completion fish | source; complete --do-complete 'wherry run --network '"
+    done = subprocess.run(["fish", "-c", script], capture_output=True, env=on_path, text=True)
+    assert done.stdout.splitlines() == [
+        "container:web\tits network", "container:worker\tits network",
+        "front\tbridge", "host\thost",
+    ]  # fmt: skip
 
 
 def test_zsh_takes_it(on_path: dict[str, str]) -> None:

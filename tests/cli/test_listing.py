@@ -164,17 +164,20 @@ def test_prune_asks_first(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_system_prune_prunes_what_was_asked_for(show: Any) -> None:
     documents = {
         "POST /containers/prune": {"ContainersDeleted": None, "SpaceReclaimed": 1},
+        "POST /networks/prune": {"NetworksDeleted": ["net"]},
         "POST /images/prune": {"ImagesDeleted": [{"Deleted": "sha256:x"}], "SpaceReclaimed": 2},
         "POST /volumes/prune": {"VolumesDeleted": ["v"], "SpaceReclaimed": 3},
         "POST /build/prune": {"CachesDeleted": [], "SpaceReclaimed": 4},
     }
     out, requests = show(documents, "system", "prune", "-f")
-    assert out == "Deleted Images:\ndeleted: sha256:x\n\nTotal reclaimed space: 7B\n"
+    networks = "Deleted Networks:\nnet\n\n"
+    images = "Deleted Images:\ndeleted: sha256:x\n\n"
+    assert out == f"{networks}{images}Total reclaimed space: 7B\n"
     assert "/volumes/prune" not in [request.path for request in requests]
     out, requests = show(documents, "system", "prune", "-af", "--volumes")
     assert out.endswith("Total reclaimed space: 10B\n")
-    (images,) = [request for request in requests if request.path == "/images/prune"]
-    assert json.loads(images.query["filters"][0]) == {"dangling": ["false"]}
+    (asked,) = [request for request in requests if request.path == "/images/prune"]
+    assert json.loads(asked.query["filters"][0]) == {"dangling": ["false"]}
 
 
 def test_inspect_prints_the_engines_own_spelling(show: Any) -> None:

@@ -145,6 +145,17 @@ def _images(session: Session) -> Found:
     return [(name.removesuffix(":latest"), "") for name in sorted(names) if "<none>" not in name]
 
 
+def _networks(session: Session) -> Found:
+    networks = session.client.get("/networks")
+    return [(network["Name"], network["Driver"]) for network in networks]
+
+
+def _network_modes(session: Session) -> Found:
+    """What `--network` takes; `host` and `none` are networks themselves."""
+    shared = [(f"container:{name}", "its network") for name, _ in _containers(session)]
+    return [*_networks(session), *shared]
+
+
 def _volumes(session: Session) -> Found:
     volumes = session.client.get("/volumes").get("Volumes") or []
     return [(volume["Name"], volume.get("Mountpoint", "")) for volume in volumes]
@@ -154,6 +165,8 @@ _FINDERS: dict[str, tuple[Callable[[Session], Found], ...]] = {
     "container": (_containers,),
     "container:": (_container_paths,),
     "image": (_images,),
+    "network": (_networks,),
+    "network-mode": (_network_modes,),
     "volume": (_volumes,),
-    "object": (_containers, _images, _volumes),
+    "object": (_containers, _images, _networks, _volumes),
 }

@@ -16,7 +16,36 @@ if TYPE_CHECKING:
 
 TIMEOUT_ANNOTATION = "io.wherry.timeout"
 
+NETWORK_FLAGS: tuple[Flag, ...] = (
+    many("add-host", "", "Name for /etc/hosts, or for this machine", metavar="NAME:ADDRESS"),
+    many("dns", "", "Resolver to ask instead of the machine's", metavar="ADDRESS"),
+    many("dns-option", "", "Option for resolv.conf", metavar="OPTION"),
+    many("dns-search", "", "Domain that short names are looked for in", metavar="DOMAIN"),
+    text("domainname", "", "NIS domain name inside the container", metavar="NAME"),
+    many("expose", "", "Open ports to other containers (80, 8000-8010, 53/udp)", metavar="PORT"),
+    text("ip", "", "IPv4 address in its network", metavar="ADDRESS"),
+    text("ip6", "", "IPv6 address in its network", metavar="ADDRESS"),
+    many(
+        "link", "", "Know another container by a name", metavar="CONTAINER:ALIAS",
+        complete="container",
+    ),
+    text("mac-address", "", "Hardware address in its network", metavar="MAC"),
+    many("net", "", "The same as --network", metavar="NETWORK", complete="network-mode"),
+    many(
+        "network", "", "Network to join, or 'host', 'none', 'container:NAME'", metavar="NETWORK",
+        complete="network-mode",
+    ),
+    many("network-alias", "", "Further name in its network", metavar="NAME"),
+    many(
+        "publish", "p", "Publish a port on this machine (8080:80, 127.0.0.1:53:53/udp)",
+        metavar="[[ADDRESS:]PORT:]PORT[/PROTO]",
+    ),
+    switch("publish-all", "P", "Publish all exposed ports, each at any free one"),
+)  # fmt: skip
+"""What is the network's, read by `networking`."""
+
 FLAGS: tuple[Flag, ...] = (
+    *NETWORK_FLAGS,
     many("annotation", "", "Annotation for the container's runtime", metavar="KEY=VALUE"),
     many(
         "attach",
@@ -118,6 +147,10 @@ def describe(arguments: Arguments, image: str, command: list[str]) -> dict[str, 
         from wherry.cli.health import describe_healthcheck
 
         document["Healthcheck"] = describe_healthcheck(arguments)
+    if any(arguments.given(flag.name) for flag in NETWORK_FLAGS):
+        from wherry.cli.networking import add_networking
+
+        add_networking(arguments, document)
     for volume in arguments.many("volume"):
         from wherry.cli.mounts import parse_volume
 

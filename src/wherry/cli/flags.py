@@ -21,7 +21,7 @@ class Flag:
     """One row of a command's table.
 
     `metavar` names the value in the help; `complete` is what a shell may offer for it: a kind of
-    object (`container`, `image`, `volume`, `file`, `directory`) or the words themselves.
+    object (`container`, `image`, `network`, `volume`, `file`, `directory`) or the words themselves.
     """
 
     __slots__ = ("complete", "default", "help", "kind", "metavar", "name", "short")

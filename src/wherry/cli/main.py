@@ -60,9 +60,6 @@ def run(words: list[str]) -> int:
     except CommandError as error:
         print_error(str(error))
         return error.exit_code
-    except ClientError as error:
-        print_error(str(error))
-        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print_error(f"{where}{error.strerror or error}")
@@ -92,15 +89,15 @@ def _run(words: list[str]) -> int:
 
         sys.stdout.write(describe(name, command))
         return 0
+    session = Session(host)
     try:
-        return command.act(Session(host), command.parse(rest))
+        return command.act(session, command.parse(rest))
     except UsageError as error:
         hint = f"{name}: {error}; see 'wherry {name} --help'"
         raise CommandError(hint, error.exit_code) from None
     except ClientError as error:
-        if name not in ("run", "container run"):
-            raise
-        raise CommandError(str(error), ENGINE_FAILED) from None
+        code = ENGINE_FAILED if name in ("run", "container run") else 1
+        raise CommandError(session.explain(error), code) from None
 
 
 def _global_flags(words: list[str]) -> tuple[str, list[str]]:

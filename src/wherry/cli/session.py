@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from wherry.client import Client, ClientError, default_address, parse_address
+from wherry.client import Client, ClientError, DaemonError, default_address, parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,9 +55,17 @@ class Session:
             try:
                 act(word)
             except ClientError as error:
-                self.complain(str(error))
+                self.complain(self.explain(error))
                 failed = 1
         return failed
+
+    def explain(self, error: ClientError) -> str:
+        """What the error says; with what may have been meant, when something is not there."""
+        if not isinstance(error, DaemonError) or error.status != 404:
+            return str(error)
+        from wherry.cli.missing import hint
+
+        return f"{error}{hint(self.client, error.message)}"
 
     def confirm(self, warning: str) -> bool:
         """Asks a person at the terminal, who must say yes; an end of input is a no."""

@@ -1,4 +1,4 @@
-"""`inspect`: everything the engine knows about a container, image or volume."""
+"""`inspect`: everything the engine knows about a container, image, network or volume."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _PATHS = {
     "container": "/containers/{}/json",
     "image": "/images/{}/json",
+    "network": "/networks/{}",
     "volume": "/volumes/{}",
 }
 
@@ -22,7 +23,7 @@ _PATHS = {
 def _inspect(session: Session, arguments: Arguments) -> int:
     kind = arguments.text("type")
     if kind and kind not in _PATHS:
-        raise UsageError(f'"{kind}" is not a type; the types are container, image and volume')
+        raise UsageError(f'"{kind}" is not a type; the types are {", ".join(_PATHS)}')
     return _show(session, arguments, (kind,) if kind else tuple(_PATHS))
 
 
@@ -34,6 +35,10 @@ def _inspect_image(session: Session, arguments: Arguments) -> int:
     return _show(session, arguments, ("image",))
 
 
+def _inspect_network(session: Session, arguments: Arguments) -> int:
+    return _show(session, arguments, ("network",))
+
+
 def _inspect_volume(session: Session, arguments: Arguments) -> int:
     return _show(session, arguments, ("volume",))
 
@@ -41,14 +46,15 @@ def _inspect_volume(session: Session, arguments: Arguments) -> int:
 def _show(session: Session, arguments: Arguments, kinds: tuple[str, ...]) -> int:
     """Prints what is found, then complains about what is not."""
     layout = arguments.text("format")
-    size = arguments.has("size") and arguments.switch("size")
+    flags = (("container", "size"), ("network", "verbose"))
+    options = {kind: flag for kind, flag in flags if arguments.has(flag) and arguments.switch(flag)}
     documents: list[str] = []
     missing: list[str] = []
     for name in arguments.words:
         try:
-            documents.append(_fetch(session, name, kinds, size=size))
+            documents.append(_fetch(session, name, kinds, options))
         except DaemonError as error:
-            missing.append(str(error))
+            missing.append(session.explain(error))
     if layout in ("", "json"):
         listed = f"[{','.join(documents)}]"
         session.write_line(json.indent(listed) if not layout else listed)
@@ -64,12 +70,15 @@ def _show(session: Session, arguments: Arguments, kinds: tuple[str, ...]) -> int
     return 1 if missing else 0
 
 
-def _fetch(session: Session, name: str, kinds: tuple[str, ...], *, size: bool) -> str:
-    """The JSON text of the first kind of thing that has this name."""
+def _fetch(session: Session, name: str, kinds: tuple[str, ...], options: dict[str, str]) -> str:
+    """The JSON text of the first kind of thing that has this name.
+
+    `options` is the flag that each kind is asked with.
+    """
     if not name:
         raise CommandError("the name is empty")
     for kind in kinds:
-        query = {"size": size and kind == "container"}
+        query = {options[kind]: True} if kind in options else {}
         try:
             response = session.client.request("GET", _PATHS[kind].format(name), query)
         except DaemonError as error:
@@ -77,7 +86,7 @@ def _fetch(session: Session, name: str, kinds: tuple[str, ...], *, size: bool) -
                 raise
         else:
             return response.read().decode().strip()
-    raise DaemonError(404, f"no such container, image or volume: {name}")
+    raise DaemonError(404, f"no such container, image, network or volume: {name}")
 
 
 _FORMAT = text("format", "f", "Print by a Go template, or 'json' in one line")
@@ -86,7 +95,7 @@ _SIZE = switch("size", "s", "Show the sizes of containers, too")
 
 INSPECT = Command(
     _inspect,
-    "Show everything about containers, images or volumes",
+    "Show everything about containers, images, networks or volumes",
     "NAME|ID [NAME|ID...]",
     (
         _FORMAT,
@@ -115,6 +124,15 @@ IMAGE = Command(
     least=1,
     most=UNLIMITED,
     complete=("image",),
+)
+NETWORK = Command(
+    _inspect_network,
+    "Show everything about networks",
+    "NETWORK [NETWORK...]",
+    (_FORMAT, switch("verbose", "v", "Show more, where the engine knows more")),
+    least=1,
+    most=UNLIMITED,
+    complete=("network",),
 )
 VOLUME = Command(
     _inspect_volume,

@@ -29,7 +29,7 @@ def _each(
     failed = 0
     for name, outcome in _answers(session, names, method, path, query):
         if isinstance(outcome, ClientError):
-            session.complain(str(outcome))
+            session.complain(session.explain(outcome))
             failed = 1
         else:
             session.write_line(report(name, outcome))

@@ -1,4 +1,4 @@
-"""`container prune`, `image prune`, `volume prune`, `builder prune`, `system prune`."""
+"""`container prune`, and the same of images, networks, volumes, builds and the whole system."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ def _images(session: Session, arguments: Arguments) -> int:
     return 0
 
 
+def _networks(session: Session, arguments: Arguments) -> int:
+    warning = "This will remove all custom networks not used by at least one container."
+    if _agreed(session, arguments, warning):
+        _prune_networks(session, _filters(arguments))
+    return 0
+
+
 def _volumes(session: Session, arguments: Arguments) -> int:
     everything = arguments.switch("all")
     which = "all" if everything else "anonymous"
@@ -63,14 +70,16 @@ def _system(session: Session, arguments: Arguments) -> int:
         if everything
         else "all dangling images"
     )
-    doomed = ["all stopped containers", images, "unused build cache"]
+    networks = "all networks not used by at least one container"
+    doomed = ["all stopped containers", networks, images, "unused build cache"]
     if arguments.switch("volumes"):
-        doomed.insert(1, "all anonymous volumes not used by at least one container")
+        doomed.insert(2, "all anonymous volumes not used by at least one container")
     lines = "".join(f"  - {item}\n" for item in doomed)
     if not _agreed(session, arguments, f"This will remove:\n{lines}"):
         return 0
     filters = _filters(arguments)
     freed = _prune_containers(session, filters)
+    _prune_networks(session, filters)
     if arguments.switch("volumes"):
         freed += _prune_volumes(session, filters, everything=False)
     freed += _prune_images(session, filters, everything=everything)
@@ -89,10 +98,15 @@ def _report(session: Session, title: str, names: list[str]) -> None:
 
 
 def _prune_containers(session: Session, filters: dict[str, Any]) -> int:
-    """Bytes that came free; so for the others."""
+    """Bytes that came free; so for what else takes room."""
     answer = session.client.post("/containers/prune", {"filters": filters})
     _report(session, "Deleted Containers", answer.get("ContainersDeleted") or [])
     return int(answer["SpaceReclaimed"])
+
+
+def _prune_networks(session: Session, filters: dict[str, Any]) -> None:
+    answer = session.client.post("/networks/prune", {"filters": filters})
+    _report(session, "Deleted Networks", answer.get("NetworksDeleted") or [])
 
 
 def _prune_images(session: Session, filters: dict[str, Any], *, everything: bool) -> int:
@@ -131,6 +145,7 @@ IMAGES = Command(
     "",
     (switch("all", "a", "Remove all unused images, not just dangling ones"), _FILTER, _FORCE),
 )
+NETWORKS = Command(_networks, "Remove unused networks", "", (_FILTER, _FORCE))
 VOLUMES = Command(
     _volumes,
     "Remove unused volumes",
@@ -140,7 +155,7 @@ VOLUMES = Command(
 BUILDS = Command(_builds, "Remove the build cache", "", (_FORCE,))
 SYSTEM = Command(
     _system,
-    "Remove stopped containers, unused images and the build cache",
+    "Remove stopped containers, unused networks and images, and the build cache",
     "",
     (
         switch("all", "a", "Remove all unused images, not just dangling ones"),

@@ -8,6 +8,7 @@ from wherry.cli.filters import as_query as filters_of
 from wherry.cli.flags import many, number, switch, text
 from wherry.cli.listing import FORMAT_HELP, Listing
 from wherry.cli.moment import ago, local_text
+from wherry.cli.ports import ports_text
 from wherry.cli.short import ellipsis, quoted, short_id
 from wherry.cli.units import decimal_size
 
@@ -32,7 +33,7 @@ def container_listing(*, full: bool, size: bool = False) -> Listing:
         "Command": ("COMMAND", lambda c: quoted(cut(c.get("Command") or "", 20))),
         "CreatedAt": ("CREATED AT", lambda c: local_text(c["Created"])),
         "RunningFor": ("CREATED", lambda c: ago(c["Created"])),
-        "Ports": ("PORTS", lambda c: _ports(c.get("Ports") or ())),
+        "Ports": ("PORTS", lambda c: ports_text(c.get("Ports") or ())),
         "State": ("STATE", lambda c: c["State"]),
         "Status": ("STATUS", lambda c: c["Status"]),
         "Size": ("SIZE", _size),
@@ -58,18 +59,6 @@ def _image(container: Any, *, full: bool) -> str:
         return short_id(image)
     name, at, _ = image.partition("@")
     return name if at and ":" not in name.rpartition("/")[2] else image
-
-
-def _ports(ports: Any) -> str:
-    """`0.0.0.0:8080->80/tcp, 443/tcp`."""
-    shown = []
-    for port in sorted(ports, key=lambda p: (p["PrivatePort"], p.get("Type", "tcp"))):
-        inside = f"{port['PrivatePort']}/{port.get('Type', 'tcp')}"
-        outside = port.get("PublicPort")
-        address = port.get("IP", "")
-        address = f"[{address}]" if ":" in address else address
-        shown.append(f"{address}:{outside}->{inside}" if outside else inside)
-    return ", ".join(dict.fromkeys(shown))
 
 
 def _size(container: Any) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wherry.cli.flags import Arguments
     from wherry.cli.session import Session
 
-_NOT_FOUND = ("no such file", "not found", "cannot find the file")
+_NOT_FOUND = ("no such file", "executable file not found", "cannot find the file")
 _NOT_RUNNABLE = ("permission denied", "is a directory", "exec format", "not executable")
 
 
@@ -123,7 +123,7 @@ def _start(session: Session, container: str) -> None:
                 code = 127
             elif any(part in message for part in _NOT_RUNNABLE):
                 code = 126
-        raise CommandError(error.message, code) from None
+        raise CommandError(session.explain(error), code) from None
 
 
 def _is_file(image: str) -> bool:
@@ -141,6 +141,7 @@ _EXAMPLES = (
     "wherry run --rm hello",
     "wherry run ./tool.wasm --help",
     "wherry run -d --name web -v data:/data -e LOG=debug web",
+    "wherry run -d -p 8080:80 --network front --network-alias shop web",
     "echo text | wherry run -i --rm wc",
     "wherry run -it --rm ruby",
 )

@@ -1,0 +1,42 @@
+"""What a person may have meant by the name of something that the engine does not have."""
+
+from __future__ import annotations
+
+from wherry.cli.suggest import nearest
+from wherry.client import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.client import Client
+
+_CONTAINER = "no such container: "
+_NETWORK = "network "
+_NOT_FOUND = " not found"
+
+
+def hint(client: Client, message: str) -> str:
+    """What to add to the engine's message, beginning with `; `, or empty.
+
+    It knows what engines say of containers and networks that are not there.
+    """
+    lowered = message.lower()
+    try:
+        if _CONTAINER in lowered:
+            name = message[lowered.index(_CONTAINER) + len(_CONTAINER) :].strip()
+            containers = client.get("/containers/json", {"all": True})
+            known = [name[1:] for container in containers for name in container["Names"]]
+            return _meant(name, known)
+        if _NETWORK in lowered and _NOT_FOUND in lowered:
+            rest = message[lowered.index(_NETWORK) + len(_NETWORK) :]
+            name = rest[: rest.lower().index(_NOT_FOUND)].strip("'\"")
+            known = [str(network["Name"]) for network in client.get("/networks")]
+            made = f"; make it with 'wherry network create {name}'"
+            return _meant(name, known) or made if name not in known else ""
+    except (ClientError, LookupError, ValueError, TypeError):
+        pass  # whatever an engine answers: the message itself is told
+    return ""
+
+
+def _meant(name: str, known: list[str]) -> str:
+    best = nearest(name, known)
+    return f"; did you mean '{best}'?" if best and best != name else ""
