@@ -1,0 +1,40 @@
+"""The guest's memory, as the socket layer sees it: a view whose every use is checked.
+
+A pointer or length of the guest's is any number of 32 bits. What lies past the end of the memory is
+FAULT, whether it is found here or by `struct`, whose error the layer takes for it.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+
+from wherry.runtime.wasi.errnos import FAULT, INVAL, Failure
+
+Memory = Callable[[], memoryview]
+"""Returns the guest's memory as it is now: it may have grown since the last call."""
+
+MAX_VECTORS = 1024
+"""Buffers in one call, as many as the kernel takes (IOV_MAX)."""
+
+U16 = Struct("<H")
+U32 = Struct("<I")
+U64 = Struct("<Q")
+_VECTOR = Struct("<II")
+
+
+def span(view: memoryview, pointer: int, size: int) -> memoryview:
+    """The `size` bytes at `pointer`. Raises Failure (FAULT)."""
+    end = pointer + size
+    if end > len(view):
+        raise Failure(FAULT)
+    return view[pointer:end]
+
+
+def buffers(view: memoryview, pointer: int, count: int) -> list[memoryview]:
+    """The buffers that the array of `count` iovec or ciovec at `pointer` names. Raises Failure."""
+    if count == 1:
+        start, size = _VECTOR.unpack_from(view, pointer)
+        return [span(view, start, size)]
+    if count > MAX_VECTORS:
+        raise Failure(INVAL)
+    vectors = span(view, pointer, count * _VECTOR.size)
+    return [span(view, start, size) for start, size in _VECTOR.iter_unpack(vectors)]

@@ -1,0 +1,134 @@
+"""The guest's descriptors that are not wasmtime's: standard streams, sockets, open listeners."""
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from socket import socket
+from typing import Protocol
+
+from wherry.runtime.wasi.errnos import BADF, CONNREFUSED, NOTSOCK, Failure
+from wherry.runtime.wasi.sockets.descriptors import Descriptor, Socket, Stream
+
+FIRST = 0x10000
+"""The first number given to a socket. From here on all numbers are this table's; below, those that
+it has claimed, the others are wasmtime's."""
+
+FIRST_PREOPENED = 3
+"""Where a guest looks for what is open when it begins."""
+
+
+class Egress(Protocol):
+    """What the container may reach (`wherry.egress`)."""
+
+    def permits(self, name: str) -> bool:
+        """Whether `name` may be looked up."""
+
+    def looked_up(self, name: str, addresses: Iterable[str]) -> Sequence[object]:
+        """Learn what a name led to; returns those of `addresses` that may be told."""
+
+    def allows(self, address: str, port: int) -> bool:
+        """Whether `port` of `address` may be sent to."""
+
+
+class SocketTable:
+    """Descriptors by the guest's number for them."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Descriptor] = {number: Stream(number) for number in range(3)}
+        self._next = FIRST
+        self._free: list[int] = []
+        self._claims = memoryview(bytearray(FIRST))
+        self._claims[:3] = b"\1\1\1"
+        self.published: dict[int, list[socket]] = {}
+        """By the container's TCP port, sockets on the host that are bound and do not listen yet.
+        Who listens on a port here listens on those as well."""
+        self.egress: Egress | None = None
+        """What may be connected and sent to; everything, if None."""
+        self.denied: Callable[[str], None] = lambda _target: None
+        """Is told the target of what `egress` denies."""
+
+    def preopen(self, listeners: Iterable[socket]) -> int:
+        """Open `listeners`, which listen, from descriptor 3 on; returns how many they are.
+
+        wasmtime must be given as many directories before the guest's own, to keep those numbers.
+        Raises ValueError if they are too many.
+        """
+        count = 0
+        for number, listener in enumerate(listeners, FIRST_PREOPENED):
+            if number >= FIRST:
+                raise ValueError(f"{number} listening sockets are too many")
+            descriptor = Socket(listener)
+            descriptor.preopened = True
+            self.put(number, descriptor)
+            count += 1
+        return count
+
+    def show(self, claims: memoryview) -> None:
+        """Keep the claims on low numbers in `claims` from now on: a byte of 1 for each claimed."""
+        # Byte by byte: what else is marked there stays.
+        for number, claimed in enumerate(self._claims):
+            if claimed:
+                claims[number] = 1
+        self._claims = claims
+
+    def get(self, number: int) -> Descriptor:
+        """The descriptor `number`. Raises Failure (BADF)."""
+        try:
+            return self._open[number]
+        except KeyError:
+            raise Failure(BADF) from None
+
+    def socket(self, number: int) -> Socket:
+        """The socket `number`. Raises Failure (BADF, NOTSOCK)."""
+        descriptor = self.get(number)
+        if not isinstance(descriptor, Socket):
+            raise Failure(NOTSOCK)
+        return descriptor
+
+    def owns(self, number: int) -> bool:
+        """Whether calls for `number` are this table's business, open or not."""
+        return number >= FIRST or self._claims[number] == 1
+
+    def add(self, descriptor: Descriptor) -> int:
+        """Open `descriptor`; returns its number, the lowest that is free."""
+        while self._free:
+            number = heapq.heappop(self._free)
+            if number not in self._open:
+                break
+        else:
+            while self._next in self._open:
+                self._next += 1
+            number = self._next
+            self._next += 1
+        self._open[number] = descriptor
+        return number
+
+    def put(self, number: int, descriptor: Descriptor) -> None:
+        """Open `descriptor` as `number`; what that was is closed."""
+        if number in self._open:
+            self._open[number].close()
+        self._open[number] = descriptor
+        if number < FIRST:
+            self._claims[number] = 1
+
+    def take(self, number: int) -> Descriptor:
+        """Remove `number` and return what it was. Raises Failure (BADF).
+
+        A low number stays claimed: wasmtime has something else under it, not meant for the guest.
+        """
+        descriptor = self.get(number)
+        del self._open[number]
+        if FIRST <= number < self._next:
+            heapq.heappush(self._free, number)
+        return descriptor
+
+    def give_up(self, number: int) -> None:
+        """Leave the low `number` to wasmtime; what it was is closed."""
+        if number in self._open:
+            self.take(number).close()
+        self._claims[number] = 0
+
+    def check_way_out(self, address: str, port: int) -> None:
+        """Raise Failure (CONNREFUSED) if the container may not reach `port` of `address`."""
+        if self.egress is not None and not self.egress.allows(address, port):
+            self.denied(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+            raise Failure(CONNREFUSED)
