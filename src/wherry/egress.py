@@ -87,21 +87,24 @@ class Egress:
         name = canonical(name)
         return frozenset(rule for rule in self.rules if rule.names(name))
 
-    def looked_up(self, name: str, addresses: Iterable[str]) -> list[Address]:
-        """Remember what a name led to; returns those addresses that its rules now allow.
+    def looked_up(self, name: str, addresses: Iterable[str]) -> list[str]:
+        """Remember what a name led to; returns those addresses that may be told.
 
         Only for answers of our own resolver to this container.
         """
+        if _is_address(name):
+            return list(addresses)
         rules = self.rules_of(name)
         if not rules:
             return []
         name, allowed = canonical(name), []
-        for address in map(_address, addresses):
+        for written in addresses:
+            address = _address(written)
             if address is None or not _may_be_named(address, name):
                 continue
             _, before = self._known.pop(address, ("", frozenset[Rule]()))
             self._known[address] = (name, before | rules)
-            allowed.append(address)
+            allowed.append(written)
         while len(self._known) > _MAX_ADDRESSES:
             del self._known[next(iter(self._known))]
         return allowed

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from wherry.runtime.creation import (
     give,
     make_cgroup,
     shared_pids,
+    try_send,
     understand,
 )
 from wherry.runtime.exits import ContainerEnded, LaunchError
@@ -87,6 +88,7 @@ class Launcher:
         cgroup = make_cgroup(request.id, config)
         try:
             message = messages.Fork(
+                id=request.id,
                 bundle=request.bundle,
                 rootfs=list(request.rootfs),
                 procs_files=cgroup.procs_files,
@@ -105,7 +107,7 @@ class Launcher:
             hooks = ContainerHooks(config, request.id, request.bundle)
             if request.before_hooks is not None:
                 request.before_hooks(process.pid, cgroup.path)
-        await self._prepare(process, hooks)
+        await self._prepare(process, hooks, request.exposed)
         return process
 
     async def exec(self, request: ExecRequest) -> Process:
@@ -159,11 +161,16 @@ class Launcher:
             raise
         return Process(pid, pidfd, cgroup, ours, first=not further)
 
-    async def _prepare(self, process: Process, hooks: "ContainerHooks | None" = None) -> None:
+    async def _prepare(
+        self,
+        process: Process,
+        hooks: "ContainerHooks | None" = None,
+        exposed: Callable[[], Awaitable[list[str]]] | None = None,
+    ) -> None:
         """Wait until a process is ready to start; end one that is not to be."""
         try:
             process.cgroup.tell_of(process.pid)
-            await self._await_ready(process, process.control, hooks)
+            await self._await_ready(process, process.control, hooks, exposed)
         except BaseException:
             await _end(process)
             raise
@@ -203,7 +210,11 @@ class Launcher:
         return answer.pid, received[0]
 
     async def _await_ready(
-        self, process: Process, control: socket.socket, hooks: "ContainerHooks | None"
+        self,
+        process: Process,
+        control: socket.socket,
+        hooks: "ContainerHooks | None",
+        exposed: Callable[[], Awaitable[list[str]]] | None,
     ) -> None:
         while True:
             packet, descriptors = await _receive(control)
@@ -220,6 +231,9 @@ class Launcher:
                     process.go_on()
                 case messages.NeedCode() as wanted if len(descriptors) == 1:
                     await self._give_code(control, descriptors[0], wanted)
+                case messages.NeedPorts():
+                    ports = [] if exposed is None else await exposed()
+                    try_send(control, messages.Ports(ports), [])
 
     async def _give_code(
         self, control: socket.socket, module: int, wanted: messages.NeedCode

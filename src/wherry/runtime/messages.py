@@ -3,9 +3,9 @@
 One packet is one message; descriptors travel beside it. The zygote gets `Fork` (with stdin, stdout,
 stderr and the container's end of a control socket) or `Join` (with a pidfd of the container and a
 file that describes the process as well) and answers `Forked` (with a pidfd). The container then
-speaks for itself on its control socket: `NeedCode` (with the module's descriptor) is
-answered by `Code` (with the code's), and creation ends with `Ready` or `Failed`. A packet of one
-byte is the number of a signal that reached the process directly.
+speaks for itself on its control socket: `NeedCode` (with the module's descriptor) is answered by
+`Code` (with the code's), `NeedPorts` by `Ports`, and creation ends with `Ready` or `Failed`. A
+packet of one byte is the number of a signal that reached the process directly.
 """
 
 import array
@@ -30,6 +30,7 @@ OUT_OF_MEMORY = b"\0"
 class Fork(msgspec.Struct, tag=True):
     """Make a container's process."""
 
+    id: str
     bundle: str
     rootfs: list[Mount]
     procs_files: list[str]
@@ -71,6 +72,16 @@ class Code(msgspec.Struct, tag=True):
     facts: Facts
 
 
+class NeedPorts(msgspec.Struct, tag=True):
+    """The ports that the container's image exposes are wanted, for its bundle does not tell."""
+
+
+class Ports(msgspec.Struct, tag=True):
+    """Exposed ports like "8080/tcp"; none if nobody knows of any."""
+
+    exposed: list[str]
+
+
 class Built(msgspec.Struct, tag=True):
     """The sandbox stands but is not entered: now hooks run, and START says that it may go on."""
 
@@ -86,7 +97,7 @@ class Failed(msgspec.Struct, tag=True):
     exit_code: int
 
 
-Message = Fork | Join | Forked | NeedCode | Code | Built | Ready | Failed
+Message = Fork | Join | Forked | NeedCode | Code | NeedPorts | Ports | Built | Ready | Failed
 _decoder: "msgspec.msgpack.Decoder[Message]" = msgspec.msgpack.Decoder(Message)
 _encoder = msgspec.msgpack.Encoder()
 

@@ -1,6 +1,6 @@
 """What a launcher is asked for: a container, or a further process of one."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from wherry.oci import runtime as spec
@@ -20,6 +20,9 @@ class CreateRequest:
     before_hooks: Callable[[int, str], None] | None = None
     """Called with pid and cgroup of a container that has hooks before the first of them runs: from
     then on its last ones are owed, even if this process dies."""
+    exposed: Callable[[], Awaitable[list[str]]] | None = None
+    """Finds the ports like "8080/tcp" that the container's image exposes, for a module that must be
+    given its listening sockets and a bundle that does not tell of any."""
 
 
 @dataclass(frozen=True, slots=True)

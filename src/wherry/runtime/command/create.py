@@ -183,6 +183,7 @@ def _make(
 
     try:
         request = messages.Fork(
+            id=record.id,
             bundle=bundle,
             rootfs=[],
             procs_files=cgroup.procs_files,

@@ -89,6 +89,8 @@ class Making:
                     self._go_on()
                 case messages.NeedCode() as wanted if len(descriptors) == 1:
                     self._give_code(descriptors[0], wanted)
+                case messages.NeedPorts():
+                    try_send(self._control, messages.Ports([]), [])
 
     def _give_code(self, module: int, wanted: messages.NeedCode) -> None:
         with answering(self._control, module):

@@ -1,6 +1,6 @@
 """The shim as a client of containerd: what only containerd knows about a container's image.
 
-Imported by name when it is needed: `artifact` loads an HTTP/2 implementation.
+Imported by name when they are needed: `artifact` and `image` load an HTTP/2 implementation.
 """
 
 from typing import NamedTuple

@@ -6,41 +6,26 @@ is asked for: containerd knows it by the container's id, and hands out the blobs
 
 import asyncio
 import contextlib
-import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 from wherry import oci
 from wherry.oci.runtime import Mount
 from wherry.shelf import make_room
 from wherry.shim.containerd import Images
-from wherry.shim.containerd.grpc import call
-from wherry.shim.containerd.messages import (
-    GetContainerResponse,
-    GetImageResponse,
-    NamedRequest,
-    ReadContentRequest,
-    ReadContentResponse,
-)
-from wherry.shim.protobuf import Message
+from wherry.shim.containerd.image import ImageReader
 from wherry.shim.ttrpc import CallError, Code
 
-_SERVICES = "/containerd.services"
 _PATIENCE = 60.0
 """Seconds for containerd to hand out a module."""
-_MAX_DOCUMENT = 4 << 20
 _MAX_MODULE = 1 << 30
-
-M = TypeVar("M", bound=Message)
 
 
 class Artifacts:
     """The modules of artifacts, kept by digest once they were asked for."""
 
     def __init__(self, images: Images, report: Callable[[str], None]) -> None:
-        self._address = images.address
-        self._metadata = {"containerd-namespace": images.namespace}
+        self._reader = ImageReader(images)
         self._folder = images.folder
         self._report = report
 
@@ -69,22 +54,8 @@ class Artifacts:
         return Mount(destination=place, type="bind", source=source, options=["bind", "ro"])
 
     async def _layers(self, container: str) -> list[oci.Descriptor]:
-        request = NamedRequest(name=container)
-        found = await self._unary("containers.v1.Containers/Get", request, GetContainerResponse)
-        name = found.container.image if found.container is not None else ""
-        if not name:
-            return []
-        image = await self._unary("images.v1.Images/Get", NamedRequest(name=name), GetImageResponse)
-        if image.image is None or image.image.target is None:
-            return []
-        digest = image.image.target.digest
-        if image.image.target.media_type in oci.MediaType.INDEXES:
-            index = oci.decode(await self._document(digest), oci.Index, "image index")
-            wasm = [entry for entry in index.manifests if entry.platform and entry.platform.is_wasm]
-            if not wasm:
-                return []
-            digest = wasm[0].digest
-        return oci.decode(await self._document(digest), oci.Manifest, "image manifest").layers
+        manifest = await self._reader.manifest(container)
+        return [] if manifest is None else manifest.layers
 
     async def _fetch(self, layer: oci.Descriptor) -> str:
         digest = oci.parse_digest(layer.digest)
@@ -96,7 +67,7 @@ class Artifacts:
         try:
             file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                async for piece in self._content(digest, _MAX_MODULE):
+                async for piece in self._reader.content(digest, _MAX_MODULE):
                     _write(file, piece)
                 await asyncio.to_thread(os.fsync, file)
             finally:
@@ -108,33 +79,6 @@ class Artifacts:
                 os.unlink(beside)
             raise
         return path
-
-    async def _document(self, digest: str) -> bytes:
-        pieces = [piece async for piece in self._content(oci.parse_digest(digest), _MAX_DOCUMENT)]
-        return b"".join(pieces)
-
-    async def _content(self, digest: oci.Digest, limit: int) -> AsyncIterator[bytes]:
-        """The blob of a digest, in pieces; the last has come only if the digest is right."""
-        algorithm, _, expected = digest.partition(":")
-        hash, size = hashlib.new(algorithm), 0
-        request = ReadContentRequest(digest=digest).encode()
-        method = f"{_SERVICES}.content.v1.Content/Read"
-        async for answer in call(self._address, method, request, self._metadata):
-            piece = ReadContentResponse.decode(answer).data
-            size += len(piece)
-            if size > limit:
-                raise CallError(Code.INVALID_ARGUMENT, f"{digest} is larger than {limit} bytes")
-            hash.update(piece)
-            yield piece
-        if hash.hexdigest() != expected:
-            raise CallError(Code.DATA_LOSS, f"containerd's content of {digest} is damaged")
-
-    async def _unary(self, method: str, request: Message, answer: type[M]) -> M:
-        async for message in call(
-            self._address, f"{_SERVICES}.{method}", request.encode(), self._metadata
-        ):
-            return answer.decode(message)
-        raise CallError(Code.UNAVAILABLE, f"containerd did not answer {method}")
 
 
 def _why(error: Exception) -> str:
