@@ -16,6 +16,10 @@ FIRST_PREOPENED = 3
 """Where a guest looks for what is open when it begins."""
 
 
+_BACKLOG = 4096
+"""Of sockets that the guest finds listening; the kernel grants as many as its own limit."""
+
+
 class Egress(Protocol):
     """What the container may reach (`wherry.egress`)."""
 
@@ -47,10 +51,11 @@ class SocketTable:
         """Is told the target of what `egress` denies."""
 
     def preopen(self, listeners: Iterable[socket]) -> int:
-        """Open `listeners`, which listen, from descriptor 3 on; returns how many they are.
+        """Listen on `listeners` and open them from descriptor 3 on; returns how many they are.
 
-        wasmtime must be given as many directories before the guest's own, to keep those numbers.
-        Raises ValueError if they are too many.
+        They also listen where `published` says so. wasmtime must be given as many directories
+        before the guest's own, to keep those numbers. Raises ValueError if they are too many, and
+        OSError.
         """
         count = 0
         for number, listener in enumerate(listeners, FIRST_PREOPENED):
@@ -58,6 +63,9 @@ class SocketTable:
                 raise ValueError(f"{number} listening sockets are too many")
             descriptor = Socket(listener)
             descriptor.preopened = True
+            port = listener.getsockname()[1]
+            descriptor.listen(_BACKLOG, tuple(self.published.get(port, ())))
+            descriptor.set_flags(0)
             self.put(number, descriptor)
             count += 1
         return count

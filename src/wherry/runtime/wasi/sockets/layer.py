@@ -1,0 +1,89 @@
+"""The socket layer of one guest: which functions it puts before wasmtime's, by name and type."""
+
+import struct
+from collections.abc import Callable, Mapping
+
+from wherry.runtime.wasi import errnos
+from wherry.runtime.wasi.errnos import Failure
+from wherry.runtime.wasi.sockets.connections import Connections
+from wherry.runtime.wasi.sockets.files import Files, Original
+from wherry.runtime.wasi.sockets.lookup import Lookup
+from wherry.runtime.wasi.sockets.memory import Memory
+from wherry.runtime.wasi.sockets.options import Options
+from wherry.runtime.wasi.sockets.poll import Poll
+from wherry.runtime.wasi.sockets.table import SocketTable
+from wherry.runtime.wasi.sockets.transfer import Transfer
+
+Function = Callable[..., int]
+"""Takes the arguments of a call as unsigned numbers, returns an error number. Raises nothing."""
+
+
+class SocketLayer:
+    """The calls on the descriptors of `table`."""
+
+    def __init__(self, table: SocketTable, memory: Memory, original: Original) -> None:
+        """`memory` and `original` are called when the guest calls, not before."""
+        self.table = table
+        connections, transfer = Connections(table, memory), Transfer(table, memory)
+        files, options = Files(table, memory, original), Options(table, memory)
+        poll = Poll(table, memory, original).one_off
+        self.before: Mapping[str, Function] = _guarded(
+            {
+                "fd_close": files.close,
+                "fd_fdstat_get": files.fdstat,
+                "fd_fdstat_set_flags": files.set_flags,
+                "fd_filestat_get": files.filestat,
+                "fd_prestat_get": files.prestat,
+                "fd_read": transfer.read,
+                "fd_renumber": files.renumber,
+                "fd_write": transfer.write,
+                "poll_oneoff": poll,
+            }
+        )
+        """Functions of wasmtime's that are these for descriptors of the table."""
+        sockets: dict[tuple[str, str], Function] = {
+            ("epoll_oneoff", "iiii"): poll,
+            ("sock_open", "iii"): connections.open,
+            ("sock_bind", "iii"): connections.bind,
+            ("sock_listen", "ii"): connections.listen,
+            ("sock_accept", "ii"): connections.accept,
+            ("sock_accept", "iii"): connections.accept_with_flags,
+            ("sock_connect", "iii"): connections.connect,
+            ("sock_shutdown", "ii"): connections.shut_down,
+            ("sock_getlocaladdr", "iii"): connections.local_address,
+            ("sock_getlocaladdr", "iiii"): connections.local_address_and_type,
+            ("sock_getpeeraddr", "iii"): connections.peer_address,
+            ("sock_getpeeraddr", "iiii"): connections.peer_address_and_type,
+            ("sock_recv", "iiiiii"): transfer.receive,
+            ("sock_recv_from", "iiiiiii"): transfer.receive_from_without_port,
+            ("sock_recv_from", "iiiiiiii"): transfer.receive_from,
+            ("sock_send", "iiiii"): transfer.send,
+            ("sock_send_to", "iiiiiii"): transfer.send_to,
+            ("sock_getsockopt", "iiiii"): options.get,
+            ("sock_setsockopt", "iiiii"): options.set,
+            ("sock_getaddrinfo", "iiiiiiii"): Lookup(table, memory).look_up,
+        }
+        self.sockets: Mapping[tuple[str, str], Function] = {
+            key: _guard(function) for key, function in sockets.items()
+        }
+        """Functions about sockets, by name and parameters (`i` is i32)."""
+
+
+def _guarded(functions: Mapping[str, Function]) -> dict[str, Function]:
+    return {name: _guard(function) for name, function in functions.items()}
+
+
+def _guard(function: Function) -> Function:
+    """`function`, with its exceptions turned into error numbers."""
+
+    def call(*arguments: int) -> int:
+        try:
+            return function(*arguments)
+        except Failure as failure:
+            return failure.number
+        except OSError as error:
+            return errnos.of(error.errno)
+        except struct.error:
+            return errnos.FAULT
+
+    return call

@@ -1,0 +1,228 @@
+"""`poll_oneoff`: waiting for sockets, standard streams, files and clocks together.
+
+wasmtime's own knows nothing of sockets, so all waiting is done here. About files, which are
+wasmtime's, it is asked without waiting: in what the guest has handed in, only they are left
+meanwhile, and a clock that has run out.
+"""
+
+import fcntl
+import select
+import time
+from collections.abc import Sequence
+from struct import Struct
+from typing import NamedTuple
+
+from wherry.runtime.wasi.errnos import BADF, INVAL, SUCCESS, Failure
+from wherry.runtime.wasi.sockets.files import Original
+from wherry.runtime.wasi.sockets.memory import U32, U64, Memory, span
+from wherry.runtime.wasi.sockets.table import SocketTable
+from wherry.runtime.wasi.sockets.waiting import Alarm, Waiter
+
+CLOCK, READ, WRITE = range(3)
+"""Kinds of event (`eventtype`)."""
+
+REALTIME, MONOTONIC = range(2)
+"""Clocks that can be waited for (`clockid`)."""
+
+ABSOLUTE = 1
+"""`subclockflags`."""
+
+HANGUP = 1
+"""`eventrwflags`."""
+
+SUBSCRIPTION = Struct("<QB7xI4xQ8xH6x")
+"""`subscription`: user data, kind, descriptor or clock, then of a clock its timeout and flags."""
+
+EVENT = Struct("<QHB5xQH6x")
+"""`event`: user data, error, kind, bytes there are, flags."""
+
+MAX_SUBSCRIPTIONS = 1 << 16
+"""More than twice the descriptors that a process may have."""
+
+_EVENTS = {READ: select.POLLIN, WRITE: select.POLLOUT}
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+_FIONREAD = 0x541B
+_INT = Struct("=i")
+_SOME = 1
+"""Bytes that a descriptor has when nobody knows how many."""
+
+_FOREVER = 1 << 62
+"""Nanoseconds; no clock counts that far."""
+
+
+class _Clock(NamedTuple):
+    """A clock that is waited for: when it is due, in nanoseconds of the host's `clock`."""
+
+    userdata: int
+    clock: int
+    due: int
+
+
+class _Interest(NamedTuple):
+    """What is waited for on one of the guest's descriptors."""
+
+    userdata: int
+    kind: int
+    numbers: Sequence[int]
+
+
+class _Request:
+    """The subscriptions of one call, sorted by who has the answer."""
+
+    def __init__(self) -> None:
+        self.answered: list[bytes] = []
+        """Events that are certain already."""
+        self.clocks: list[_Clock] = []
+        self.interests: list[_Interest] = []
+        self.files: list[tuple[int, bytes]] = []
+        """User data and subscription of each file of wasmtime's."""
+        self.wanted: dict[int, int] = {}
+        """What to poll for, by the host's descriptors."""
+
+
+class Poll:
+    """The call. It returns an error number, or raises Failure, OSError or struct.error."""
+
+    def __init__(self, table: SocketTable, memory: Memory, original: Original) -> None:
+        self._table = table
+        self._memory = memory
+        self._original = original
+        self._waiter = Waiter()
+        self._alarm: Alarm | None = None
+
+    def one_off(self, subscriptions: int, events: int, count: int, result: int) -> int:
+        """`poll_oneoff`: wait for one of `count` subscriptions at least."""
+        if not 0 < count <= MAX_SUBSCRIPTIONS:
+            return INVAL
+        view = self._memory()
+        source = span(view, subscriptions, count * SUBSCRIPTION.size)
+        target = span(view, events, count * EVENT.size)
+        span(view, result, U32.size)
+        request = self._sort(bytes(source), events)
+        if request.files:
+            if not (request.wanted or request.answered):
+                return self._original("poll_oneoff", subscriptions, events, count, result)
+            request.answered += self._ask(view, request.files, subscriptions, events, result)
+        found = request.answered + self._wait(request)
+        target[: len(found) * EVENT.size] = b"".join(found)
+        U32.pack_into(view, result, len(found))
+        return SUCCESS
+
+    def _sort(self, subscriptions: bytes, scratch: int) -> _Request:
+        request = _Request()
+        wanted, table = request.wanted, self._table
+        for index, item in enumerate(SUBSCRIPTION.iter_unpack(subscriptions)):
+            userdata, kind, number, timeout, flags = item
+            if kind == CLOCK:
+                request.clocks.append(self._clock(userdata, number, timeout, flags, scratch))
+            elif kind not in _EVENTS:
+                raise Failure(INVAL)
+            elif table.owns(number):
+                try:
+                    numbers = table.get(number).to_poll()
+                except Failure:
+                    request.answered.append(EVENT.pack(userdata, BADF, kind, 0, 0))
+                    continue
+                request.interests.append(_Interest(userdata, kind, numbers))
+                for one in numbers:
+                    wanted[one] = wanted.get(one, 0) | _EVENTS[kind]
+            else:
+                start = index * SUBSCRIPTION.size
+                request.files.append((userdata, subscriptions[start:][: SUBSCRIPTION.size]))
+        return request
+
+    def _clock(self, userdata: int, clock: int, timeout: int, flags: int, scratch: int) -> _Clock:
+        if clock not in (REALTIME, MONOTONIC):
+            raise Failure(INVAL)
+        timeout = min(timeout, _FOREVER)
+        if not flags & ABSOLUTE:
+            return _Clock(userdata, MONOTONIC, time.monotonic_ns() + timeout)
+        if clock == REALTIME:
+            return _Clock(userdata, REALTIME, timeout)
+        # The guest's begins with the guest. Where the events come there is room for an answer.
+        error = self._original("clock_time_get", MONOTONIC, 0, scratch)
+        if error != SUCCESS:
+            raise Failure(error)
+        (now,) = U64.unpack_from(self._memory(), scratch)
+        return _Clock(userdata, MONOTONIC, time.monotonic_ns() + timeout - now)
+
+    def _ask(
+        self,
+        view: memoryview,
+        files: list[tuple[int, bytes]],
+        subscriptions: int,
+        events: int,
+        result: int,
+    ) -> list[bytes]:
+        """The events that wasmtime has for `files` now. Raises Failure."""
+        asked = [U64.pack(index) + item[U64.size :] for index, (_, item) in enumerate(files)]
+        asked.append(SUBSCRIPTION.pack(len(files), CLOCK, MONOTONIC, 0, 0))
+        # There is room for them: one at least of the guest's own is none of a file.
+        place = span(view, subscriptions, len(asked) * SUBSCRIPTION.size)
+        before = bytes(place)
+        place[:] = b"".join(asked)
+        error = self._original("poll_oneoff", subscriptions, events, len(asked), result)
+        place[:] = before
+        if error != SUCCESS:
+            raise Failure(error)
+        (count,) = U32.unpack_from(view, result)
+        answers = bytes(span(view, events, min(count, len(asked)) * EVENT.size))
+        return [
+            EVENT.pack(files[index][0], *rest)
+            for index, *rest in EVENT.iter_unpack(answers)
+            if index < len(files)
+        ]
+
+    def _wait(self, request: _Request) -> list[bytes]:
+        """Wait until something has happened, not at all if something is answered already."""
+        while True:
+            came = self._waiter.wait(request.wanted, self._timeout(request))
+            found = [_happened(one, came) for one in request.interests] if came else []
+            events = [event for event in found if event]
+            events += _run_out(request.clocks)
+            if events or request.answered:
+                return events
+
+    def _timeout(self, request: _Request) -> int | None:
+        """How long to wait at most, in nanoseconds; sets the alarm for the clock on the wall."""
+        if request.answered:
+            return 0
+        by_wall = [clock.due for clock in request.clocks if clock.clock == REALTIME]
+        if by_wall:
+            if self._alarm is None:
+                self._alarm = Alarm()
+            self._alarm.set(min(by_wall))
+            request.wanted[self._alarm.number] = select.POLLIN
+        running = [clock.due for clock in request.clocks if clock.clock == MONOTONIC]
+        if not running:
+            return None
+        return max(min(running) - time.monotonic_ns(), 0)
+
+
+def _happened(interest: _Interest, came: dict[int, int]) -> bytes | None:
+    """The event of a descriptor, if there is one among what `came`."""
+    for number in interest.numbers:
+        events = came.get(number, 0)
+        if events & (_EVENTS[interest.kind] | _GONE):
+            size = _bytes_to_read(number) if interest.kind == READ else _SOME
+            flags = HANGUP if events & select.POLLHUP else 0
+            return EVENT.pack(interest.userdata, SUCCESS, interest.kind, size, flags)
+    return None
+
+
+def _bytes_to_read(number: int) -> int:
+    try:
+        (size,) = _INT.unpack(fcntl.ioctl(number, _FIONREAD, b"\0\0\0\0"))
+    except OSError:
+        return _SOME
+    return int(size)
+
+
+def _run_out(clocks: list[_Clock]) -> list[bytes]:
+    """The events of those clocks that are due."""
+    return [
+        EVENT.pack(userdata, SUCCESS, CLOCK, 0, 0)
+        for userdata, clock, due in clocks
+        if due <= (time.time_ns() if clock == REALTIME else time.monotonic_ns())
+    ]
