@@ -27,6 +27,9 @@ from ipaddress import (
 )
 from typing import Self
 
+LABEL = "io.wherry.egress"
+"""The label of a container, and the annotation of its bundle."""
+
 _MAX_TEXT = 16 << 10
 _MAX_RULES = 256
 _MAX_NAME = 253
@@ -154,7 +157,7 @@ class Denials:
             self._untold += 1
             return ""
         self._told.add(target)
-        return f"wherry: egress to {_printable(target)} denied: no rule of io.wherry.egress allows it{more}"
+        return f"wherry: egress to {_printable(target)} denied: no rule of {LABEL} allows it{more}"
 
 
 def canonical(name: str) -> str:
