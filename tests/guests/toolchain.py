@@ -176,26 +176,35 @@ class Guests:
 
     def component(self) -> Path:
         """A folder with app.wasm, the WASI 0.2 component of examples/python-component."""
+        return self._componentized((EXAMPLES / "python-component" / "app.py").read_bytes())
+
+    def sockets_component(self) -> Path:
+        """A folder with app.wasm, the WASI 0.2 component of tests/guests/sockets_component.py."""
+        return self._componentized((HERE / "sockets_component.py").read_bytes())
+
+    def _componentized(self, program: bytes) -> Path:
+        """A component of `program` in Python, in the world of examples/python-component."""
         source = EXAMPLES / "python-component"
-        files = sorted(path for path in source.rglob("*") if path.suffix in (".py", ".wit"))
+        files = sorted(path for path in source.rglob("*.wit"))
 
         def make(target: Path) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 tool, app = Path(folder) / "tool", Path(folder) / "app"
                 shutil.copytree(source, app)
+                (app / "app.py").write_bytes(program)
                 requirement = f"{COMPONENTIZE_PACKAGE}=={COMPONENTIZE_VERSION}"
                 self._pip("install", "--no-deps", "--target", str(tool), requirement)
                 target.mkdir()
-                program = "from componentize_py import script; script()"
+                start = "from componentize_py import script; script()"
                 words = ["-d", str(app / "wit"), "-w", "greeter", "componentize"]
                 words += ["-p", str(app), "app", "-o", str(target / "app.wasm")]
                 _run(
-                    [sys.executable, "-c", program, *words],
+                    [sys.executable, "-c", start, *words],
                     Path(folder),
                     {**os.environ, "PYTHONPATH": str(tool)},
                 )
 
-        key = _digest(*(path.read_bytes() for path in files))
+        key = _digest(program, *(path.read_bytes() for path in files))
         return self._once(f"component-{COMPONENTIZE_VERSION}-{key}", make)
 
     def go(self, program: str, *tags: str) -> Path:
