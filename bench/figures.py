@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sample:
-    """Measured values of one thing, in `unit`."""
+    """Measured values of one thing, in `unit`.
+
+    `beside` is what is shown beside the median, instead of the 90th percentile.
+    """
 
     unit: str
     values: tuple[float, ...]
+    beside: str = ""
 
     @classmethod
     def of(cls, unit: str, values: Iterable[float]) -> Sample:
@@ -28,9 +32,10 @@ class Sample:
         return sorted(self.values)[int(0.9 * (len(self.values) - 1) + 0.5)]
 
     def __str__(self) -> str:
-        if len(self.values) == 1:
-            return f"{_short(self.median)} {self.unit}"
-        return f"{_short(self.median)} {self.unit} (p90 {_short(self.p90)})"
+        beside = self.beside
+        if not beside and len(self.values) > 1:
+            beside = f"p90 {_short(self.p90)}"
+        return f"{_short(self.median)} {self.unit}" + (f" ({beside})" if beside else "")
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Row:
     """One line of the table.
 
     `budget` is the ratio to the peer that the design allows, `limit` what it allows in the unit
-    itself; `missing` says why there is no figure, or no peer.
+    itself; `missing` says why there is no figure, or no peer. Of what is `better_more`, as requests
+    a second are, the budget is the least that is allowed.
     """
 
     name: str
@@ -48,10 +54,11 @@ class Row:
     budget: float | None = None
     limit: float | None = None
     missing: str = ""
+    better_more: bool = False
 
     @property
     def ratio(self) -> float | None:
-        """wherry's median as a part of the peer's; less is better."""
+        """wherry's median as a part of the peer's; less is better, or more where `better_more`."""
         if self.wherry is None or self.peer is None:
             return None
         return self.wherry.median / self.peer.median
@@ -62,7 +69,7 @@ class Row:
         if self.limit is not None and self.wherry is not None:
             return self.wherry.median <= self.limit
         if self.budget is not None and self.ratio is not None:
-            return self.ratio <= self.budget
+            return self.ratio >= self.budget if self.better_more else self.ratio <= self.budget
         return None
 
 

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from bench.figures import Row
 
+BETTER = "less is better (of req/s, more)"
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -28,7 +29,7 @@ def machine() -> str:
 def show(rows: list[Row]) -> None:
     """Print the table, and keep it with its picture."""
     text = table(rows)
-    print(f"\n{text}\n\n{machine()}. Medians; ratio = wherry ÷ peer, less is better.")
+    print(f"\n{text}\n\n{machine()}. Medians; ratio = wherry ÷ peer, {BETTER}.")
     if missing := sorted({row.missing for row in rows if row.missing}):
         print("Not measured:\n" + "\n".join(f"  {reason}" for reason in missing))
     RESULTS.mkdir(exist_ok=True)
@@ -58,7 +59,7 @@ def table(rows: list[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     budget = ""
     if row.budget is not None:
-        budget = f"≤ {row.budget:.3g} x"
+        budget = f"{'≥' if row.better_more else '≤'} {row.budget:.3g} x"
     if row.limit is not None and row.wherry is not None:
         budget = f"≤ {row.limit:g} {row.wherry.unit}"
     return (
@@ -88,7 +89,7 @@ def picture(rows: list[Row]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{height}" '
         'font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{left}" y="20" font-size="14">wherry ÷ peer, logarithmic: less is better</text>',
+        f'<text x="{left}" y="20" font-size="14">wherry ÷ peer, logarithmic: {BETTER}</text>',
     ]
     for mark in (0.05, 0.1, 0.25, 0.5, 1, 2):
         at, colour = f"{x(mark):.1f}", "#444" if mark == 1 else "#ddd"

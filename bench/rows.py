@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from bench import inside_shim, memory, throughput
+from bench import inside_shim, memory, throughput, web
 from bench.containerds_api import Client
 from bench.figures import Row, Sample
 from bench.linux import linux_echo
@@ -259,4 +259,7 @@ ROWS: dict[str, Callable[[Stage], list[Row]]] = {
     "idle": idle,
     "pods": pods,
     "many": many,
+    "web": web.sockets,
+    "published": web.published,
+    "wasi-http": web.http,
 }
