@@ -37,15 +37,22 @@ def unpack(wheel: Path, target: Path) -> None:
             path.chmod(0o755)
 
 
-def sources(program: str) -> list[Path]:
-    """What the program of that name is made of."""
-    return [SOURCES / "go.mod", SOURCES / "go.sum", *sorted((SOURCES / program).glob("*.go"))]
+def sources(program: str | Path) -> list[Path]:
+    """What the program of that name, or the one of a folder that is a module, is made of."""
+    module, folder = _place(program)
+    return [module / "go.mod", module / "go.sum", *sorted(folder.glob("*.go"))]
+
+
+def _place(program: str | Path) -> tuple[Path, Path]:
+    """The module's folder, and the program's in it."""
+    return (SOURCES, SOURCES / program) if isinstance(program, str) else (program, program)
 
 
 def build(
-    go: Path, program: str, tags: tuple[str, ...], target: Path, run: Callable[..., None]
+    go: Path, program: str | Path, tags: tuple[str, ...], target: Path, run: Callable[..., None]
 ) -> None:
     """Compile a program for WASI 0.1. `run` is given a command, a folder and variables."""
+    module, folder = _place(program)
     environment: Mapping[str, str] = {
         **os.environ,
         "GOOS": "wasip1",
@@ -55,4 +62,4 @@ def build(
         "GOWORK": "off",
     }
     command = [str(go), "build", "-trimpath", "-ldflags=-s -w", f"-tags={','.join(tags)}"]
-    run([*command, "-o", str(target), f"./{program}"], SOURCES, environment)
+    run([*command, "-o", str(target), f"./{folder.relative_to(module)}"], module, environment)

@@ -207,10 +207,10 @@ class Guests:
         key = _digest(program, *(path.read_bytes() for path in files))
         return self._once(f"component-{COMPONENTIZE_VERSION}-{key}", make)
 
-    def go(self, program: str, *tags: str) -> Path:
+    def go(self, program: str | Path, *tags: str) -> Path:
         """A Go program of go/ with the standard library, and WasmEdge's sockets where it uses them.
 
-        `hello` is an HTTP server, `client` one of servers, `echo` both, `preopened` a server on
+        A path is a folder with a program and a module of its own. `hello` is an HTTP server, `client` one of servers, `echo` both, `preopened` a server on
         descriptor 3.
         """
         command = go_toolchain.installed() or self._go_package()
@@ -224,7 +224,8 @@ class Guests:
             except subprocess.CalledProcessError as error:
                 self._missing(f"Go's {program} cannot be built: {error.stderr.strip()[-300:]}")
 
-        return self._once(f"go-{program}-{key}.wasm", make)
+        name = program if isinstance(program, str) else program.name
+        return self._once(f"go-{name}-{key}.wasm", make)
 
     def _go_package(self) -> Path:
         package, version = go_toolchain.PACKAGE, go_toolchain.VERSION
@@ -316,6 +317,7 @@ def main() -> None:
         "toolbox": guests.toolbox,
         "sockets": guests.sockets,
         "http": guests.http,
+        "http-go": lambda: guests.go(EXAMPLES / "http-go"),
         "ruby": guests.ruby,
         "python": guests.python,
         "component": guests.component,
