@@ -210,8 +210,8 @@ class Guests:
     def go(self, program: str | Path, *tags: str) -> Path:
         """A Go program of go/ with the standard library, and WasmEdge's sockets where it uses them.
 
-        A path is a folder with a program and a module of its own. `hello` is an HTTP server, `client` one of servers, `echo` both, `preopened` a server on
-        descriptor 3.
+        `hello` is an HTTP server, `client` one of servers, `echo` both, `preopened` a server on
+        descriptor 3. A path is a folder that has a program and is a module of its own.
         """
         command = go_toolchain.installed() or self._go_package()
         version = subprocess.run([command, "version"], capture_output=True).stdout
