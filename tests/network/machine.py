@@ -24,6 +24,7 @@ import pickle
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tests import peers
+from tests import debian, peers
+from tests.accessible import accessible
 from tests.engine_under_test import end
 
 NOBODY = 65534
@@ -89,10 +91,12 @@ exec cat
 class _Namespaces:
     """Namespaces held by a process, in which others can be run."""
 
-    def __init__(self, script: str, *arguments: str, mounts: bool, mark: str) -> None:
+    def __init__(
+        self, script: str, *arguments: str, mounts: bool, mark: str, base: Sequence[str] = ()
+    ) -> None:
         self._mark = mark
         self._kinds = ["--net", *["--mount"] * mounts]
-        unshare = [peers.program("unshare"), *self._kinds, "--fork", "--kill-child"]
+        unshare = [*base, peers.program("unshare"), *self._kinds, "--fork", "--kill-child"]
         self._holder = subprocess.Popen(
             [*unshare, "sh", "-c", script, "sh", *arguments],
             stdin=subprocess.PIPE,
@@ -292,7 +296,12 @@ class Machine(_Namespaces):
         self.outside = _Namespaces(_SETUP_OUTSIDE, mounts=False, mark=mark)
         """The world."""
         self._folder = folder
-        super().__init__(_SETUP, str(folder), str(self.outside.pid), mounts=True, mark=mark)
+        self._closing = contextlib.ExitStack()
+        # So that an ordinary user has wherry and its Python, too.
+        holder = self._closing.enter_context(accessible(Path(sys.base_prefix), debian.PROJECT))
+        base = ("nsenter", f"--mount=/proc/{holder}/ns/mnt", "--") if holder else ()
+        outside = str(self.outside.pid)
+        super().__init__(_SETUP, str(folder), outside, mounts=True, mark=mark, base=base)
         world = self.outside._holder
         assert world.stdin is not None
         world.stdin.write(b"\n")
@@ -312,6 +321,7 @@ class Machine(_Namespaces):
             end(pid, signal.SIGKILL)
         self._close()
         self.outside._close()
+        self._closing.close()
         self._folder.rmdir()
 
     def processes(self) -> list[int]:

@@ -135,15 +135,21 @@ class Transaction:
         """Delete the table with all that is in it. ENOENT if it is not there."""
         self._add(_DELTABLE, 0, text(1, self._table))
 
-    def add_chain(self, name: str, hook: tuple[str, int, int] | None = None) -> None:
-        """Have a chain exist, without rules; `hook` is type, number and priority of a base one."""
+    def add_chain(
+        self, name: str, hook: tuple[str, int, int] | None = None, *, keep: bool = False
+    ) -> None:
+        """Have a chain exist, without rules unless they are to be kept.
+
+        `hook` is type, number and priority of a base one.
+        """
         parts = [text(1, self._table), text(3, name)]
         if hook is not None:
             kind, at, priority = hook
             parts += [nest(4, number(1, at), number(2, priority)), text(7, kind)]
             parts.append(number(5, NF_ACCEPT))
         self._add(_NEWCHAIN, _NLM_F_CREATE, *parts)
-        self._add(_DELRULE, 0, text(1, self._table), text(2, name))
+        if not keep:
+            self._add(_DELRULE, 0, text(1, self._table), text(2, name))
 
     def add_rule(self, chain: str, *expressions: bytes) -> None:
         """Append a rule."""
