@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -88,7 +91,88 @@ exec cat
 """
 
 
-class _Namespaces:
+class Net:
+    """The network namespace of a process."""
+
+    pid: int
+    """The process, as the caller knows it."""
+
+    def namespace(self) -> int:
+        """A descriptor of the network namespace."""
+        return os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket for the calling process to use, whose network is the one here."""
+        return self.do(socket.socket, family, kind)
+
+    @contextlib.contextmanager
+    def answering(self, address: str, port: int) -> Iterator[None]:
+        """Who connects to this TCP port is told the address it was seen with, one after another."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen()
+
+            def answer() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, peer = listener.accept()
+                        with connection, contextlib.suppress(OSError):
+                            connection.sendall(peer[0].encode())
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            try:
+                yield
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+    def do(self, function: Callable[..., _T], *arguments: Any) -> _T:
+        """What `function` returns in a thread that is there; what it raises is raised."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._visit).result()
+            return thread.submit(function, *arguments).result()
+
+    def _visit(self) -> None:
+        with open(f"/proc/{self.pid}/ns/net") as namespace:
+            _call("setns", namespace.fileno(), _CLONE_NEWNET)
+
+
+class Box(Net):
+    """A network namespace of its own with nothing but loopback, as a container's process has it.
+
+    It belongs to the user namespace that the calling process, which must be of one thread, is in.
+    """
+
+    def __init__(self) -> None:
+        ready, tell = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                _call("unshare", _CLONE_NEWNET)
+                _raise_loopback()
+                os.write(tell, b"!")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(tell)
+        assert os.read(ready, 1), "no box can be made"
+        os.close(ready)
+
+    def end(self) -> None:
+        """End its process, and so the namespace if nobody else holds it."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH22x", b"lo", 1))
+
+
+class _Namespaces(Net):
     """Namespaces held by a process, in which others can be run."""
 
     def __init__(
@@ -196,49 +280,6 @@ class _Namespaces:
             os.setresuid(user, user, user)
             # A process that changed its user hides its /proc files from itself otherwise.
             _call("prctl", _PR_SET_DUMPABLE, 1)
-
-    def namespace(self) -> int:
-        """A descriptor of the network namespace."""
-        return os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-    def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """A socket for the calling process to use, whose network is the one here."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            # Of this thread only, which ends here.
-            with open(f"/proc/{self.pid}/ns/net") as namespace:
-                _call("setns", namespace.fileno(), _CLONE_NEWNET)
-            made.append(socket.socket(family, kind))
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        return made[0]
-
-    @contextlib.contextmanager
-    def answering(self, address: str, port: int) -> Iterator[None]:
-        """Who connects to this TCP port is told the address it was seen with, one after another."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with self.socket(family) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen()
-
-            def answer() -> None:
-                with contextlib.suppress(OSError):
-                    while True:
-                        connection, peer = listener.accept()
-                        with connection, contextlib.suppress(OSError):
-                            connection.sendall(peer[0].encode())
-
-            thread = threading.Thread(target=answer)
-            thread.start()
-            try:
-                yield
-            finally:
-                listener.shutdown(socket.SHUT_RDWR)
-                thread.join()
 
     def _attempt(
         self, function: Callable[..., _T], arguments: Sequence[Any], user: int | None

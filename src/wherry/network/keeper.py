@@ -5,10 +5,10 @@ started it and should be small:
 
     python -I -S keeper.py RECORD LOCK [NAMESPACE]
 
-It makes the namespace, or goes on with the one that the descriptor NAMESPACE is of; starts `pasta` or
-`slirp4netns`, whichever is found, in the namespace it came from; and writes RECORD: its pid, when it
-started, and the program that is the way out, or "-". Then its output ends; if there is any, it is
-one line that says what went wrong.
+It makes the namespace, or goes on with the one that the descriptor NAMESPACE is of; starts `pasta`
+or `slirp4netns`, whichever is found, in the namespace it came from; and writes RECORD: its pid, when
+it started, and the program that is the way out, or "-". Then its output ends; if there is any, it
+is one line that says what went wrong.
 
 It ends when told to, or when no container is connected and nobody holds LOCK any more; the
 namespace, all bridges and the way out go with it.
