@@ -14,17 +14,19 @@ import socket
 import termios
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from sys import meta_path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from wherry.oci import document
 from wherry.oci import runtime as spec
-from wherry.runtime import messages, pod
+from wherry.runtime import messages, outgoing, pod
 from wherry.runtime.config import read_config
-from wherry.runtime.engines.embedded import Engine, Loaded, Program
+from wherry.runtime.engines.embedded import Engine, Loaded, Program, Trampolines
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.engines.network import keep_lookups_at_home
 from wherry.runtime.exits import NOT_FOUND, LaunchError
+from wherry.runtime.facts import Facts
 from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
 from wherry.runtime.overseer import Shim
@@ -34,6 +36,9 @@ from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
 from wherry.runtime.sandbox.title import Title
 from wherry.runtime.wasi import trampolines
+
+if TYPE_CHECKING:
+    from wherry.runtime.wasi.sockets import Sockets
 
 _CONTROL = 3
 _CONTAINER = 4
@@ -70,6 +75,7 @@ class Warmth:
         self._filters: dict[bool | None, bytes] = {}
         if not eager:
             return
+        import_module("wherry.runtime.wasi.sockets")  # whose guest has sockets finds it loaded
         for either in (False, True):
             self.engine.linker(component=either)
             self.filter(sockets=either)
@@ -105,7 +111,11 @@ class Surroundings:
         self._state = state
         self._shared = shared
         self._devices = f"{state}/dev"
-        self._trampolines = trampolines.write(state) if shared else None
+        self._trampolines = (
+            {variant: trampolines.write(state, variant) for variant in trampolines.VARIANTS}
+            if shared
+            else {}
+        )
         if namespaced and shared:
             self.furnish()
             self.no_network = namespaces.empty_network()
@@ -120,9 +130,9 @@ class Surroundings:
             self.furnish()
         return self._devices
 
-    def trampolines(self) -> tuple[str, str]:
-        """The modules that give a guest its working directory: front and back, as files."""
-        return self._trampolines or trampolines.write(self._state)
+    def trampolines(self, variant: trampolines.Variant) -> tuple[str, str]:
+        """The modules that stand between a guest and WASI: front and back, as files."""
+        return self._trampolines.get(variant) or trampolines.write(self._state, variant)
 
 
 def run(
@@ -223,11 +233,19 @@ def _load(
     source = CodeSource(overseer.control, engine, bounded=limit is not None)
     module, name = open_program(root.fd, process)
     loaded, facts = source.load(module, name)
+    outgoing.rules(config)
+    if facts.component and facts.sockets:
+        outgoing.require_enforcer(config, "a component")
     workdir = process.cwd or "/"
+    sockets = _sockets(facts)
+    variant = trampolines.Variant(
+        workdir=workdir != "/" and not (facts.component or facts.reads_pwd),
+        sockets=sockets is not None,
+    )
     ways = None
-    if workdir != "/" and not (facts.component or facts.reads_pwd):
-        front, back = surroundings.trampolines()
-        ways = source.load_file(front), source.load_file(back)
+    if any(variant):
+        front, back = map(source.load_file, surroundings.trampolines(variant))
+        ways = Trampolines(variant, front, back)
     program = Program(
         args=process.args or (),
         env=_environment(process),
@@ -235,8 +253,19 @@ def _load(
         preopens=root.preopens,
         workdir=workdir,
         trampolines=ways,
+        sockets=sockets,
     )
     return _Guest(name, loaded, program, limit, memories)
+
+
+def _sockets(facts: Facts) -> "Sockets | None":
+    """What the calls of a module of WASI 0.1 that imports sockets are answered by."""
+    if facts.component or not facts.sockets:
+        return None
+    # Here, for whoever forks its containers itself and has many without sockets.
+    from wherry.runtime.wasi.sockets import Sockets, SocketTable
+
+    return Sockets(SocketTable(), facts.socket_imports)
 
 
 def _confine(

@@ -1,5 +1,7 @@
 """What the compiler finds out about a module that decides how it is run."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -11,3 +13,12 @@ class Facts(msgspec.Struct, frozen=True):
     """Whether it imports sockets."""
     reads_pwd: bool
     """Whether its language takes the working directory from PWD."""
+    world: Literal["command", "http"]
+    """Whether it is run once, or answers requests by HTTP."""
+    files: bool
+    """Whether it imports a file system."""
+    hosted: bool
+    """Whether only the `wasmtime` command can run it (see `engines.host`)."""
+    socket_imports: tuple[tuple[str, str], ...] = ()
+    """Names and parameters (`i` is i32, `I` is i64) of the functions about sockets that a module of
+    WASI 0.1 imports: the ABI of some of them shows in their types alone."""

@@ -9,7 +9,7 @@ is quick for files of any size, and a hostile file costs little memory.
     found.imports_sockets, found.is_command, found.needs
 """
 
-from wherry.wasm._preamble import sniff
+from wherry.wasm._preamble import DEFERRED_START, sniff
 from wherry.wasm.errors import InvalidWasm
 
 TYPE_CHECKING = False
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         WasmFile,
     )
     from wherry.wasm._inspect import inspect
+    from wherry.wasm._start import defer_start
 
 __all__ = [
+    "DEFERRED_START",
     "Export",
     "FunctionType",
     "Import",
@@ -34,6 +36,7 @@ __all__ = [
     "Producer",
     "Section",
     "WasmFile",
+    "defer_start",
     "inspect",
     "sniff",
 ]
@@ -43,6 +46,6 @@ def __getattr__(name: str) -> object:
     # A command line that only sniffs at a file pays for nothing else.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wherry.wasm import _facts, _inspect
+    from wherry.wasm import _facts, _inspect, _start
 
-    return getattr(_inspect if name == "inspect" else _facts, name)
+    return getattr({"inspect": _inspect, "defer_start": _start}.get(name, _facts), name)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 MAGIC = b"\0asm"
 SIZE = 8
 
+DEFERRED_START = "wherry:start"
+"""The name under which `defer_start` exports what was a module's start function."""
+
 
 def sniff(head: bytes) -> "Literal['module', 'component', 'text'] | None":
     """Tell what a file is by its beginning; None when it is not Wasm.

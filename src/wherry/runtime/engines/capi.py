@@ -32,6 +32,7 @@ class Func(ctypes.Structure):
 
 
 EXTERN_FUNC = 0
+EXTERN_MEMORY = 3
 
 
 class Extern(ctypes.Structure):
@@ -196,7 +197,7 @@ linker_define_instance = _function(
     POINTER(Instance),
 )
 UncheckedCallback = ctypes.CFUNCTYPE(
-    c_size_t, c_void_p, c_void_p, POINTER(ctypes.c_int32), c_size_t
+    c_size_t, c_void_p, c_void_p, POINTER(ctypes.c_uint32), c_size_t
 )
 linker_define_func_unchecked = _function(
     "wasmtime_linker_define_func_unchecked",
@@ -226,6 +227,16 @@ func_call = _function(
     POINTER(Func),
     c_void_p,
     c_size_t,
+    c_void_p,
+    c_size_t,
+    POINTER(c_void_p),
+)
+
+func_call_unchecked = _function(
+    "wasmtime_func_call_unchecked",
+    c_void_p,
+    c_void_p,
+    POINTER(Func),
     c_void_p,
     c_size_t,
     POINTER(c_void_p),
@@ -311,3 +322,13 @@ def function_type(parameters: str, results: str) -> int:
         _valtype_vec_new(byref(vector), len(letters), kinds)
         vectors.append(vector)
     return int(_functype_new(byref(vectors[0]), byref(vectors[1])))
+
+
+def export_function(context: int, instance: Instance, name: bytes, result: Func) -> bool:
+    """Put the function that `instance` exports as `name` into `result`, if it does."""
+    item = Extern()
+    found = instance_export_get(context, byref(instance), name, len(name), byref(item))
+    if not found or item.kind != EXTERN_FUNC:
+        return False
+    ctypes.memmove(byref(result), byref(item, Extern.of.offset), ctypes.sizeof(result))
+    return True

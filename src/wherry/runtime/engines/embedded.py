@@ -8,7 +8,7 @@ import ctypes
 import os
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_void_p
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from wherry.runtime.engines import capi, settings
 from wherry.runtime.engines.capi import GuestError
@@ -17,10 +17,24 @@ from wherry.runtime.engines.network import allow_network
 from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
 from wherry.runtime.sandbox.root import Preopen
 from wherry.runtime.wasi.exits import ProcExit
+from wherry.runtime.wasi.interposition import Interposition
+from wherry.runtime.wasi.trampolines import PICKED, ROOT, Variant
 from wherry.runtime.wasi.workdir import Workdir
+from wherry.wasm import DEFERRED_START
+
+if TYPE_CHECKING:
+    from wherry.runtime.wasi.sockets import Sockets
 
 _TABLE_ENTRY = 16
 """Bytes a table entry may take in the host, for the limit on tables."""
+
+
+class Trampolines(NamedTuple):
+    """Two modules between a guest of WASI 0.1 and its functions (see `runtime.wasi`)."""
+
+    variant: Variant
+    front: "Loaded"
+    back: "Loaded"
 
 
 class Program(NamedTuple):
@@ -32,8 +46,9 @@ class Program(NamedTuple):
     preopens: Sequence[Preopen]
     """The first is the guest's root."""
     workdir: str = "/"
-    trampolines: tuple["Loaded", "Loaded"] | None = None
-    """Front and back that make a module of WASI 0.1 begin in `workdir` (see `runtime.wasi`)."""
+    trampolines: Trampolines | None = None
+    """What makes a module begin in `workdir`, or gives it `sockets`."""
+    sockets: "Sockets | None" = None
 
 
 class Engine:
@@ -121,11 +136,10 @@ class Loaded:
         linker = self._engine.linker(self._component)
         if self._component:
             return _ComponentInstance(context, linker, self._program, self._engine.proc_exit)
-        workdir = None
+        instance = _ModuleInstance(context, linker, self._program, self._engine.proc_exit)
         if program.trampolines is not None:
-            front, back = program.trampolines
-            workdir = Workdir(front._program, back._program, program.preopens[0].host)
-        return _ModuleInstance(context, linker, self._program, self._engine.proc_exit, workdir)
+            instance.interpose(_interposition(program, program.trampolines))
+        return instance
 
 
 class Instance:
@@ -157,36 +171,38 @@ class Instance:
 
 
 class _ModuleInstance(Instance):
-    def __init__(
-        self,
-        context: int,
-        linker: int,
-        program: c_void_p,
-        proc_exit: ProcExit,
-        workdir: Workdir | None,
-    ) -> None:
-        super().__init__(context, linker, program, proc_exit)
-        self._workdir = workdir
+    _between: Interposition | None = None
+
+    def interpose(self, between: Interposition) -> None:
+        """Have `between` stand between the guest and WASI. Raises GuestError."""
+        self._guest_linker = between.shadow(self._linker, self._context)
+        self._between = between
 
     def _run(self) -> int:
-        trap = c_void_p()
-        instance = capi.Instance()
-        linker = self._linker
-        if self._workdir is not None:
-            linker = self._workdir.shadow(linker, self._context)
+        instance, trap = capi.Instance(), c_void_p()
+        linker = self._linker if self._between is None else self._guest_linker
         error = capi.linker_instantiate(
             linker, self._context, self._program, byref(instance), byref(trap)
         )
         _raise_link_error(error)
         capi.raise_trap(trap)
-        if self._workdir is not None:
-            self._workdir.attach(self._linker, instance)
-        start = capi.Func()
-        if not _export_function(self._context, instance, b"_start", start):
+        if self._between is not None:
+            self._between.attach(self._linker, instance)
+        self._call(instance, DEFERRED_START)
+        if not self._call(instance, "_start"):
             raise LaunchError("the module exports no function _start to run", NOT_RUNNABLE)
-        capi.raise_error(capi.func_call(self._context, byref(start), None, 0, None, 0, byref(trap)))
-        capi.raise_trap(trap)
         return 0
+
+    def _call(self, instance: capi.Instance, name: str) -> bool:
+        """Call the function exported as `name`, if there is one. Raises GuestError."""
+        function, trap = capi.Func(), c_void_p()
+        if not capi.export_function(self._context, instance, name.encode(), function):
+            return False
+        capi.raise_error(
+            capi.func_call(self._context, byref(function), None, 0, None, 0, byref(trap))
+        )
+        capi.raise_trap(trap)
+        return True
 
 
 class _ComponentInstance(Instance):
@@ -221,13 +237,17 @@ def to_binary(text: bytes) -> bytes:
     return binary.take()
 
 
-def _export_function(context: int, instance: capi.Instance, name: bytes, result: capi.Func) -> bool:
-    item = capi.Extern()
-    found = capi.instance_export_get(context, byref(instance), name, len(name), byref(item))
-    if not found or item.kind != capi.EXTERN_FUNC:
-        return False
-    ctypes.memmove(byref(result), byref(item, capi.Extern.of.offset), ctypes.sizeof(result))
-    return True
+def _interposition(program: Program, trampolines: Trampolines) -> Interposition:
+    between = Interposition(trampolines.front._program, trampolines.back._program)
+    root = ROOT
+    if program.sockets is not None:
+        program.sockets.interpose(between)
+        root += program.sockets.preopened
+    if trampolines.variant.workdir:
+        workdir = Workdir(program.preopens[0].host, root, between.memory)
+        between.host("pick", "ii", workdir.pick)
+        between.mark(root, PICKED)
+    return between
 
 
 def _wasi(program: Program) -> int:
@@ -246,10 +266,12 @@ def _wasi(program: Program) -> int:
     if program.network:
         allow_network(config)
     root, *others = program.preopens
-    if program.trampolines is not None:
+    hidden = 0 if program.sockets is None else program.sockets.preopened
+    if program.trampolines is not None and program.trampolines.variant.workdir:
         workdir = Preopen(root.host + program.workdir, program.workdir, root.writable)
         others.insert(0, _deepest(workdir, others))
-    for host, guest, writable in (root, *others):
+    # Whatever keeps the numbers of listening sockets is not seen by the guest.
+    for host, guest, writable in (*[root] * hidden, root, *others):
         if not capi.wasi_config_preopen_dir(config, host.encode(), guest.encode(), writable):
             raise LaunchError(f"the guest's directory {guest} cannot be opened", NOT_RUNNABLE)
     return config

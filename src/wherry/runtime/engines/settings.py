@@ -15,7 +15,7 @@ ENVIRONMENT = {
 }
 """Variables of the process that wasmtime reads."""
 
-IDENTITY = f"stack={MAX_WASM_STACK} backtrace-details shared-memory"
+IDENTITY = f"stack={MAX_WASM_STACK} backtrace-details shared-memory facts=2"
 
 
 def library() -> str:

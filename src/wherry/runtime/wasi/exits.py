@@ -35,7 +35,7 @@ class ProcExit:
         capi.linker_allow_shadowing(linker, False)
 
     def _exit(
-        self, _env: object, _caller: object, values: "ctypes._Pointer[ctypes.c_int32]", _n: int
+        self, _env: object, _caller: object, values: "ctypes._Pointer[ctypes.c_uint32]", _n: int
     ) -> int:
         self.code = values[0] & 0xFF
         # Only a trap unwinds the guest; who called it looks at `code` first.

@@ -64,6 +64,11 @@ class Files:
         # It can change no rights, but looks at the descriptor first.
         return self._original("fd_fdstat_set_rights", number, 0, 0) != BADF
 
+    def refuse(self, number: int, error: int) -> int:
+        """What is not for sockets and streams: answer with `error`, if `number` is open."""
+        self._table.get(number)
+        return error
+
     def fdstat(self, number: int, result: int) -> int:
         """`fd_fdstat_get`."""
         found = self._table.get(number)

@@ -1,7 +1,8 @@
 """The socket layer of one guest: which functions it puts before wasmtime's, by name and type."""
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from wherry.runtime.wasi import errnos
 from wherry.runtime.wasi.errnos import Failure
@@ -13,9 +14,58 @@ from wherry.runtime.wasi.sockets.options import Options
 from wherry.runtime.wasi.sockets.poll import Poll
 from wherry.runtime.wasi.sockets.table import SocketTable
 from wherry.runtime.wasi.sockets.transfer import Transfer
+from wherry.runtime.wasi.trampolines import ALONE, DESCRIPTORS, HOSTED, ORIGINALS
 
 Function = Callable[..., int]
 """Takes the arguments of a call as unsigned numbers, returns an error number. Raises nothing."""
+
+
+class Between(Protocol):
+    """What stands between the guest and WASI (`wasi.interposition`)."""
+
+    def memory(self) -> memoryview:
+        """The guest's memory."""
+
+    def original(self, name: str, *arguments: int) -> int:
+        """Call WASI's own function."""
+
+    def host(self, name: str, parameters: str, function: Function) -> None:
+        """Have descriptors of the host's answered for by `function`."""
+
+    def instead(self, name: str, parameters: str, function: Function) -> None:
+        """Have the guest call `function` instead of WASI's."""
+
+    def mark(self, descriptor: int, whose: int) -> None:
+        """Say whose business a descriptor is."""
+
+
+class Sockets:
+    """What a guest that imports sockets is given."""
+
+    def __init__(self, table: SocketTable, imports: Iterable[tuple[str, str]]) -> None:
+        """`imports` are the names and parameters of the functions about sockets it imports."""
+        self.table = table
+        self._imports = tuple(imports)
+
+    @property
+    def preopened(self) -> int:
+        """How many listening sockets the guest finds open, from descriptor 3 on."""
+        return self.table.preopened
+
+    def interpose(self, between: Between) -> None:
+        """Answer the guest's calls by way of `between`."""
+        layer = SocketLayer(self.table, between.memory, between.original)
+        for name, function in layer.before.items():
+            between.host(name, DESCRIPTORS[name][0], function)
+        between.host("refuse", "ii", layer.refuse)
+        between.instead("poll_oneoff", ALONE["poll_oneoff"], layer.poll)
+        for name, parameters in self._imports:
+            # One that is not here has a type that nobody knows: linking says so.
+            if (name, parameters) in layer.sockets:
+                between.instead(name, parameters, layer.sockets[name, parameters])
+        self.table.show(
+            lambda number, claimed: between.mark(number, HOSTED if claimed else ORIGINALS)
+        )
 
 
 class SocketLayer:
@@ -26,7 +76,10 @@ class SocketLayer:
         self.table = table
         connections, transfer = Connections(table, memory), Transfer(table, memory)
         files, options = Files(table, memory, original), Options(table, memory)
-        poll = Poll(table, memory, original).one_off
+        self.poll = _guard(Poll(table, memory, original).one_off)
+        """`poll_oneoff`, for whatever descriptors."""
+        self.refuse = _guard(files.refuse)
+        """What is told whoever does with a descriptor of the table what nobody can."""
         self.before: Mapping[str, Function] = _guarded(
             {
                 "fd_close": files.close,
@@ -37,12 +90,11 @@ class SocketLayer:
                 "fd_read": transfer.read,
                 "fd_renumber": files.renumber,
                 "fd_write": transfer.write,
-                "poll_oneoff": poll,
             }
         )
         """Functions of wasmtime's that are these for descriptors of the table."""
         sockets: dict[tuple[str, str], Function] = {
-            ("epoll_oneoff", "iiii"): poll,
+            ("epoll_oneoff", "iiii"): self.poll,
             ("sock_open", "iii"): connections.open,
             ("sock_bind", "iii"): connections.bind,
             ("sock_listen", "ii"): connections.listen,
@@ -64,7 +116,8 @@ class SocketLayer:
             ("sock_getaddrinfo", "iiiiiiii"): Lookup(table, memory).look_up,
         }
         self.sockets: Mapping[tuple[str, str], Function] = {
-            key: _guard(function) for key, function in sockets.items()
+            key: function if function is self.poll else _guard(function)
+            for key, function in sockets.items()
         }
         """Functions about sockets, by name and parameters (`i` is i32)."""
 

@@ -40,8 +40,10 @@ class SocketTable:
         self._open: dict[int, Descriptor] = {number: Stream(number) for number in range(3)}
         self._next = FIRST
         self._free: list[int] = []
-        self._claims = memoryview(bytearray(FIRST))
-        self._claims[:3] = b"\1\1\1"
+        self._claimed = set(self._open)
+        self._mark: Callable[[int, bool], None] = lambda _number, _claimed: None
+        self.preopened = 0
+        """How many listening sockets the guest finds open."""
         self.published: dict[int, list[socket]] = {}
         """By the container's TCP port, sockets on the host that are bound and do not listen yet.
         Who listens on a port here listens on those as well."""
@@ -50,14 +52,13 @@ class SocketTable:
         self.denied: Callable[[str], None] = lambda _target: None
         """Is told the target of what `egress` denies."""
 
-    def preopen(self, listeners: Iterable[socket]) -> int:
-        """Listen on `listeners` and open them from descriptor 3 on; returns how many they are.
+    def preopen(self, listeners: Iterable[socket]) -> None:
+        """Listen on `listeners` and open them from descriptor 3 on.
 
         They also listen where `published` says so. wasmtime must be given as many directories
         before the guest's own, to keep those numbers. Raises ValueError if they are too many, and
         OSError.
         """
-        count = 0
         for number, listener in enumerate(listeners, FIRST_PREOPENED):
             if number >= FIRST:
                 raise ValueError(f"{number} listening sockets are too many")
@@ -67,16 +68,13 @@ class SocketTable:
             descriptor.listen(_BACKLOG, tuple(self.published.get(port, ())))
             descriptor.set_flags(0)
             self.put(number, descriptor)
-            count += 1
-        return count
+            self.preopened += 1
 
-    def show(self, claims: memoryview) -> None:
-        """Keep the claims on low numbers in `claims` from now on: a byte of 1 for each claimed."""
-        # Byte by byte: what else is marked there stays.
-        for number, claimed in enumerate(self._claims):
-            if claimed:
-                claims[number] = 1
-        self._claims = claims
+    def show(self, mark: Callable[[int, bool], None]) -> None:
+        """Have `mark` told of each low number whether it is claimed, from now on."""
+        for number in self._claimed:
+            mark(number, True)
+        self._mark = mark
 
     def get(self, number: int) -> Descriptor:
         """The descriptor `number`. Raises Failure (BADF)."""
@@ -94,7 +92,7 @@ class SocketTable:
 
     def owns(self, number: int) -> bool:
         """Whether calls for `number` are this table's business, open or not."""
-        return number >= FIRST or self._claims[number] == 1
+        return number >= FIRST or number in self._claimed
 
     def add(self, descriptor: Descriptor) -> int:
         """Open `descriptor`; returns its number, the lowest that is free."""
@@ -116,7 +114,8 @@ class SocketTable:
             self._open[number].close()
         self._open[number] = descriptor
         if number < FIRST:
-            self._claims[number] = 1
+            self._claimed.add(number)
+            self._mark(number, True)
 
     def take(self, number: int) -> Descriptor:
         """Remove `number` and return what it was. Raises Failure (BADF).
@@ -133,7 +132,8 @@ class SocketTable:
         """Leave the low `number` to wasmtime; what it was is closed."""
         if number in self._open:
             self.take(number).close()
-        self._claims[number] = 0
+        self._claimed.discard(number)
+        self._mark(number, False)
 
     def check_way_out(self, address: str, port: int) -> None:
         """Raise Failure (CONNREFUSED) if the container may not reach `port` of `address`."""

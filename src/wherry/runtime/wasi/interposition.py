@@ -1,0 +1,177 @@
+"""Host functions and the trampolines to them, between one guest and WASI 0.1."""
+
+import ctypes
+from collections.abc import Callable
+from ctypes import byref, c_void_p
+
+from wherry.runtime.engines import capi
+from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+
+_P1 = b"wasi_snapshot_preview1"
+_HOST = b"wherry"
+
+_RAW = 16
+"""Bytes of a value in a call (wasmtime_val_raw_t): parameters, then in their place the result."""
+
+_READ_WRITE = 0x200  # PyBUF_WRITE
+_view = ctypes.pythonapi.PyMemoryView_FromMemory
+_view.restype = ctypes.py_object
+_view.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+
+Function = Callable[..., int]
+"""Takes the arguments of a call as unsigned numbers, and returns its result."""
+
+
+class Memory:
+    """The memory that an instance exports, as a view that is made anew when it has grown."""
+
+    def __init__(self, context: int, item: capi.Extern) -> None:
+        """`item` is kept alive by the caller's keeping this."""
+        self._item = item
+        self._memory = byref(item, capi.Extern.of.offset)
+        self._context = context
+        self._size = -1
+        self._view = memoryview(b"")
+
+    def __call__(self) -> memoryview:
+        """The memory as it is now."""
+        size = capi.memory_data_size(self._context, self._memory)
+        if size != self._size:
+            base = capi.memory_data(self._context, self._memory)
+            self._view, self._size = _view(base, size, _READ_WRITE), size
+        return self._view
+
+
+class Interposition:
+    """Puts the trampolines, front and back, before the functions of WASI that one guest calls."""
+
+    def __init__(self, front: c_void_p, back: c_void_p) -> None:
+        self._front = front
+        self._back = back
+        self._front_instance = capi.Instance()
+        self._back_instance = capi.Instance()
+        self._context = 0
+        self._functions: list[tuple[str, Function, slice]] = []
+        self._imports: list[tuple[bytes, bytes, str]] = []
+        self._originals: dict[str, capi.Func] = {}
+        self._descriptors: memoryview | None = None
+        self._marks: dict[int, int] = {}
+        self._memory: Memory | None = None
+        # One for all functions, which are told apart by the number that is their data.
+        self._callback = capi.UncheckedCallback(self._call)
+
+    def host(self, name: str, parameters: str, function: Function) -> None:
+        """Have the front ask `function`, which it imports as `name`."""
+        self._define_function(_HOST, name, parameters, function)
+
+    def instead(self, name: str, parameters: str, function: Function) -> None:
+        """Have the guest call `function` instead of WASI's `name`, or if WASI has none."""
+        self._define_function(_P1, name, parameters, function)
+
+    def mark(self, descriptor: int, whose: int) -> None:
+        """Say whose business a `descriptor` below NUMBERS is (`trampolines.ORIGINALS` …)."""
+        if self._descriptors is None:
+            self._marks[descriptor] = whose
+        else:
+            self._descriptors[descriptor] = whose
+
+    def _define_function(
+        self, module: bytes, name: str, parameters: str, function: Function
+    ) -> None:
+        self._functions.append((name, function, slice(0, len(parameters) * _RAW // 4, _RAW // 4)))
+        self._imports.append((module, name.encode(), parameters))
+
+    def memory(self) -> memoryview:
+        """The guest's memory, once it is attached."""
+        assert self._memory is not None, "no guest runs before its memory is attached"
+        return self._memory()
+
+    def original(self, name: str, *arguments: int) -> int:
+        """Call WASI's own function on behalf of the guest, which is calling; returns its result."""
+        if name not in self._originals:
+            function = capi.Func()
+            if not capi.export_function(
+                self._context, self._back_instance, name.encode(), function
+            ):
+                raise KeyError(name)
+            self._originals[name] = function
+        values = (ctypes.c_uint64 * (2 * max(len(arguments), 1)))()
+        values[0 : 2 * len(arguments) : 2] = list(arguments)
+        trap = c_void_p()
+        capi.raise_error(
+            capi.func_call_unchecked(
+                self._context, byref(self._originals[name]), values, len(values) // 2, byref(trap)
+            )
+        )
+        capi.raise_trap(trap)
+        return values[0] & 0xFFFFFFFF
+
+    def shadow(self, linker: int, context: int) -> int:
+        """A linker for the guest in which the front stands before WASI. Raises GuestError."""
+        self._context = context
+        guest_linker: int = capi.linker_clone(linker)
+        capi.linker_allow_shadowing(guest_linker, True)
+        for number, (module, name, parameters) in enumerate(self._imports, 1):
+            capi.raise_error(
+                capi.linker_define_func_unchecked(
+                    guest_linker,
+                    module,
+                    len(module),
+                    name,
+                    len(name),
+                    capi.function_type(parameters, "i"),
+                    self._callback,
+                    number,
+                    None,
+                )
+            )
+        self._instantiate(guest_linker, self._front, self._front_instance)
+        self._define(guest_linker, _P1, self._front_instance)
+        memory = self._export_memory(self._front_instance, b"descriptors")
+        if memory is not None:
+            self._descriptors = memory()
+            for descriptor, whose in self._marks.items():
+                self._descriptors[descriptor] = whose
+        return guest_linker
+
+    def attach(self, linker: int, guest: capi.Instance) -> None:
+        """Link the back to the guest's memory, before the guest runs. Raises GuestError, and
+        LaunchError if there is no memory.
+        """
+        self._memory = self._export_memory(guest, b"memory")
+        if self._memory is None:
+            raise LaunchError("the module exports no memory, which WASI needs", NOT_RUNNABLE)
+        back_linker: int = capi.linker_clone(linker)
+        self._define(back_linker, _HOST, self._front_instance)
+        self._define(back_linker, b"guest", guest)
+        self._instantiate(back_linker, self._back, self._back_instance)
+
+    def _export_memory(self, instance: capi.Instance, name: bytes) -> Memory | None:
+        item = capi.Extern()
+        found = capi.instance_export_get(
+            self._context, byref(instance), name, len(name), byref(item)
+        )
+        return Memory(self._context, item) if found and item.kind == capi.EXTERN_MEMORY else None
+
+    def _define(self, linker: int, name: bytes, instance: capi.Instance) -> None:
+        capi.raise_error(
+            capi.linker_define_instance(linker, self._context, name, len(name), byref(instance))
+        )
+
+    def _instantiate(self, linker: int, module: c_void_p, result: capi.Instance) -> None:
+        trap = c_void_p()
+        capi.raise_error(
+            capi.linker_instantiate(linker, self._context, module, byref(result), byref(trap))
+        )
+
+    def _call(
+        self, number: int, _caller: object, values: "ctypes._Pointer[ctypes.c_uint32]", _count: int
+    ) -> int:
+        name, function, arguments = self._functions[number - 1]
+        try:
+            values[0] = function(*values[arguments])
+        except Exception as error:
+            # A fault of wherry's: what the guest would make of it is anybody's guess.
+            message = f"wherry failed in {name}: {error!r}".encode()
+            return int(capi.trap_new(message, len(message)))
+        return 0
