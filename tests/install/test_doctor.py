@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from wherry.cli.main import run
 from wherry.install import Host, asking, containerd, containerd_config
-from wherry.install.doctor import engines, kernel, oneself
+from wherry.install.doctor import engines, kernel, network, oneself
 from wherry.install.doctor.examination import examine
 from wherry.install.doctor.finding import Finding, missing, ok
 
@@ -271,6 +272,35 @@ def test_forbidden_user_namespaces_are_told_with_what_allows_them(
     monkeypatch.setattr(kernel, "_read", lambda path: switches.get(path, ""))
     (finding,) = kernel.users()
     assert finding.status == "warning" and "apparmor_restrict" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("installed", "tun", "status", "words"),
+    [
+        ("pasta", True, "ok", "pasta is the way out"),
+        ("slirp4netns", True, "ok", "slirp4netns is the way out"),
+        ("pasta", False, "warning", "may not open /dev/net/tun"),
+        ("", True, "warning", "nothing outside"),
+    ],
+)
+def test_the_way_out_of_an_ordinary_users_containers_is_told(
+    monkeypatch: pytest.MonkeyPatch, installed: str, tun: bool, status: str, words: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda path, mode: tun)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == installed else None)
+    (finding,) = network.network()
+    assert (finding.status, words in finding.text) == (status, True)
+    assert bool(finding.hint) == (status == "warning")
+
+
+def test_the_extra_that_serves_http_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/wasmtime")
+    assert network.http()[0].status == "ok"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(network, "_COMMAND", "no_such_module")
+    (finding,) = network.http()
+    assert (finding.status, finding.hint) == ("warning", "pip install 'wherry[http]'")
 
 
 @pytest.mark.root

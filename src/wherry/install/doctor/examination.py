@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from wherry.install.doctor import engines, kernel, oneself
+from wherry.install.doctor import engines, kernel, network, oneself
 from wherry.install.doctor.finding import Finding, warning
 from wherry.install.errors import InstallError
 
@@ -19,6 +19,8 @@ PROBES: dict[str, Probe] = {
     "kernel": kernel.kernel,
     "cgroups": kernel.cgroups,
     "users": kernel.users,
+    "network": network.network,
+    "http": network.http,
     "docker": engines.docker_engine,
     "containerd": engines.containerd_engine,
     "kubernetes": engines.kubernetes,
