@@ -1,4 +1,4 @@
-"""What containers' networks need beyond Python: a way out for ordinary users, wasi:http's server."""
+"""What networks need beyond Python: an ordinary user's way out, and the server of wasi:http."""
 
 import importlib.util
 import os
