@@ -47,9 +47,7 @@ class Bridges:
         index = self._add(network, mtu)
         self._prepare(network)
         self._address(network, index)
-        self._firewall.add_network(
-            network.bridge, internal=network.internal, masquerade=network.masquerade
-        )
+        self._firewall.add_network(network)
         _forward(network)
         if self._host and (warning := foreign.admit(network.bridge)):
             _log.warning("%s", warning)
@@ -71,6 +69,20 @@ class Bridges:
                     foreign.dismiss(link.get("ifname"))
                 with suppress(NetlinkError):
                     self._links.link("del", index=link["index"])
+
+    def leave(self) -> None:
+        """Remove all bridges at which nobody is, and if that is all, our rules.
+
+        Whoever else has networks here, another engine say, makes them again when it needs them.
+        """
+        links = list(self._links.link("dump"))
+        used = {link.get("master") for link in links}
+        for link in links:
+            alias = link.get("ifalias") or ""
+            if alias.startswith(_ALIAS) and link["index"] not in used:
+                self.remove(alias.removeprefix(_ALIAS))
+        if not self._firewall.networks():
+            self._firewall.remove()
 
     def _add(self, network: Network, mtu: int) -> int:
         # A MAC that is given stays; else it would change with the containers at the bridge.

@@ -60,7 +60,7 @@ def create(
         delete(home, sandbox, attachment.network.id)
         home.link("add", ifname=name, **wanted)
     if not attachment.network.icc:
-        home.link("set", ifname=name, kind="bridge_slave", br_port_isolated=1)
+        home.link("set", ifname=name, kind="bridge_slave", isolated=1)
 
 
 def delete(home: IPRoute, sandbox: str, network: str) -> None:

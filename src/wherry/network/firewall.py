@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from wherry.network import expressions as nft
+from wherry.network.model import Network
 from wherry.network.netfilter import (
     NF_ACCEPT,
     NF_INET_FORWARD,
@@ -99,18 +100,26 @@ class Firewall:
             fresh.delete_table()
             self._netfilter.commit(_rules(fresh))
 
-    def add_network(self, bridge: str, *, internal: bool, masquerade: bool) -> None:
+    def add_network(self, network: Network) -> None:
         """Have the rules hold for a bridge; whatever held before for one of that name is over."""
-        name = ifname(bridge)
+        name = ifname(network.bridge)
         change = Transaction(TABLE)
         change.add_element("bridges", name)
         change.add_element("within", key(name, name))
-        for member, wanted in (("internal", internal), ("masquerading", masquerade)):
-            if wanted and not (internal and member == "masquerading"):
+        masquerade = network.masquerade and not network.internal
+        for member, wanted in (("internal", network.internal), ("masquerading", masquerade)):
+            if wanted:
                 change.add_element(member, name)
             else:
                 change.discard_element(member, name)
-        self._netfilter.commit(change)
+        try:
+            self._netfilter.commit(change)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            # Another engine has left, and removed the table that both had.
+            self.prepare()
+            self._netfilter.commit(change)
 
     def remove_network(self, bridge: str) -> None:
         """Forget a bridge, which need not be known."""

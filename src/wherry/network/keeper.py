@@ -6,7 +6,7 @@ started it and should be small:
     python -I -S keeper.py RECORD LOCK [NAMESPACE]
 
 It makes the namespace, or goes on with the one that the descriptor NAMESPACE is of; starts `pasta`
-or `slirp4netns`, whichever is found, in the namespace it came from; and writes RECORD: its pid, when
+or `slirp4netns`, whichever is found, in the namespace it came from; writes RECORD: its pid, when
 it started, and the program that is the way out, or "-". Then its output ends; if there is any, it
 is one line that says what went wrong.
 

@@ -364,6 +364,8 @@ class Links:
         self._bridges.remove(id)
 
     def _close(self, idle: bool) -> None:
+        if idle and not self._home.rootless:
+            self._bridges.leave()
         self._links.close()
         self._home.close(idle=idle)
 
