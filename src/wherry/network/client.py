@@ -182,7 +182,8 @@ class _Connection:
             raise NetworkError(str(error)) from None
         if self.ended:
             raise _Lost
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
         try:
             self._writer.write(frame)
             return await answer

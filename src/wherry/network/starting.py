@@ -5,10 +5,12 @@ socket and starts a helper that inherits both: so there is one at most, whoever 
 waits in the socket's queue, and the kernel frees the lock whatever way the helper ends.
 """
 
+import errno
 import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +19,8 @@ LISTENER, LOCK = 3, 4
 """The helper's descriptors."""
 
 _BACKLOG = 128
-_ATTEMPTS = 100
+_PATIENCE = 10.0
+"""Seconds for what takes less than one thousandth: somebody else is starting it, or it leaves."""
 _ENVIRONMENT = ("PATH", "TMPDIR", "WHERRY_ROOT", "WHERRY_RUN")
 
 
@@ -50,7 +53,8 @@ class Place:
 
     def connect(self) -> socket.socket:
         """A connection to the helper, which is started if there is none. Raises OSError."""
-        for _ in range(_ATTEMPTS):
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
             lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 with suppress(BlockingIOError):
@@ -70,7 +74,7 @@ class Place:
             except BaseException:
                 connection.close()
                 raise
-        raise ConnectionRefusedError(111, "it does not answer")
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "it does not answer")
 
     def _start(self, lock: int) -> None:
         """Start a helper that takes over `lock`, which is held."""
