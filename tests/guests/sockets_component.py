@@ -14,17 +14,18 @@ from collections.abc import Callable
 from wit_world import exports
 from wit_world.imports import environment
 
-FAMILIES = {"4": socket.AF_INET, "6": socket.AF_INET6}
+FAMILIES = {"4": (socket.AF_INET, "0.0.0.0"), "6": (socket.AF_INET6, "::")}
 
 
+# Names are passed as bytes: the codec for others (IDNA) is none of what componentize-py packs.
 def names(name: str) -> None:
-    found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(name.encode(), 0, type=socket.SOCK_STREAM)
     print(*sorted({address[0] for *_, address in found}))
 
 
 def get(name: str, port: str) -> None:
     for family, kind, protocol, _, address in socket.getaddrinfo(
-        name, int(port), type=socket.SOCK_STREAM
+        name.encode(), int(port), type=socket.SOCK_STREAM
     ):
         with socket.socket(family, kind, protocol) as client:
             client.connect(address)
@@ -33,32 +34,33 @@ def get(name: str, port: str) -> None:
 
 
 def ask(name: str, port: str) -> None:
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        name, int(port), type=socket.SOCK_DGRAM
-    ):
-        with socket.socket(family, kind, protocol) as client:
+    # Whatever kind it is asked for, wasi-libc finds sockets of TCP.
+    for family, *_, address in socket.getaddrinfo(name.encode(), int(port)):
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
             client.sendto(b"hello", address)
             print(client.recvfrom(1000)[0].decode())
 
 
 def serve(family: str, port: str) -> None:
-    with socket.socket(FAMILIES[family], socket.SOCK_STREAM) as listener:
-        listener.bind(("", int(port)))
+    number, address = FAMILIES[family]
+    with socket.socket(number, socket.SOCK_STREAM) as listener:
+        listener.bind((address, int(port)))
         listener.listen()
         print("listening", flush=True)
         while True:
-            client, address = listener.accept()
+            client, peer = listener.accept()
             with client:
-                client.sendall(f"{address[0]} said {client.recv(1000).decode()}".encode())
+                client.sendall(f"{peer[0]} said {client.recv(1000).decode()}".encode())
 
 
 def echo(family: str, port: str) -> None:
-    with socket.socket(FAMILIES[family], socket.SOCK_DGRAM) as receiver:
-        receiver.bind(("", int(port)))
+    number, address = FAMILIES[family]
+    with socket.socket(number, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((address, int(port)))
         print("listening", flush=True)
         while True:
-            datagram, address = receiver.recvfrom(65536)
-            receiver.sendto(datagram, address)
+            datagram, peer = receiver.recvfrom(65536)
+            receiver.sendto(datagram, peer)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

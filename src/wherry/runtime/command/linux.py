@@ -55,9 +55,11 @@ def hand_on(options: Options, config: "Spec") -> "NoReturn":
     """Have the Linux runtime make a container. Raises HandOn or LaunchError."""
     from wherry.oci.runtime import PROGRAMS
     from wherry.runtime.linux.installed import find_runtime
+    from wherry.runtime.outgoing import require_enforcer
 
     if (config.annotations or {}).get(PROGRAMS) == "wasm":
         raise LaunchError(f"the program is no WebAssembly, and {PROGRAMS} allows no other", 126)
+    require_enforcer(config, "a Linux program")
     become(options, find_runtime(config, ""))
 
 

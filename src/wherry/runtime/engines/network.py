@@ -27,6 +27,9 @@ def keep_lookups_at_home() -> None:
     An image's /etc/nsswitch.conf would name libraries of the image, which glibc would load: native
     code out of an image of Wasm. To be called while the host's root is in sight. Raises OSError.
     """
+    # All of a name's addresses in /etc/hosts count, not the first alone, though the image has no
+    # /etc/host.conf that says so (host.conf(5)): Docker writes two lines for who has two addresses.
+    os.environ["RESOLV_MULTI"] = "on"
     if not hasattr(_libc, "__nss_configure_lookup"):
         return  # not glibc: there are no such libraries
     if _release_of_glibc() < _BUILT_IN:

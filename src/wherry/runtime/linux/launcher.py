@@ -16,6 +16,7 @@ from wherry.runtime.linux.orphans import Orphans
 from wherry.runtime.linux.process import LinuxInit, LinuxProcess
 from wherry.runtime.linux.runtime import OciRuntime, memory_file
 from wherry.runtime.linux.scratch import Scratch
+from wherry.runtime.outgoing import require_enforcer
 from wherry.runtime.requests import CreateRequest, ExecRequest
 from wherry.runtime.sandbox.cgroups import Cgroup
 from wherry.runtime.sandbox.cgroups.hierarchies import Hierarchies, of_this_process
@@ -43,6 +44,7 @@ class LinuxLauncher:
         Raises LaunchError; nothing is left behind then.
         """
         config = read_config(request.bundle)
+        require_enforcer(config, "a Linux program")
         runtime = self._runtime(config, options)
         root = rootfs.root_of(config, request.bundle) if request.rootfs else None
         made = note.Note(runtime.program, runtime.systemd_cgroup, root)
