@@ -286,6 +286,40 @@ def test_quiet_builds_print_the_id(docker: Docker) -> None:
     assert id == docker("image", "inspect", "-f", "{{.Id}}", "guests").strip()
 
 
-def test_networks_are_the_two_there_are(docker: Docker) -> None:
-    assert docker("network", "ls", "--format", "{{.Name}}").split() == ["host", "none"]
-    assert "no networks yet" in docker("network", "create", "mine", code=1)
+def test_networks_are_made_shown_and_removed(docker: Docker) -> None:
+    subnet = ["--subnet", "10.123.0.0/16", "--gateway", "10.123.0.9", "--ip-range", "10.123.7.0/24"]
+    options = ["--internal", "--attachable", "-o", "com.docker.network.driver.mtu=1400"]
+    id = docker("network", "create", *subnet, *options, "--label", "tier=test", "mine").strip()
+    names = docker("network", "ls", "--format", "{{.Name}} {{.Driver}}").splitlines()
+    assert sorted(names) == ["bridge bridge", "host host", "mine bridge", "none null"]
+    assert docker("network", "ls", "-q", "--no-trunc", "-f", "label=tier=test").strip() == id
+    shown = "{{json .IPAM.Config}} {{.Internal}} {{.Attachable}} {{.Options}}"
+    assert docker("network", "inspect", "-f", shown, id[:12]).strip() == (
+        '[{"Subnet":"10.123.0.0/16","IPRange":"10.123.7.0/24","Gateway":"10.123.0.9"}] true true '
+        "map[com.docker.network.driver.mtu:1400]"
+    )
+    assert "network with name mine already exists" in docker("network", "create", "mine", code=1)
+    assert "Pool overlaps" in docker("network", "create", *subnet, "other", code=1)
+    assert "pre-defined" in docker("network", "rm", "bridge", code=1)
+    assert docker("network", "rm", "mine").strip() == "mine"
+    assert "network mine not found" in docker("network", "inspect", "mine", code=1)
+    docker("network", "create", "idle")
+    assert docker("network", "prune", "-f").split()[-1] == "idle"
+
+
+def test_a_container_shows_the_networks_it_is_to_be_in(docker: Docker) -> None:
+    docker("network", "create", "--subnet", "10.124.0.0/16", "fleet")
+    flags = ["--network", "fleet", "--ip", "10.124.0.7", "--network-alias", "boat"]
+    docker("create", "--name", "docked", *flags, "-p", "127.0.0.1:8080:80", "guests")
+    docker("network", "connect", "bridge", "docked")
+    shown = "{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.Aliases}};{{end}}"
+    assert docker("inspect", "-f", shown, "docked").strip() == "bridge [];fleet [boat];"
+    again = docker("network", "connect", "fleet", "docked", code=1)
+    assert "endpoint with name docked already exists in network fleet" in again
+    docker("network", "disconnect", "fleet", "docked")
+    assert docker("inspect", "-f", shown, "docked").strip() == "bridge [];"
+    assert "network away not found" in docker("run", "--network", "away", "guests", code=125)
+    wrong = ["--network", "fleet", "--ip", "10.125.0.1"]
+    assert "no configured subnet" in docker("create", *wrong, "guests", code=1)
+    docker("rm", "docked")
+    docker("network", "rm", "fleet")

@@ -213,7 +213,7 @@ async def test_a_body_that_makes_no_sense_is_refused(api: Api, body: bytes) -> N
 
 @pytest.mark.parametrize(
     ("method", "target"),
-    [("POST", "/networks/create"), ("POST", "/commit"), ("POST", "/auth"), ("POST", "/session")],
+    [("POST", "/commit"), ("POST", "/auth"), ("POST", "/session")],
 )
 async def test_what_is_not_there_says_what_to_do_instead(
     api: Api, method: str, target: str

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.engine import InvalidRequest
-from wherry.engine.config import ContainerConfig, HostConfig, decode_create, decode_update
+from wherry.engine.config import (
+    ContainerConfig,
+    EndpointAddresses,
+    HostConfig,
+    decode_create,
+    decode_update,
+)
 
 
 def test_what_the_docker_cli_sends() -> None:
@@ -26,7 +32,7 @@ def test_what_the_docker_cli_sends() -> None:
         },
         "NetworkingConfig": {"EndpointsConfig": {}},
     }  # fmt: skip
-    config, host = decode_create(msgspec.json.encode(body))
+    config, host, _ = decode_create(msgspec.json.encode(body))
     assert type(config) is ContainerConfig
     assert (config.cmd, config.env, config.stop_timeout) == (["a", "b"], None, 3)
     assert (host.binds, host.auto_remove, host.console_size) == (["/a:/b:ro"], True, (24, 80))
@@ -38,7 +44,7 @@ def test_what_the_docker_cli_sends() -> None:
 
 
 def test_null_is_not_given_and_a_word_is_a_command_of_one() -> None:
-    config, host = decode_create(
+    config, host, _ = decode_create(
         b'{"Hostname": null, "Cmd": "run", "Entrypoint": "/e", "HostConfig": {"Memory": null}}'
     )
     assert (config.hostname, config.cmd, config.entrypoint) == ("", ["run"], ["/e"])
@@ -52,12 +58,35 @@ def test_nonsense_is_refused_in_one_line(body: bytes) -> None:
     assert "\n" not in caught.value.message
 
 
+def test_networks_are_joined_with_and_without_a_word_about_them() -> None:
+    said = {"IPAMConfig": {"IPv4Address": "10.1.2.3"}, "Aliases": ["db"], "MacAddress": None}
+    body = {"NetworkingConfig": {"EndpointsConfig": {"silent": None, "told": said}}}
+    _, _, networking = decode_create(msgspec.json.encode(body))
+    assert list(networking.endpoints_config) == ["silent", "told"]
+    told = networking.endpoints_config["told"]
+    assert told.ipam_config == EndpointAddresses(ipv4_address="10.1.2.3")
+    assert (told.aliases, told.mac_address) == (["db"], "")
+
+
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(),
         lambda inner: (
             st.lists(inner)
-            | st.dictionaries(st.sampled_from(["Cmd", "Env", "HostConfig", "Binds", "x"]), inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "Cmd",
+                        "Env",
+                        "HostConfig",
+                        "Binds",
+                        "NetworkingConfig",
+                        "EndpointsConfig",
+                        "x",
+                    ]
+                ),
+                inner,
+            )
         ),
     )
 )

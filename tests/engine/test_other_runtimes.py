@@ -32,7 +32,9 @@ async def test_a_linux_container_runs_under_runc(engine: Engine) -> None:
     busybox_image(engine)
     config = interactive("/bin/busybox", "sh", "-c", "cat; echo problem >&2; exit 6")
     config.image = "linux"
-    made = await make(engine, image="linux", config=config, host=HostConfig(runtime=RUNC))
+    made = await make(
+        engine, image="linux", config=config, host=HostConfig(runtime=RUNC, network_mode="none")
+    )
     code, output = await run(engine, made, stdin=b"through\n")
     assert (code, sorted(output.split())) == (6, ["problem", "through"])
     assert await logged(engine, made, stdout=False) == "problem\n"
@@ -44,7 +46,9 @@ async def test_it_outlives_the_engine_too(places: tuple[Path, Path]) -> None:
     engine = await Engine.open(*places)
     busybox_image(engine)
     config = ContainerConfig(cmd=["/bin/busybox", "sleep", "1000"])
-    made = await make(engine, image="linux", config=config, host=HostConfig(runtime=RUNC))
+    made = await make(
+        engine, image="linux", config=config, host=HostConfig(runtime=RUNC, network_mode="none")
+    )
     await engine.containers.start(made)
     await engine.close()
     engine = await Engine.open(*places)
@@ -59,7 +63,9 @@ async def test_it_outlives_the_engine_too(places: tuple[Path, Path]) -> None:
 async def test_exec_runs_in_it(engine: Engine) -> None:
     busybox_image(engine)
     config = ContainerConfig(cmd=["/bin/busybox", "sleep", "1000"])
-    made = await make(engine, image="linux", config=config, host=HostConfig(runtime=RUNC))
+    made = await make(
+        engine, image="linux", config=config, host=HostConfig(runtime=RUNC, network_mode="none")
+    )
     await engine.containers.start(made)
     execs = engine.containers.execs
 

@@ -88,7 +88,11 @@ async def test_an_image_without_a_command_needs_one(engine: Engine) -> None:
         (ContainerConfig(user="nobody-here"), HostConfig(), "no matching entries in passwd file"),
         (ContainerConfig(), HostConfig(memory=1), "Minimum memory limit allowed is 6MB"),
         (ContainerConfig(), HostConfig(nano_cpus=10**15), "Range of CPUs"),
-        (ContainerConfig(), HostConfig(network_mode="host"), "network host not found"),
+        (
+            ContainerConfig(labels={"io.wherry.egress": "db:no"}),
+            HostConfig(),
+            "label io.wherry.egress: ",
+        ),
         (ContainerConfig(), HostConfig(pid_mode="host"), "--pid=host is not supported"),
         (
             ContainerConfig(),

@@ -143,7 +143,7 @@ async def test_a_container_that_fails_to_be_made_leaves_no_anonymous_volume(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wherry.engine.containers.create.write_network_files", full)
+    monkeypatch.setattr("wherry.engine.containers.create._make_bundle", full)
     config = ContainerConfig(volumes={"/data": {}})
     with pytest.raises(Exception, match="No space left on device"):
         await make(engine, config=config)

@@ -89,6 +89,9 @@ _TABLE = (
     ("GET", "/networks/{name}", networks.inspect, _FINISHES),
     ("POST", "/networks/create", networks.create, _FINISHES),
     ("POST", "/networks/prune", networks.prune, _FINISHES),
+    ("POST", "/networks/{name}/connect", networks.connect, _FINISHES),
+    ("POST", "/networks/{name}/disconnect", networks.disconnect, _FINISHES),
+    ("DELETE", "/networks/{name}", networks.remove, _FINISHES),
 )
 
 

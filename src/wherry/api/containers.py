@@ -24,9 +24,13 @@ async def listing(call: Call) -> Response:
 
 async def create(call: Call) -> Response:
     """`docker create`."""
-    config, host = decode_create(await call.body(MAX_BODY))
+    config, host, networking = decode_create(await call.body(MAX_BODY))
     result = await call.engine.containers.create(
-        config, host, name=call.text("name") or None, platform=call.text("platform") or None
+        config,
+        host,
+        networking,
+        name=call.text("name") or None,
+        platform=call.text("platform") or None,
     )
     return json_answer(result, 201)
 

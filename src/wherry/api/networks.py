@@ -1,71 +1,54 @@
-"""Networks: the two that every container can have without one being made."""
+"""Networks."""
 
-import hashlib
-from typing import Any
-
-from wherry.api._call import Call, Refused, json_answer
+from wherry.api._call import MAX_BODY, Call, empty_answer, json_answer
 from wherry.api._http import Response
 from wherry.engine import NotFound
-
-_BEGINNING = "0001-01-01T00:00:00Z"
-
-
-def _network(name: str) -> dict[str, Any]:
-    return {
-        "Name": name,
-        "Id": hashlib.sha256(f"wherry network {name}".encode()).hexdigest(),
-        "Created": _BEGINNING,
-        "Scope": "local",
-        "Driver": "null" if name == "none" else name,
-        "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": []},
-        "Internal": False,
-        "Attachable": False,
-        "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
-        "Containers": {},
-        "Options": {},
-        "Labels": {},
-    }
-
-
-_NETWORKS = (_network("host"), _network("none"))
+from wherry.engine.networks import decode_connect, decode_disconnect, decode_network
 
 
 async def listing(call: Call) -> Response:
     """`docker network ls`."""
-    filters = call.filters()
-    filters.check({"dangling", "driver", "id", "label", "name", "scope", "type"})
-    names, ids = filters.get("name"), filters.get("id")
-    found = [
-        network
-        for network in _NETWORKS
-        if (not names or any(name in network["Name"] for name in names))
-        and (not ids or any(network["Id"].startswith(each) for each in ids))
-        and filters.accepts("driver", network["Driver"])
-        and filters.accepts("scope", "local")
-        and filters.accepts("type", "builtin")
-        and filters.accepts("dangling", "false")
-        and "label" not in filters
-    ]
-    return json_answer(found)
+    return json_answer(call.engine.networks.list(call.filters()))
+
+
+async def create(call: Call) -> Response:
+    """`docker network create`."""
+    wanted = decode_network(await call.body(MAX_BODY))
+    return json_answer(call.engine.networks.create(wanted), 201)
 
 
 async def inspect(call: Call) -> Response:
     """`docker network inspect`."""
     name = call.path["name"]
-    for network in _NETWORKS:
-        if name == network["Name"] or (len(name) >= 4 and network["Id"].startswith(name)):
-            return json_answer(network)
-    raise NotFound(f"network {name} not found")
+    if call.text("scope") not in ("", "local"):
+        raise NotFound(f"network {name} not found")
+    networks = call.engine.networks
+    return json_answer(networks.inspect(networks.get(name)))
 
 
-async def create(call: Call) -> Response:
-    """`docker network create`."""
-    raise Refused(501, "wherry makes no networks yet; containers may use 'none' or 'host'")
+async def connect(call: Call) -> Response:
+    """`docker network connect`."""
+    wanted = decode_connect(await call.body(MAX_BODY))
+    network = call.engine.networks.get(call.path["name"])
+    container = call.engine.containers.get(wanted.container)
+    await call.engine.containers.connect(container, network, wanted.endpoint_config)
+    return empty_answer(200)
+
+
+async def disconnect(call: Call) -> Response:
+    """`docker network disconnect`."""
+    wanted = decode_disconnect(await call.body(MAX_BODY))
+    container = call.engine.containers.get(wanted.container)
+    await call.engine.containers.disconnect(container, call.path["name"])
+    return empty_answer(200)
+
+
+async def remove(call: Call) -> Response:
+    """`docker network rm`."""
+    await call.engine.networks.remove(call.engine.networks.get(call.path["name"]))
+    return empty_answer()
 
 
 async def prune(call: Call) -> Response:
     """`docker network prune`, also the first step of `docker system prune`."""
-    return json_answer({"NetworksDeleted": None})
+    return json_answer(await call.engine.networks.prune(call.filters()))

@@ -46,6 +46,8 @@ class ContainerConfig(msgspec.Struct, kw_only=True, rename="pascal"):
     stop_timeout: int | UnsetType = UNSET
     """Seconds; -1 waits for ever."""
     shell: list[str] | UnsetType = UNSET
+    mac_address: str | UnsetType = UNSET
+    """Of the first network; newer clients say it in `EndpointConfig`."""
 
 
 class RestartPolicy(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -180,6 +182,29 @@ class HostConfig(msgspec.Struct, kw_only=True, rename="pascal"):
     readonly_paths: list[str] | None = None
 
 
+class EndpointAddresses(msgspec.Struct, kw_only=True, rename="pascal", omit_defaults=True):
+    """The addresses that were asked for in a network; empty is any."""
+
+    ipv4_address: str = msgspec.field(name="IPv4Address", default="")
+    ipv6_address: str = msgspec.field(name="IPv6Address", default="")
+
+
+class EndpointConfig(msgspec.Struct, kw_only=True, rename="pascal"):
+    """What was asked for in one network: Docker's EndpointSettings, without what it answers."""
+
+    ipam_config: EndpointAddresses | None = msgspec.field(name="IPAMConfig", default=None)
+    links: list[str] | None = None
+    aliases: list[str] | None = None
+    mac_address: str = ""
+    driver_opts: dict[str, str] | None = None
+
+
+class NetworkingConfig(msgspec.Struct, kw_only=True, rename="pascal"):
+    """The networks that a container joins when it is made, by name or id."""
+
+    endpoints_config: dict[str, EndpointConfig] = msgspec.field(default_factory=dict)
+
+
 class UpdateConfig(msgspec.Struct, kw_only=True, rename="pascal"):
     """What `update` may change of a container; a field left out stays as it is."""
 
@@ -198,12 +223,13 @@ class UpdateConfig(msgspec.Struct, kw_only=True, rename="pascal"):
 
 class _CreateBody(ContainerConfig, kw_only=True, rename="pascal"):
     host_config: HostConfig = msgspec.field(default_factory=HostConfig)
+    networking_config: NetworkingConfig = msgspec.field(default_factory=NetworkingConfig)
 
 
 _CONFIG_FIELDS = ContainerConfig.__struct_fields__
 
 
-def decode_create(body: bytes) -> tuple[ContainerConfig, HostConfig]:
+def decode_create(body: bytes) -> tuple[ContainerConfig, HostConfig, NetworkingConfig]:
     """Decode the body of `POST /containers/create`.
 
     As Docker does, takes null for "not given" and a string where a command is a list of one.
@@ -215,7 +241,7 @@ def decode_create(body: bytes) -> tuple[ContainerConfig, HostConfig]:
             raw[field] = [raw[field]]
     decoded = _convert(raw, _CreateBody)
     config = ContainerConfig(**{name: getattr(decoded, name) for name in _CONFIG_FIELDS})
-    return config, decoded.host_config
+    return config, decoded.host_config, decoded.networking_config
 
 
 def decode_update(body: bytes) -> UpdateConfig:
@@ -242,10 +268,21 @@ def _decode(body: bytes) -> dict[str, Any]:
 
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {
+            # A network of which nothing is said is to be joined all the same.
+            key: _without_nulls(_nothing_said(item) if key == "EndpointsConfig" else item)
+            for key, item in value.items()
+            if item is not None
+        }
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     return value
+
+
+def _nothing_said(endpoints: Any) -> Any:
+    if not isinstance(endpoints, dict):
+        return endpoints
+    return {name: {} if item is None else item for name, item in endpoints.items()}
 
 
 def _convert(raw: dict[str, Any], kind: type[T]) -> T:

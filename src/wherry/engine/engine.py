@@ -9,9 +9,11 @@ from pathlib import Path
 from wherry.engine.builds import Builds
 from wherry.engine.containers import Containers
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.index import Index
 from wherry.engine.errors import EngineError, StateInUse
 from wherry.engine.events import Events
 from wherry.engine.images import Images
+from wherry.engine.networks import Networks
 from wherry.engine.shims import Shims
 from wherry.engine.state import State
 from wherry.engine.steps import sweep
@@ -19,6 +21,7 @@ from wherry.engine.system import System
 from wherry.engine.trash import Trash
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageError, ImageStore
+from wherry.network import NetworkClient
 
 _ALL_IDS = ["0", "0", "4294967295"]
 
@@ -41,6 +44,8 @@ class Engine:
         self.shims = Shims(run)
         self.events = Events()
         self.volumes = Volumes(root / "volumes", self._state, self.events, self._trash)
+        index, client = Index(), NetworkClient(run)
+        self.networks = Networks(self._state, self.events, client, index)
         self.containers = Containers(
             Context(
                 folder=root / "containers",
@@ -49,7 +54,10 @@ class Engine:
                 shims=self.shims,
                 trash=self._trash,
                 volumes=self.volumes,
+                networks=self.networks,
+                network_client=client,
                 store=self.store,
+                index=index,
                 unprivileged=self.unprivileged,
             )
         )

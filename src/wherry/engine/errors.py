@@ -29,6 +29,10 @@ class Forbidden(EngineError):
     """The engine will not do this to a thing of this kind (HTTP 403)."""
 
 
+class NetworkRefused(EngineError):
+    """A container cannot have the network it asks for: a port is in use, say (HTTP 500)."""
+
+
 class StartFailed(InvalidRequest):
     """The container could not be started; `exit_code` is 125, 126 or 127, as Docker has them.
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from wherry.engine.config import ContainerConfig, HostConfig
+from wherry.engine.config import ContainerConfig, EndpointAddresses, HostConfig
 
 NEVER = "0001-01-01T00:00:00Z"
 """How Docker writes a time that has not come yet."""
@@ -66,25 +66,44 @@ class MountPoint(msgspec.Struct, kw_only=True, rename="pascal"):
 
 
 class EndpointSettings(msgspec.Struct, kw_only=True, rename="pascal"):
-    """A container's place in a network."""
+    """A container's place in a network; addresses while it runs."""
 
+    ipam_config: EndpointAddresses | None = msgspec.field(name="IPAMConfig", default=None)
+    links: list[str] | None = None
+    aliases: list[str] | None = None
+    mac_address: str = ""
     network_id: str = msgspec.field(name="NetworkID", default="")
     endpoint_id: str = msgspec.field(name="EndpointID", default="")
     gateway: str = ""
     ip_address: str = msgspec.field(name="IPAddress", default="")
     ip_prefix_len: int = msgspec.field(name="IPPrefixLen", default=0)
-    mac_address: str = ""
-    aliases: list[str] | None = None
+    ipv6_gateway: str = msgspec.field(name="IPv6Gateway", default="")
+    global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
+    global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
+    driver_opts: dict[str, str] | None = None
+    dns_names: list[str] | None = msgspec.field(name="DNSNames", default=None)
 
 
 class NetworkSettings(msgspec.Struct, kw_only=True, rename="pascal"):
-    """Networks and published ports of a container."""
+    """Networks and published ports of a container; at the top, its place in `bridge` again."""
 
+    bridge: str = ""
     sandbox_id: str = msgspec.field(name="SandboxID", default="")
+    sandbox_key: str = ""
+    """The path of its network namespace."""
     ports: dict[str, Any] = msgspec.field(default_factory=dict)
+    hairpin_mode: bool = False
+    link_local_ipv6_address: str = msgspec.field(name="LinkLocalIPv6Address", default="")
+    link_local_ipv6_prefix_len: int = msgspec.field(name="LinkLocalIPv6PrefixLen", default=0)
+    secondary_ip_addresses: None = msgspec.field(name="SecondaryIPAddresses", default=None)
+    secondary_ipv6_addresses: None = msgspec.field(name="SecondaryIPv6Addresses", default=None)
+    endpoint_id: str = msgspec.field(name="EndpointID", default="")
     gateway: str = ""
+    global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
+    global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
     ip_address: str = msgspec.field(name="IPAddress", default="")
     ip_prefix_len: int = msgspec.field(name="IPPrefixLen", default=0)
+    ipv6_gateway: str = msgspec.field(name="IPv6Gateway", default="")
     mac_address: str = ""
     networks: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
 

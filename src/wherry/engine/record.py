@@ -1,9 +1,9 @@
-"""What is kept of each container, as it stands in the engine's file."""
+"""What is kept of each container and network, as it stands in the engine's file."""
 
 import msgspec
 from msgspec import UNSET
 
-from wherry.engine.config import ContainerConfig, HostConfig
+from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
 from wherry.engine.inspection import ContainerState, MountPoint
 
 
@@ -63,6 +63,39 @@ class Record(msgspec.Struct, kw_only=True):
     user: tuple[int, int] = (0, 0)
     groups: list[int] = msgspec.field(default_factory=list)
     home: str = "/"
+    networks: dict[str, EndpointConfig] = msgspec.field(default_factory=dict)
+    """What it asks for in each network that it is in, by the networks' names."""
+
+
+class Endpoint(msgspec.Struct, kw_only=True):
+    """A running container's place in a network. Addresses come with their prefix, or are empty."""
+
+    id: str
+    network: str
+    """The network's id."""
+    interface: str = ""
+    mac: str = ""
+    ipv4: str = ""
+    ipv6: str = ""
+
+
+class Published(msgspec.Struct, kw_only=True, frozen=True):
+    """A port of a running container, as it appears on the host."""
+
+    container_port: int
+    protocol: str
+    host_ip: str
+    host_port: int
+
+
+class Plugged(msgspec.Struct, kw_only=True):
+    """What a running container has of networks."""
+
+    sandbox: str
+    """Docker's id of its network namespace: 64 hexadecimal digits."""
+    endpoints: dict[str, Endpoint] = msgspec.field(default_factory=dict)
+    """By the names of the networks."""
+    published: list[Published] = msgspec.field(default_factory=list)
 
 
 class Life(msgspec.Struct, kw_only=True):
@@ -72,3 +105,37 @@ class Life(msgspec.Struct, kw_only=True):
     restart_count: int = 0
     stopped_by_hand: bool = False
     """A person ended it: no restart policy starts it again, until the machine itself restarts."""
+    plugged: Plugged | None = None
+    """While it runs, or is about to; only if its program could use a network."""
+
+
+class AddressPool(msgspec.Struct, kw_only=True):
+    """A subnet of a network, and what may be given to containers of it."""
+
+    subnet: str
+    gateway: str
+    ip_range: str = ""
+    """The part of the subnet that addresses are taken from; empty is all of it."""
+    auxiliary: dict[str, str] = msgspec.field(default_factory=dict)
+    """Addresses that are somebody else's, by their names."""
+
+
+class NetworkRecord(msgspec.Struct, kw_only=True):
+    """What a network is. `created` is in nanoseconds since the epoch."""
+
+    id: str
+    name: str
+    created: int
+    driver: str
+    """bridge, host or null."""
+    pools: list[AddressPool] = msgspec.field(default_factory=list)
+    chosen: bool = True
+    """The subnets are of the engine's choice; addresses in them cannot be asked for."""
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    ipam_options: dict[str, str] | None = None
+    made: bool = False
+    """It has had a container, so that there may be a bridge."""

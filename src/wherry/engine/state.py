@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from wherry.engine.errors import EngineError
-from wherry.engine.record import Life, Record
+from wherry.engine.record import Life, NetworkRecord, Record
 
-_VERSION = 1
-_SCHEMA = """
+_VERSIONS = (
+    """
 CREATE TABLE container (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL, life BLOB NOT NULL
 ) WITHOUT ROWID;
@@ -25,10 +25,25 @@ CREATE TABLE volume (
     name TEXT PRIMARY KEY, created INTEGER NOT NULL, labels BLOB NOT NULL, pending TEXT
 ) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
+""",
+    # Containers made before there were networks are in the one that their mode names.
+    """
+CREATE TABLE network (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL
+) WITHOUT ROWID;
+UPDATE container SET record = CAST(json_set(
+    CAST(record AS TEXT), '$.host.NetworkMode', 'bridge', '$.networks', json('{"bridge":{}}')
+) AS BLOB) WHERE json_extract(CAST(record AS TEXT), '$.host.NetworkMode') <> 'none';
+UPDATE container SET record = CAST(json_set(
+    CAST(record AS TEXT), '$.networks', json('{"none":{}}')
+) AS BLOB) WHERE json_extract(CAST(record AS TEXT), '$.host.NetworkMode') = 'none';
+""",
+)
+"""What each version of the file adds to the one before."""
 
 _record = msgspec.json.Decoder(Record)
 _life = msgspec.json.Decoder(Life)
+_network = msgspec.json.Decoder(NetworkRecord)
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
@@ -54,12 +69,12 @@ class State:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
+        if version > len(_VERSIONS):
             self._db.close()
             raise EngineError(f"{path} was written by a newer wherry: update this one")
-        if version == 0:
+        if steps := "".join(_VERSIONS[version:]):
             self._db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={len(_VERSIONS)}; COMMIT;"
             )
 
     def close(self) -> None:
@@ -131,6 +146,24 @@ class State:
         """Forget volumes."""
         with self._transaction():
             self._db.executemany("DELETE FROM volume WHERE name = ?", [(name,) for name in names])
+
+    def networks(self) -> Iterator[NetworkRecord]:
+        """All networks."""
+        for (record,) in self._db.execute("SELECT record FROM network"):
+            yield _network.decode(record)
+
+    def save_network(self, record: NetworkRecord) -> None:
+        """Remember a network, a new one or one that has changed."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO network VALUES (?, ?, ?)",
+                (record.id, record.name, msgspec.json.encode(record)),
+            )
+
+    def remove_network(self, id: str) -> None:
+        """Forget a network."""
+        with self._transaction():
+            self._db.execute("DELETE FROM network WHERE id = ?", (id,))
 
     def fact(self, name: str) -> str | None:
         """A remembered fact about the engine itself."""

@@ -134,7 +134,7 @@ class System:
             "DockerRootDir": str(self._engine.root),
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["host", "null"],
+                "Network": ["bridge", "host", "null"],
                 "Authorization": None,
                 "Log": ["json-file"],
             },

@@ -3,9 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 
-from wherry.engine.config import ContainerConfig, HostConfig, UpdateConfig
+from wherry.engine.config import (
+    ContainerConfig,
+    EndpointConfig,
+    HostConfig,
+    NetworkingConfig,
+    UpdateConfig,
+)
 from wherry.engine.containers import archive, description, output
 from wherry.engine.containers.archive import PathStat
+from wherry.engine.containers.connections import Connections
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.control import Control
@@ -31,6 +38,7 @@ from wherry.engine.inspection import (
     UpdateResult,
     WaitResult,
 )
+from wherry.engine.record import NetworkRecord
 from wherry.shim.client.log import STDERR, STDOUT, LogReader
 
 _Changes = list[Change]
@@ -43,7 +51,8 @@ class Containers:
         self._context = context
         self._lifecycle = Lifecycle(context)
         self._control = Control(context, self._lifecycle)
-        self._creator = Creator(context)
+        self._connections = Connections(context, self._lifecycle.networking)
+        self._creator = Creator(context, self._lifecycle.networking)
 
     async def recover(self) -> None:
         """Bring back what the last engine knew; once, before anything else."""
@@ -75,15 +84,17 @@ class Containers:
         self,
         config: ContainerConfig,
         host: HostConfig,
+        networking: NetworkingConfig | None = None,
         *,
         name: str | None = None,
         platform: str | None = None,
     ) -> CreateResult:
         """Make a container; it is not started."""
-        return await self._creator.create(config, host, name, platform)
+        networking = networking or NetworkingConfig()
+        return await self._creator.create(config, host, networking, name, platform)
 
     async def start(self, container: Container) -> None:
-        """Raises NotModified (runs already), StartFailed."""
+        """Raises NotModified (runs already), StartFailed, NetworkRefused."""
         await self._lifecycle.start(container)
 
     async def stop(
@@ -118,7 +129,17 @@ class Containers:
 
     async def rename(self, container: Container, name: str) -> None:
         """Give it another name. Raises Conflict."""
-        self._control.rename(container, name)
+        await self._control.rename(container, name)
+
+    async def connect(
+        self, container: Container, network: NetworkRecord, asked: EndpointConfig
+    ) -> None:
+        """Put it into a network, also while it runs."""
+        await self._connections.connect(container, network, asked)
+
+    async def disconnect(self, container: Container, network: str) -> None:
+        """Take it out of a network, also while it runs, and also if the network has gone."""
+        await self._connections.disconnect(container, network)
 
     async def update(self, container: Container, changes: UpdateConfig) -> UpdateResult:
         """Change limits and the restart policy, of a running container too."""

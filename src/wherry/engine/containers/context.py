@@ -1,17 +1,19 @@
 """What everything that deals with containers shares."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.index import Index
 from wherry.engine.events import Events
+from wherry.engine.networks import Networks
 from wherry.engine.record import Mounted
 from wherry.engine.shims import Shims
 from wherry.engine.state import State
 from wherry.engine.trash import Trash
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageStore
+from wherry.network import NetworkClient
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Context:
     shims: Shims
     trash: Trash
     volumes: Volumes
+    networks: Networks
+    network_client: NetworkClient
     store: ImageStore
+    index: Index
     unprivileged: bool
     """Everything happens inside a user namespace."""
-    index: Index = field(default_factory=Index)
 
     def bundle(self, container: Container) -> Path:
         """The folder of a container."""

@@ -129,8 +129,8 @@ class Control:
                 raise Conflict(f"container {container.id} was started while it was to be removed")
             self._lifecycle.forget(container, volumes=volumes)
 
-    def rename(self, container: Container, name: str) -> None:
-        """Raises Conflict, InvalidRequest."""
+    async def rename(self, container: Container, name: str) -> None:
+        """Raises Conflict, InvalidRequest, EngineError."""
         new, old = check_name(name), container.name
         if new == old:
             raise InvalidRequest("Renaming a container with the same name as its current name")
@@ -140,6 +140,8 @@ class Control:
         container.record.name = new
         self._context.state.save_record(container.record)
         self._context.tell(container, "rename", oldName=f"/{old}")
+        async with container.lock:
+            await self._lifecycle.networking.update(container)
 
     async def update(self, container: Container, changes: UpdateConfig) -> UpdateResult:
         """Raises InvalidRequest, Conflict."""

@@ -11,15 +11,16 @@ from secrets import token_hex
 
 from msgspec import UNSET, structs
 
-from wherry.engine.config import ContainerConfig, HostConfig
+from wherry.engine.config import ContainerConfig, HostConfig, NetworkingConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.copy_up import copy_up
 from wherry.engine.containers.healthcheck import check_healthcheck, merge_healthcheck
+from wherry.engine.containers.joining import check_egress, plan_networks
 from wherry.engine.containers.limits import check_limits
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.containers.names import check_name, invent_name
-from wherry.engine.containers.netfiles import write_network_files
+from wherry.engine.containers.networking import Networking
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user
@@ -32,25 +33,30 @@ from wherry.images import Image
 from wherry.oci import RuntimeConfig, parse_platform
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})?", re.ASCII)
-_NETWORKS = frozenset({"", "default", "bridge", "none"})
 
 
 class Creator:
     """Makes containers; nothing of one that fails stays."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, networking: Networking) -> None:
         self._context = context
+        self._networking = networking
 
     async def create(
-        self, config: ContainerConfig, host: HostConfig, name: str | None, platform: str | None
+        self,
+        config: ContainerConfig,
+        host: HostConfig,
+        networking: NetworkingConfig,
+        name: str | None,
+        platform: str | None,
     ) -> CreateResult:
-        """Raises InvalidRequest, Conflict, NotFound (no such image)."""
+        """Raises InvalidRequest, Conflict, NotFound (no such image or network)."""
         index, id = self._context.index, token_hex(32)
         name = check_name(name) if name else invent_name(index.is_free)
         index.reserve(name)
         try:
             with self._context.store.hold():
-                return await self._create(id, name, config, host, platform)
+                return await self._create(id, name, config, host, networking, platform)
         except OSError as error:
             index.release(name)
             raise EngineError(f"the container cannot be made: {error.strerror}") from None
@@ -59,16 +65,24 @@ class Creator:
             raise
 
     async def _create(
-        self, id: str, name: str, config: ContainerConfig, host: HostConfig, platform: str | None
+        self,
+        id: str,
+        name: str,
+        config: ContainerConfig,
+        host: HostConfig,
+        networking: NetworkingConfig,
+        platform: str | None,
     ) -> CreateResult:
         context = self._context
         warnings = _check(config, host)
+        networks, remarks = plan_networks(context, config, host, networking)
         image = self._find_image(config.image, platform)
         _check_platform(image, host, platform)
         with image_errors():
             layers = [str(path) for path in await self._layers(image)]
         defaults = image.config.config or RuntimeConfig()
         config = _merge(config, defaults)
+        check_egress(config.labels)
         args = [*(config.entrypoint or ()), *(config.cmd or ())]
         if not args:
             raise InvalidRequest("no command specified: the image has no ENTRYPOINT and no CMD")
@@ -90,6 +104,7 @@ class Creator:
             user=(user.uid, user.gid),
             groups=user.groups,
             home=user.home,
+            networks=networks,
         )
         container = Container(record, Life())
         try:
@@ -104,7 +119,7 @@ class Creator:
         context.index.add(container)
         context.volumes.settle(id, [mount.name for mount in mounts if mount.type == "volume"])
         context.tell(container, "create")
-        return CreateResult(id=id, warnings=warnings)
+        return CreateResult(id=id, warnings=[*warnings, *remarks])
 
     def _find_image(self, name: str, platform: str | None) -> Image:
         if not name:
@@ -161,7 +176,6 @@ def _make_bundle(bundle: Path, record: Record) -> None:
         (bundle / name).mkdir(mode=0o711)
     # The container sees it as its root.
     (bundle / "upper").chmod(0o755)
-    write_network_files(bundle, record.config, record.host)
     if record.config.open_stdin:
         os.mkfifo(bundle / "stdin", 0o600)
 
@@ -217,10 +231,6 @@ def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
     if config.healthcheck is not UNSET:
         check_healthcheck(config.healthcheck)
     check_policy(host.restart_policy, host)
-    if host.network_mode not in _NETWORKS:
-        raise InvalidRequest(
-            f"network {host.network_mode} not found: containers have no network yet, use none"
-        )
     for mode, flag in (
         (host.pid_mode, "--pid"),
         (host.uts_mode, "--uts"),
@@ -233,8 +243,6 @@ def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
     warnings = check_limits(host)
     if host.privileged:
         warnings.append("A WebAssembly container has no privileges: --privileged does nothing")
-    if host.port_bindings or host.publish_all_ports:
-        warnings.append("Published ports have been discarded: containers have no network yet")
     return warnings
 
 

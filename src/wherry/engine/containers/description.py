@@ -9,14 +9,17 @@ from msgspec import UNSET
 from wherry.engine.clock import human_duration, nanoseconds, timestamp
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.network_settings import (
+    endpoints,
+    listed_ports,
+    network_settings,
+)
 from wherry.engine.inspection import (
     ContainerInspect,
     ContainerState,
     ContainerSummary,
-    EndpointSettings,
     GraphDriver,
     MountPoint,
-    NetworkSettings,
     SummaryHostConfig,
     SummaryNetworks,
 )
@@ -58,7 +61,7 @@ def inspect(
         size_root_fs=found[1] if found else UNSET,
         mounts=mount_points(context, container),
         config=record.config,
-        network_settings=NetworkSettings(networks=_networks(container)),
+        network_settings=network_settings(context, container),
     )
 
 
@@ -74,13 +77,14 @@ def summarise(
         image_id=record.image_id,
         command=shlex.join(record.args),
         created=record.created // 1_000_000_000,
+        ports=listed_ports(container),
         size_rw=found[0] if found else UNSET,
         size_root_fs=found[1] if found else UNSET,
         labels=record.config.labels,
         state=container.state.status,
         status=status(container),
         host_config=SummaryHostConfig(network_mode=host.network_mode, annotations=host.annotations),
-        network_settings=SummaryNetworks(networks=_networks(container)),
+        network_settings=SummaryNetworks(networks=endpoints(context, container, names=False)),
         mounts=mount_points(context, container),
     )
 
@@ -131,8 +135,3 @@ def sizes(context: Context, container: Container, *, image: bool = True) -> tupl
 
 def _since(moment: str) -> str:
     return human_duration(max(0.0, time.time() - nanoseconds(moment) / 1e9))
-
-
-def _networks(container: Container) -> dict[str, EndpointSettings]:
-    mode = container.host.network_mode
-    return {"none" if mode in ("", "default") else mode: EndpointSettings()}

@@ -19,15 +19,26 @@ from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.execs import Execs
 from wherry.engine.containers.health import HealthMonitors
+from wherry.engine.containers.mending import Mending
+from wherry.engine.containers.networking import Networking, Wiring
 from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.restart import delay_before_restart
 from wherry.engine.containers.spec import build_root, build_spec
 from wherry.engine.containers.start_failure import start_failed
-from wherry.engine.errors import Conflict, EngineError, NotFound, NotModified, StartFailed
+from wherry.engine.errors import (
+    Conflict,
+    EngineError,
+    Forbidden,
+    NetworkRefused,
+    NotFound,
+    NotModified,
+)
 from wherry.engine.inspection import ContainerState
 from wherry.engine.shims import WHERRY
 from wherry.oci import encode
 from wherry.shim.client import Exit, TaskClient, TaskError
+
+_NETWORK_ERRORS = (Conflict, Forbidden, NetworkRefused, NotFound)
 
 KILLED = 137
 """Exit status of a container whose shim died: what the kernel does to it then."""
@@ -39,6 +50,8 @@ class Lifecycle:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.execs = Execs(context)
+        self.networking = Networking(context)
+        self.mending = Mending(context, self.networking)
         self._health = HealthMonitors(context, self.execs)
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.Task[None]] = {}
@@ -54,6 +67,7 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Watch no more; containers run on, without what exec has added to them."""
+        await self.mending.close()
         await self._health.close()
         await self.execs.close()
         tasks = [*self._watches.values(), *self._timers.values(), *self._strays]
@@ -67,7 +81,11 @@ class Lifecycle:
                 container.plumbing.close()
 
     async def start(self, container: Container) -> None:
-        """Start it for a person. Raises NotModified, Conflict, StartFailed."""
+        """Start it for a person.
+
+        Raises NotModified, Conflict, StartFailed; about its networks NotFound, Forbidden,
+        NetworkRefused.
+        """
         async with container.lock:
             if container.removed:
                 raise NotFound(f"No such container: {container.id}")
@@ -89,8 +107,10 @@ class Lifecycle:
         since = time.time_ns()
         task = None
         try:
-            self._write_config(container, bundle)
-            task = await self._make_task(container, bundle)
+            wiring = await self.networking.plug(container)
+            self._write_config(container, bundle, wiring)
+            task, pid = await self._make_task(container, bundle)
+            await self.networking.attach(container, pid)
             run = Run(since)
             # Who is attached opens the log before the guest can write to it.
             container.task, container.run = task, run
@@ -104,6 +124,7 @@ class Lifecycle:
             self._abandon_run(container)
             if task is not None:
                 await asyncio.shield(forget_task(task, container.id))
+            await asyncio.shield(self.networking.unplug(container))
             raise
         container.life.state = ContainerState(
             status="running",
@@ -116,7 +137,7 @@ class Lifecycle:
         context.tell(container, "start")
         self.watch(container, task, run)
 
-    def _write_config(self, container: Container, bundle: Path) -> None:
+    def _write_config(self, container: Container, bundle: Path, wiring: Wiring) -> None:
         context = self._context
         for mount in container.record.mounts:
             source = context.source(mount)
@@ -124,26 +145,26 @@ class Lifecycle:
                 if not mount.create_source:
                     raise EngineError(f"bind source path does not exist: {source}")
                 os.makedirs(source, mode=0o755)
-        spec = build_spec(container.record, bundle, context.source)
+        spec = build_spec(container.record, wiring, context.source)
         (bundle / "config.json").write_bytes(encode(spec))
 
-    async def _make_task(self, container: Container, bundle: Path) -> TaskClient:
+    async def _make_task(self, container: Container, bundle: Path) -> tuple[TaskClient, int]:
+        """The task, created and not started, and the pid of its process."""
         shims, runtime = self._context.shims, container.host.runtime
         if runtime != WHERRY:
             log = self._context.log(container)
             container.plumbing = Plumbing(bundle, log, tty=container.config.tty, begin=True)
         task = await shims.connect(runtime, container.id, bundle)
         try:
-            await self._create_task(container, task, bundle)
+            return task, await self._create_task(container, task, bundle)
         except TaskError as error:
             if error.code != "UNAVAILABLE":
                 raise
             # The shim has died since it was last heard of: another takes its place.
             task = await shims.connect(runtime, container.id, bundle)
-            await self._create_task(container, task, bundle)
-        return task
+            return task, await self._create_task(container, task, bundle)
 
-    async def _create_task(self, container: Container, task: TaskClient, bundle: Path) -> None:
+    async def _create_task(self, container: Container, task: TaskClient, bundle: Path) -> int:
         context = self._context
         config, layers = container.config, container.record.layers
         if container.plumbing is not None:
@@ -162,20 +183,21 @@ class Lifecycle:
             terminal=config.tty,
         )
         try:
-            await create()
+            return await create()
         except TaskError as error:
             if error.code != "ALREADY_EXISTS":
                 raise
             # An engine that was killed had asked for it.
             await forget_task(task, container.id)
-            await create()
+            return await create()
 
     async def _launch_failed(
         self, container: Container, task: TaskClient | None, error: Exception
-    ) -> StartFailed:
+    ) -> EngineError:
         """Put everything back; what is to be raised."""
         if task is not None:
             await forget_task(task, container.id)
+        await self.networking.unplug(container)
         failure = start_failed(error)
         state = container.state
         status = "exited" if state.running else state.status
@@ -192,7 +214,8 @@ class Lifecycle:
         self._context.save(container)
         if container.host.auto_remove:
             self.forget(container, volumes=True)
-        return failure
+        # What is wrong with its networks has the status that Docker has for it.
+        return error if isinstance(error, _NETWORK_ERRORS) else failure
 
     def watch(self, container: Container, task: TaskClient, run: Run) -> "asyncio.Task[None]":
         """Deal with the container's end when it comes; done when that has been done."""
@@ -238,6 +261,7 @@ class Lifecycle:
             container.id, suspected=limited and exit.status != 0 and task is not None
         )
         self._health.end(container)
+        await self.networking.unplug(container)
         ran_for = max(0.0, (exit.at - nanoseconds(state.started_at)) / 1e9)
         container.life.state = ContainerState(
             status="exited",
@@ -326,7 +350,7 @@ class Lifecycle:
             if container.removed or not container.state.restarting:
                 return
             container.life.restart_count += 1
-            with suppress(StartFailed):
+            with suppress(EngineError):
                 await self._launch(container)
 
     def _found_stray(self, id: str) -> None:

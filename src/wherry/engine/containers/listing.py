@@ -1,12 +1,14 @@
 """`ps`: which containers are shown, and in what order."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec import UNSET
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.errors import InvalidRequest
+from wherry.engine.containers.ports import Port, exposed_ports, parse_ports
+from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.filters import Filters
 from wherry.images import ImageError
 
@@ -57,15 +59,52 @@ def _conditions(context: Context, filters: Filters) -> list[Callable[[Container]
     add("label", lambda _: lambda c: filters.accepts_labels(c.config.labels))
     add("ancestor", lambda names: _ancestor({_image(context, name) for name in names}))
     add("volume", lambda names: lambda c: _has_mount(c, names))
-    add("network", lambda names: lambda c: bool({c.host.network_mode, "none"} & set(names)))
+    add("network", lambda names: _in_network(_networks(context, names)))
     add("health", lambda words: lambda c: _health(c) in words)
     add("before", lambda names: _before(min(context.index.get(n).record.created for n in names)))
     add("since", lambda names: _after(max(context.index.get(n).record.created for n in names)))
-    for key in ("publish", "expose"):
-        add(key, lambda _: lambda _: False)
+    add("publish", lambda texts: _publishes(_ports("publish", texts)))
+    add("expose", lambda texts: _exposes(_ports("expose", texts)))
     if filters.flag("is-task"):
         conditions.append(lambda _: False)
     return conditions
+
+
+def _networks(context: Context, names: list[str]) -> set[str]:
+    """The names of networks that are named by name or id; unknown ones match nothing."""
+    found = set()
+    for name in names:
+        with suppress(NotFound):
+            found.add(context.networks.get(name).name)
+    return found
+
+
+def _in_network(names: set[str]) -> Callable[[Container], bool]:
+    return lambda c: not names.isdisjoint(c.record.networks)
+
+
+def _ports(key: str, texts: list[str]) -> set[Port]:
+    try:
+        return {port for text in texts for port in parse_ports(text)}
+    except InvalidRequest as error:
+        raise InvalidRequest(f"invalid filter '{key}': {error.message}") from None
+
+
+def _publishes(ports: set[Port]) -> Callable[[Container], bool]:
+    """By the port of the host, as in Docker."""
+
+    def publishes(container: Container) -> bool:
+        plugged = container.life.plugged
+        published = plugged.published if plugged is not None else ()
+        return any(Port(each.host_port, each.protocol) in ports for each in published)
+
+    return publishes
+
+
+def _exposes(ports: set[Port]) -> Callable[[Container], bool]:
+    return lambda c: (
+        c.life.plugged is not None and not ports.isdisjoint(exposed_ports(c.config, c.host))
+    )
 
 
 def _health(container: Container) -> str:

@@ -28,6 +28,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 async def recover(context: Context, lifecycle: Lifecycle) -> None:
     """Bring the containers of the engine's file back; before anything else is done with them."""
+    context.networks.recover()
     boot = _boot()
     rebooted = context.state.fact("boot") != boot
     for record, life in context.state.containers():
@@ -36,6 +37,7 @@ async def recover(context: Context, lifecycle: Lifecycle) -> None:
         context.volumes.settle(
             record.id, [mount.name for mount in record.mounts if mount.type == "volume"]
         )
+        lifecycle.networking.recover(container)
     context.volumes.recover()
     await _clear_strangers(context)
     for containers in _batches(list(context.index)):
@@ -44,6 +46,7 @@ async def recover(context: Context, lifecycle: Lifecycle) -> None:
         )
     context.state.set_fact("boot", boot)
     lifecycle.recovered.set()
+    lifecycle.mending.open()
 
 
 def _boot() -> str:
@@ -91,6 +94,9 @@ async def _recover(
         if task is None or found is not None or container.state.running:
             (bundle / "config.json").unlink(missing_ok=True)
     await clear_leftovers(context, container, None)
+    if container.life.plugged is not None:
+        await lifecycle.networking.unplug(container)
+        context.save(container)
     if container.state.running and not container.state.restarting:
         _lost(context, container)
     if container.host.auto_remove and container.state.started_at != NEVER:

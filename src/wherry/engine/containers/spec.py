@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from wherry.engine.config import HostConfig
+from wherry.engine.containers.networking import Wiring
 from wherry.engine.containers.process import first_process
 from wherry.engine.record import Mounted, Record
 from wherry.engine.shims import WHERRY
@@ -15,11 +16,12 @@ _VERSION = "1.1.0"
 _PERIOD = 100_000
 """Microseconds over which `--cpus` is measured out, as in Docker."""
 
-_NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
+_NAMESPACES = ("pid", "mount", "ipc", "uts")
 _FILES = ("hosts", "hostname", "resolv.conf")
+_OWN = frozenset({oci.NETWORK, oci.PORTS, oci.LISTENERS, oci.ENFORCER})
 
 
-def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -> oci.Spec:
+def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str]) -> oci.Spec:
     """The `config.json` of a container. `source` tells where on the host a mount comes from."""
     config, host = record.config, record.host
     mounts = [_mount(mount, source) for mount in record.mounts]
@@ -28,7 +30,7 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
         oci.Mount(
             destination=f"/etc/{name}",
             type="bind",
-            source=str(bundle / name),
+            source=str(wiring.files / name),
             options=["rbind", "rprivate"] + (["ro"] if host.readonly_rootfs else []),
         )
         for name in _FILES
@@ -42,9 +44,9 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
         mounts=standard + mounts + files,
         hostname=config.hostname,
         domainname=config.domainname,
-        annotations=_annotations(host),
+        annotations=_annotations(host, wiring),
         linux=oci.Linux(
-            namespaces=[oci.Namespace(type=kind) for kind in _NAMESPACES],
+            namespaces=_namespaces(wiring),
             cgroups_path=f"{host.cgroup_parent or '/wherry'}/{record.id}",
             resources=build_resources(host),
             sysctl=dict(host.sysctls) if host.sysctls else None,
@@ -52,10 +54,19 @@ def build_spec(record: Record, bundle: Path, source: Callable[[Mounted], str]) -
     )
 
 
-def _annotations(host: HostConfig) -> dict[str, str]:
+def _namespaces(wiring: Wiring) -> list[oci.Namespace]:
+    namespaces = [oci.Namespace(type=kind) for kind in _NAMESPACES]
+    if wiring.namespace is not None:
+        namespaces.append(oci.Namespace(type="network", path=wiring.namespace))
+    return namespaces
+
+
+def _annotations(host: HostConfig, wiring: Wiring) -> dict[str, str]:
     given = host.annotations if host.annotations is not UNSET else {}
+    # What people write must not say where the engine's own sockets and namespaces are.
+    given = {name: value for name, value in given.items() if name not in _OWN}
     # An image for wasi/wasm that brings a Linux program is not trusted with running it.
-    return {**given, oci.NETWORK: "none", oci.PROGRAMS: "wasm"}
+    return {**given, **wiring.annotations, oci.PROGRAMS: "wasm"}
 
 
 def build_resources(host: HostConfig) -> oci.Resources:

@@ -1,0 +1,71 @@
+"""Published ports: what is wished for becomes what the host has, before a container is started."""
+
+from collections.abc import Sequence
+
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.context import Context
+from wherry.engine.containers.ports import Wish
+from wherry.engine.errors import EngineError, NetworkRefused
+from wherry.engine.record import Published
+from wherry.network import NetworkError, PortInUse, Publication
+
+
+async def reserve(
+    context: Context, container: Container, wishes: Sequence[Wish], binding: str
+) -> list[Published]:
+    """Reserve all ports or none; `binding` is the host's address where none is wished for.
+
+    Raises NetworkRefused, which says who has a port that is in use.
+    """
+    tried = [wish.first for wish in wishes]
+    while True:
+        publications = [
+            Publication(
+                container_port=wish.port.number,
+                protocol=wish.port.protocol,
+                host_ip=wish.host_ip or binding,
+                host_port=port,
+            )
+            for wish, port in zip(wishes, tried, strict=True)
+        ]
+        try:
+            found = await context.network_client.reserve(container.id, publications)
+        except PortInUse as error:
+            at = publications.index(error.publication)
+            if tried[at] >= wishes[at].last:
+                raise _in_use(context, container, wishes[at], error) from None
+            tried[at] += 1
+        except NetworkError as error:
+            raise NetworkRefused(str(error)) from None
+        else:
+            return [
+                Published(
+                    container_port=each.container_port,
+                    protocol=each.protocol,
+                    host_ip=each.host_ip,
+                    host_port=each.host_port,
+                )
+                for each in found
+            ]
+
+
+def _in_use(context: Context, container: Container, wish: Wish, error: PortInUse) -> NetworkRefused:
+    host = error.publication.host_ip or "0.0.0.0"  # noqa: S104 (what is shown for all addresses)
+    host = f"[{host}]" if ":" in host else host
+    ports = f"{wish.first}" if wish.first == wish.last else f"{wish.first}-{wish.last}"
+    who = "another program has it"
+    if error.holder == container.id:
+        who = "this container publishes it twice"
+    elif error.holder is not None:
+        who = f"container {_name(context, error.holder)!r} publishes it"
+    return NetworkRefused(
+        f"Bind for {host}:{ports} failed: port is already allocated: {who}; stop that or publish "
+        "another port"
+    )
+
+
+def _name(context: Context, id: str) -> str:
+    try:
+        return context.index.get(id).name
+    except EngineError:
+        return id[:12]

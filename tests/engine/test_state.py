@@ -1,0 +1,78 @@
+"""The engine's file, across versions of it."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
+from wherry.engine.errors import EngineError
+from wherry.engine.record import Life, NetworkRecord, Record
+from wherry.engine.state import State
+
+_FIRST = """
+CREATE TABLE container (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL, life BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE volume (
+    name TEXT PRIMARY KEY, created INTEGER NOT NULL, labels BLOB NOT NULL, pending TEXT
+) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version=1;
+"""
+_RECORD = b"""{"id":"%s","name":"%s","created":7,"config":{"Image":"x"},"host":{"NetworkMode":"%s",
+"PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8"}]}},"image_id":"i","platform":"wasi/wasm",
+"args":["/a"],"layers":[],"mounts":[]}"""
+_LIFE = b'{"state":{"Status":"exited"},"restart_count":3}'
+
+
+def test_containers_of_before_networks_are_in_the_one_of_their_mode(tmp_path: Path) -> None:
+    path = tmp_path / "engine.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(_FIRST)
+        for name in (b"default", b"bridge", b"none"):
+            old.execute(
+                "INSERT INTO container VALUES (?, ?, ?, ?)",
+                (name.decode(), name.decode(), _RECORD % (name, name, name), _LIFE),
+            )
+    old.close()
+    for _ in range(2):
+        state = State(path)
+        found = {record.name: (record, life) for record, life in state.containers()}
+        for old_mode, mode in (("default", "bridge"), ("bridge", "bridge"), ("none", "none")):
+            record, life = found[old_mode]
+            assert (record.host.network_mode, record.networks) == (mode, {mode: EndpointConfig()})
+            assert (record.created, life.restart_count, life.plugged) == (7, 3, None)
+            assert list(record.host.port_bindings) == ["80/tcp"]
+        assert list(state.networks()) == []
+        state.close()
+
+
+def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
+    record = Record(
+        id="a", name="a", created=1, config=ContainerConfig(), host=HostConfig(), image_id="i",
+        platform="wasi/wasm", args=["/a"], layers=[], mounts=[],
+        networks={"mine": EndpointConfig(aliases=["b"])},
+    )  # fmt: skip
+    network = NetworkRecord(id="n", name="mine", created=2, driver="bridge")
+    state = State(tmp_path / "engine.db")
+    state.add_container(record, Life())
+    state.save_network(network)
+    network.made = True
+    state.save_network(network)
+    state.close()
+    state = State(tmp_path / "engine.db")
+    assert [found for found, _ in state.containers()] == [record]
+    assert list(state.networks()) == [network]
+    state.remove_network("n")
+    assert list(state.networks()) == []
+    state.close()
+
+
+def test_a_file_of_the_future_is_refused(tmp_path: Path) -> None:
+    State(tmp_path / "engine.db").close()
+    with sqlite3.connect(tmp_path / "engine.db") as file:
+        file.execute("PRAGMA user_version=99")
+    file.close()
+    with pytest.raises(EngineError, match="newer wherry"):
+        State(tmp_path / "engine.db")
