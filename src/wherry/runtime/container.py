@@ -16,17 +16,16 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from sys import meta_path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from wherry.oci import document
 from wherry.oci import runtime as spec
-from wherry.runtime import messages, outgoing, pod
+from wherry.runtime import guest_sockets, messages, outgoing, pod
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.embedded import Engine, Loaded, Program, Trampolines
 from wherry.runtime.engines.memory import BoundedMemories
 from wherry.runtime.engines.network import keep_lookups_at_home
 from wherry.runtime.exits import NOT_FOUND, LaunchError
-from wherry.runtime.facts import Facts
 from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
 from wherry.runtime.overseer import Shim
@@ -36,9 +35,6 @@ from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
 from wherry.runtime.sandbox.title import Title
 from wherry.runtime.wasi import trampolines
-
-if TYPE_CHECKING:
-    from wherry.runtime.wasi.sockets import Sockets
 
 _CONTROL = 3
 _CONTAINER = 4
@@ -182,7 +178,7 @@ def _prepare(
         pod.prepare(request, config, overseer, surroundings.warmth.filter(sockets=None))
         return pod.hold
     process, root = _sandbox(surroundings, request, config, overseer)
-    guest = _load(surroundings, config, process, root, overseer)
+    guest = _load(surroundings, request, config, process, root, overseer)
     if isinstance(request, messages.Fork):
         namespaces.refuse_user(config)
         if config.hooks and config.hooks.at_creation:
@@ -219,6 +215,7 @@ def _sandbox(
 
 def _load(
     surroundings: Surroundings,
+    request: messages.Fork | messages.Join,
     config: spec.Spec,
     process: spec.Process,
     root: MountedRoot | JoinedRoot | PlainRoot,
@@ -236,8 +233,8 @@ def _load(
     outgoing.rules(config)
     if facts.component and facts.sockets:
         outgoing.require_enforcer(config, "a component")
-    workdir = process.cwd or "/"
-    sockets = _sockets(facts)
+    workdir, environment = process.cwd or "/", _environment(process)
+    sockets = guest_sockets.open_for(facts, config, request, environment, overseer.control)
     variant = trampolines.Variant(
         workdir=workdir != "/" and not (facts.component or facts.reads_pwd),
         sockets=sockets is not None,
@@ -248,24 +245,14 @@ def _load(
         ways = Trampolines(variant, front, back)
     program = Program(
         args=process.args or (),
-        env=_environment(process),
-        network=facts.sockets,
+        env=environment,
+        network=facts.sockets or sockets is not None,
         preopens=root.preopens,
         workdir=workdir,
         trampolines=ways,
         sockets=sockets,
     )
     return _Guest(name, loaded, program, limit, memories)
-
-
-def _sockets(facts: Facts) -> "Sockets | None":
-    """What the calls of a module of WASI 0.1 that imports sockets are answered by."""
-    if facts.component or not facts.sockets:
-        return None
-    # Here, for whoever forks its containers itself and has many without sockets.
-    from wherry.runtime.wasi.sockets import Sockets, SocketTable
-
-    return Sockets(SocketTable(), facts.socket_imports)
 
 
 def _confine(

@@ -32,6 +32,9 @@ class Egress(Protocol):
     def allows(self, address: str, port: int) -> bool:
         """Whether `port` of `address` may be sent to."""
 
+    def target(self, address: str, port: int) -> str:
+        """What is told of an address and a port that are denied."""
+
 
 class SocketTable:
     """Descriptors by the guest's number for them."""
@@ -138,5 +141,5 @@ class SocketTable:
     def check_way_out(self, address: str, port: int) -> None:
         """Raise Failure (CONNREFUSED) if the container may not reach `port` of `address`."""
         if self.egress is not None and not self.egress.allows(address, port):
-            self.denied(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+            self.denied(self.egress.target(address, port))
             raise Failure(CONNREFUSED)
