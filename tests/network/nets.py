@@ -32,13 +32,13 @@ FRONT = Network(
     id="f" * 64,
     name="front",
     bridge="wherry0",
-    subnets=(Subnet("172.18.0.0/16", "172.18.0.1"), Subnet("fd00:18::/64", "fd00:18::1")),
+    subnets=[Subnet("172.18.0.0/16", "172.18.0.1"), Subnet("fd00:18::/64", "fd00:18::1")],
 )
 BACK = Network(
     id="b" * 64,
     name="back",
     bridge="wh-back",
-    subnets=(Subnet("172.19.0.0/16", "172.19.0.1"), Subnet("fd00:19::/64", "fd00:19::1")),
+    subnets=[Subnet("172.19.0.0/16", "172.19.0.1"), Subnet("fd00:19::/64", "fd00:19::1")],
 )
 
 
@@ -56,7 +56,7 @@ class Boxes:
         return self._boxes[id]
 
     def sandbox(self, id: str, *attachments: Attachment, **more: Any) -> Sandbox:
-        return Sandbox(id=id, pid=self[id].pid, name=id, attachments=attachments, **more)
+        return Sandbox(id=id, pid=self[id].pid, name=id, attachments=[*attachments], **more)
 
     def end(self, *ids: str) -> None:
         """End these, or all."""
@@ -72,10 +72,10 @@ def plug(
     network: Network, host: int, interface: str = "eth0", *, way_out: bool = True
 ) -> Attachment:
     """An interface with the `host`-th address of each subnet."""
-    addresses = tuple(
+    addresses = [
         subnet.gateway.removesuffix("1") + f"{host}/{subnet.subnet.partition('/')[2]}"
         for subnet in network.subnets
-    )
+    ]
     return Attachment(
         network=network, interface=interface, mac=f"02:42:00:00:00:{host:02x}",
         addresses=addresses, default_route=way_out,

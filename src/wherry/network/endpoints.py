@@ -40,11 +40,19 @@ def outer_name(sandbox: str, network: str) -> str:
 
 
 def create(
-    home: IPRoute, sandbox: str, attachment: Attachment, inside: int, *, bridge: int, mtu: int
+    home: IPRoute,
+    sandbox: str,
+    attachment: Attachment,
+    inside: int,
+    *,
+    bridge: int,
+    mtu: int,
+    hairpin: bool,
 ) -> None:
     """Make a pair between the bridge of index `bridge` and the namespace `inside`.
 
-    Another pair of that name is replaced. Raises NetlinkError.
+    Another pair of that name is replaced. With `hairpin` the bridge sends back what a published
+    port of the container's own turns out to be. Raises NetlinkError.
     """
     name = outer_name(sandbox, attachment.network.id)
     inner: dict[str, Any] = {"ifname": attachment.interface, "net_ns_fd": inside, "group": MARK}
@@ -59,8 +67,9 @@ def create(
             raise
         delete(home, sandbox, attachment.network.id)
         home.link("add", ifname=name, **wanted)
-    if not attachment.network.icc:
-        home.link("set", ifname=name, kind="bridge_slave", isolated=1)
+    port = {"mode": int(hairpin), "isolated": int(not attachment.network.icc)}
+    if any(port.values()):
+        home.link("set", ifname=name, kind="bridge_slave", **port)
 
 
 def delete(home: IPRoute, sandbox: str, network: str) -> None:

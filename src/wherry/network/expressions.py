@@ -24,6 +24,7 @@ _ICMPX, _TCP_RESET = 2, 1
 _ICMPX_PORT, _ICMPX_ADMIN = 1, 3
 _DADDR = {4: (16, 4), 6: (24, 16)}
 """Where the destination is in the header of IPv4 and IPv6: offset and length in bytes."""
+_SADDR = {4: (12, 4), 6: (8, 16)}
 _PF = {4: 2, 6: 10}
 
 Match = list[bytes]
@@ -120,6 +121,17 @@ def destination_and_port_in(name: str, family: int) -> Match:
     ]
 
 
+def source_and_oifname_in(name: str, family: int) -> Match:
+    """Comes from an address and goes out by an interface that set `name` has together."""
+    offset, length = _SADDR[family]
+    return [
+        *version(family),
+        _payload(_NETWORK_HEADER, offset, length, register=_REG32),
+        _meta(_META_OIFNAME, register=_REG32 + length // 4),
+        _lookup(name, register=_REG32),
+    ]
+
+
 def ports(first: int, last: int) -> Match:
     """Is sent to one of these ports; ask for the protocol before."""
     return [
@@ -144,6 +156,15 @@ def dnat(name: str, family: int, *, by_address: bool) -> Match:
         _expression(
             "nat", number(1, 1), number(2, _PF[family]), number(3, _REG32), number(5, to_port)
         ),
+    ]
+
+
+def redirect(port: int) -> Match:
+    """Send it to a port of this namespace's own."""
+    value = nest(2, attribute(1, struct.pack("!H", port)))
+    return [
+        _expression("immediate", number(1, _REG_1), value),
+        _expression("redir", number(1, _REG_1)),
     ]
 
 

@@ -1,10 +1,13 @@
 """What a container may reach, by rules in its own network namespace.
 
-    output:  to itself (its names are resolved at 127.0.0.11): accept
-             established and related: accept
-             to neighbours, by which addresses are found: accept
-             to what its rules allow: accept
-             else: tell (see `denials`), and refuse: a reset for TCP, "nobody listens" for the rest
+    output:    to itself (its names are resolved at 127.0.0.11): accept
+               established and related: accept
+               to neighbours, by which addresses are found: accept
+               to what its rules allow: accept
+               else: tell (see `denials`) and refuse, by a reset or by "nobody listens"
+    datagrams: what is not allowed is told and sent to a port of the container's own at which nobody
+               listens. Refused like the rest, `send` would fail at once with EPERM, which no
+               program takes for a peer that refuses.
 
 For who cannot be held in the WASI layer. A container has no capability to change rules, whatever it
 runs. What names lead to is added when they were looked up, so it is in sets.
@@ -32,7 +35,8 @@ LOG_GROUP = 0x7765
 LOGGED_BYTES = 80
 """Of a denied packet: enough for the headers that say where it was sent."""
 
-_FILTER = 0
+_FILTER, _DSTNAT = 0, -100
+_NOBODYS_PORT = 1
 _TCP, _UDP, _ICMPV6 = 6, 17, 58
 _NEIGHBOURS = (133, 137)
 """Types of ICMPv6: solicitations and advertisements of routers and neighbours, redirects."""
@@ -105,9 +109,18 @@ def _rules(rules: tuple[Rule, ...], *, log: bool) -> Transaction:
                 change.add_rule("allowed", *match, *nft.ports(rule.first, rule.last), accept)
     change.add_rule("allowed", nft.decide(NFT_JUMP, "named"))
 
+    udp = nft.protocol(_UDP)
+    change.add_chain("datagrams", ("nat", NF_INET_LOCAL_OUT, _DSTNAT))
+    change.add_rule("datagrams", *nft.oifname(ifname("lo")), accept)
+    change.add_rule("datagrams", *udp, nft.decide(NFT_JUMP, "allowed"))
+    if log:
+        change.add_rule("datagrams", *udp, nft.log(LOG_GROUP, LOGGED_BYTES))
+    change.add_rule("datagrams", *udp, *nft.redirect(_NOBODYS_PORT))
+
     change.add_chain("output", ("filter", NF_INET_LOCAL_OUT, _FILTER))
     change.add_rule("output", *nft.oifname(ifname("lo")), accept)
     change.add_rule("output", *nft.established(), accept)
+    change.add_rule("output", *nft.translated(), accept)
     for first, last in (_NEIGHBOURS, (_LISTENERS, _LISTENERS)):
         match = [*nft.protocol(_ICMPV6), *nft.icmp_type(first, last)]
         change.add_rule("output", *match, accept)

@@ -103,7 +103,10 @@ class Firewall:
     def add_network(self, network: Network) -> None:
         """Have the rules hold for a bridge; whatever held before for one of that name is over."""
         name = ifname(network.bridge)
-        change = Transaction(TABLE)
+        change = self._without_subnets(name)
+        for subnet in map(ip_network, (each.subnet for each in network.subnets)):
+            first, last = (each.packed for each in (subnet[0], subnet[-1]))
+            change.add_element(f"subnets{subnet.version}", key(first, name), end=key(last, name))
         change.add_element("bridges", name)
         change.add_element("within", key(name, name))
         masquerade = network.masquerade and not network.internal
@@ -124,7 +127,7 @@ class Firewall:
     def remove_network(self, bridge: str) -> None:
         """Forget a bridge, which need not be known."""
         name = ifname(bridge)
-        change = Transaction(TABLE)
+        change = self._without_subnets(name)
         for member in ("bridges", "internal", "masquerading"):
             change.discard_element(member, name)
         change.discard_element("within", key(name, name))
@@ -133,14 +136,14 @@ class Firewall:
     def networks(self) -> set[str]:
         """The bridges that are known."""
         found = self._netfilter.elements(TABLE, "bridges")
-        return {name.rstrip(b"\0").decode(errors="replace") for name, _, _ in found}
+        return {element.key.rstrip(b"\0").decode(errors="replace") for element in found}
 
     def publish(self, forwarding: Forwarding, pid: int) -> None:
         """Forward a port of the host for as long as the process `pid` lives (see `sweep`)."""
         name, wanted, value = forwarding.entry
         note = f"{pid} {process_start(pid)}".encode()
         change = Transaction(TABLE)
-        change.add_element(name, wanted, value, note, only_new=True)
+        change.add_element(name, wanted, value, note=note, only_new=True)
         try:
             self._netfilter.commit(change)
         except OSError as error:
@@ -148,7 +151,7 @@ class Firewall:
                 raise
             change = Transaction(TABLE)
             change.delete_element(name, wanted)
-            change.add_element(name, wanted, value, note)
+            change.add_element(name, wanted, value, note=note)
             self._netfilter.commit(change)
 
     def withdraw(self, forwarding: Forwarding) -> None:
@@ -160,10 +163,10 @@ class Firewall:
         """Withdraw the ports of processes that ended while nobody looked."""
         for family in _VERSIONS:
             for name in (f"published{family}", f"published{family}_at"):
-                for wanted, _, note in self._netfilter.elements(TABLE, name):
-                    pid, _, start = note.decode(errors="replace").partition(" ")
+                for element in self._netfilter.elements(TABLE, name):
+                    pid, _, start = element.note.decode(errors="replace").partition(" ")
                     if not (pid.isdecimal() and start and process_start(int(pid)) == start):
-                        self._delete(name, wanted)
+                        self._delete(name, element.key)
 
     def remove(self) -> None:
         """Delete the table."""
@@ -171,6 +174,15 @@ class Firewall:
         change.add_table()
         change.delete_table()
         self._netfilter.commit(change)
+
+    def _without_subnets(self, bridge: bytes) -> Transaction:
+        """The beginning of a change: a bridge's subnets are forgotten."""
+        change = Transaction(TABLE)
+        for family in _VERSIONS:
+            for element in self._netfilter.elements(TABLE, f"subnets{family}"):
+                if element.key.endswith(bridge):
+                    change.delete_element(f"subnets{family}", element.key, end=element.end)
+        return change
 
     def _delete(self, name: str, wanted: bytes) -> None:
         change = Transaction(TABLE)
@@ -189,6 +201,7 @@ def _rules(change: Transaction) -> Transaction:
         change.add_set(name, types)
     for family, address in _VERSIONS.items():
         to = f"{address} . inet_service"
+        change.add_set(f"subnets{family}", f"{address} . ifname", ranges=True)
         change.add_set(f"published{family}", "inet_proto . inet_service", to)
         change.add_set(f"published{family}_at", f"{address} . inet_proto . inet_service", to)
     accept, reject = nft.decide(NF_ACCEPT), nft.reject_host()
@@ -223,8 +236,9 @@ def _rules(change: Transaction) -> Transaction:
     change.add_rule("output", *to_published)
 
     change.add_chain("postrouting", ("nat", NF_INET_POST_ROUTING, _SRCNAT))
-    within = nft.interfaces_in("within")
-    change.add_rule("postrouting", *within, *nft.translated(), nft.masquerade())
-    change.add_rule("postrouting", *within, accept)
+    for family in _VERSIONS:
+        back = [*nft.source_and_oifname_in(f"subnets{family}", family), *nft.translated()]
+        change.add_rule("postrouting", *back, nft.masquerade())
+    change.add_rule("postrouting", *nft.interfaces_in("within"), accept)
     change.add_rule("postrouting", *nft.iifname_in("masquerading"), nft.masquerade())
     return change

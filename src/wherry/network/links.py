@@ -269,8 +269,7 @@ class Links:
     def _connect(self, connected: _Connected, sandbox: Sandbox) -> None:
         with self._traveller.visit(connected.namespace):
             inside = IPRoute()
-            if sandbox.egress is not None:
-                self._fence(connected, sandbox.egress)
+            self._fence(connected, sandbox.egress)
         with contextlib.closing(inside):
             had = endpoints.present(inside)
             wanted = {attachment.interface for attachment in sandbox.attachments}
@@ -290,7 +289,7 @@ class Links:
     ) -> None:
         """Have an interface be there and up, with its addresses; `had` is kept up to date."""
         name, network = attachment.interface, attachment.network
-        bridge, mtu = self._bridges.ensure(network)
+        bridge, _ = self._bridges.ensure(network)
         there = name in had and endpoints.is_connected(
             self._links, id, network.id, bridge=bridge, inner=had[name]
         )
@@ -298,35 +297,45 @@ class Links:
             if name in had:
                 inside.link("del", index=had[name])
             try:
-                endpoints.create(
-                    self._links, id, attachment, connected.namespace, bridge=bridge, mtu=mtu
-                )
+                self._create(connected, id, attachment)
             except NetlinkError as error:
                 if error.code not in (errno.ENODEV, errno.EINVAL):
                     raise
                 # Somebody has removed the bridge.
                 self._bridges.forget(network.id)
-                bridge, mtu = self._bridges.ensure(network)
-                endpoints.create(
-                    self._links, id, attachment, connected.namespace, bridge=bridge, mtu=mtu
-                )
+                self._create(connected, id, attachment)
             (link,) = inside.link("get", ifname=name)
             had[name] = link["index"]
             with self._traveller.visit(connected.namespace):
                 endpoints.prepare(attachment)
         endpoints.configure(inside, attachment, had[name], fresh=not there)
 
-    def _fence(self, connected: _Connected, rules: str) -> None:
-        """Put up the container's limits; in its namespace."""
-        try:
-            egress = Egress.parse(rules)
-        except ValueError as error:
-            raise NetworkError(str(error)) from None
+    def _create(self, connected: _Connected, id: str, attachment: Attachment) -> None:
+        bridge, mtu = self._bridges.ensure(attachment.network)
+        endpoints.create(
+            self._links, id, attachment, connected.namespace,
+            bridge=bridge, mtu=mtu, hairpin=self.forwards,
+        )  # fmt: skip
+
+    def _fence(self, connected: _Connected, rules: str | None) -> None:
+        """Put up the container's limits, or take them down; in its namespace."""
+        if rules is None and not connected.fenced:
+            return
         with contextlib.closing(Netfilter()) as netfilter:
-            told = Fence(netfilter).put_up(egress)
+            fence = Fence(netfilter)
+            if rules is None:
+                fence.take_down()
+                connected.fenced = False
+                return
+            try:
+                told = fence.put_up(Egress.parse(rules))
+            except ValueError as error:
+                raise NetworkError(str(error)) from None
         connected.fenced = True
         if told and connected.denials is None:
             connected.denials = Denials()
+        elif not told:
+            _log.warning("this kernel has no nfnetlink_log: denied egress is not told")
 
     def _allow(self, connected: _Connected, address: str, first: int, last: int) -> None:
         with self._traveller.visit(connected.namespace), contextlib.closing(Netfilter()) as rules:

@@ -9,14 +9,15 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 NFPROTO_INET = 1
 NF_INET_PRE_ROUTING, NF_INET_LOCAL_IN, NF_INET_FORWARD = 0, 1, 2
 NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING = 3, 4
-NF_DROP, NF_ACCEPT = 0, 1
+NF_ACCEPT = 1
 NFT_JUMP, NFT_RETURN = -3, -5
-NFT_SET_MAP, NFT_SET_CONCAT = 0x8, 0x80
+NFT_SET_INTERVAL, NFT_SET_MAP, NFT_SET_CONCAT = 0x4, 0x8, 0x80
 
 _NETLINK_NETFILTER = 12
 _NETLINK_EXT_ACK = 11
@@ -27,9 +28,8 @@ _NLM_F_APPEND, _NLM_F_EXCL = 0x800, 0x200
 _NFNL_MSG_BATCH_BEGIN, _NFNL_MSG_BATCH_END = 0x10, 0x11
 _NFNL_SUBSYS_NFTABLES = 10
 
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _DELCHAIN, _NEWRULE, _DELRULE = 0, 2, 3, 4, 5, 6, 8
+_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE = 0, 2, 3, 6, 8
 _NEWSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 12, 13, 14
-_VERDICT_DATA = 0xFFFFFF00
 
 _NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
@@ -117,6 +117,15 @@ def verdict(code: int, chain: str = "") -> bytes:
     return nest(2, number(1, code), *([text(2, chain)] if chain else []))
 
 
+class Element(NamedTuple):
+    """What a set or a map has in it."""
+
+    key: bytes
+    end: bytes
+    data: bytes
+    note: bytes
+
+
 class Transaction:
     """Changes to one table of family inet, in order. Nothing happens before `Netfilter.commit`."""
 
@@ -157,13 +166,16 @@ class Transaction:
         flags = _NLM_F_CREATE | _NLM_F_APPEND
         self._add(_NEWRULE, flags, text(1, self._table), text(2, chain), listed)
 
-    def add_set(self, name: str, key_types: str, data_types: str = "") -> None:
+    def add_set(
+        self, name: str, key_types: str, data_types: str = "", *, ranges: bool = False
+    ) -> None:
         """Have a set exist, or a map with `data_types`; types as in nft(8): "ifname . ifname".
 
-        EEXIST if there is another one of that name.
+        With `ranges`, of which the key must have several fields, elements have an `end`. EEXIST if
+        there is another one of that name.
         """
         type_, length, lengths = _types(key_types)
-        flags, data = 0, []
+        flags, data = NFT_SET_INTERVAL if ranges else 0, []
         if data_types:
             data_type, data_length, _ = _types(data_types)
             flags |= NFT_SET_MAP
@@ -181,13 +193,22 @@ class Transaction:
         )  # fmt: skip
 
     def add_element(
-        self, name: str, key: bytes, data: bytes = b"", note: bytes = b"", *, only_new: bool = False
+        self,
+        name: str,
+        key: bytes,
+        data: bytes = b"",
+        *,
+        end: bytes = b"",
+        note: bytes = b"",
+        only_new: bool = False,
     ) -> None:
         """Have an element be in a set; `note` is for who dumps it, up to 256 bytes.
 
         With `only_new`, and for other data than it has, EEXIST if it is there.
         """
         parts = [nest(1, attribute(1, key))]
+        if end:
+            parts.append(nest(10, attribute(1, end)))
         if data:
             parts.append(nest(2, attribute(1, data)))
         if note:
@@ -195,14 +216,17 @@ class Transaction:
         flags = _NLM_F_CREATE | _NLM_F_EXCL * only_new
         self._element(_NEWSETELEM, flags, name, parts)
 
-    def delete_element(self, name: str, key: bytes) -> None:
+    def delete_element(self, name: str, key: bytes, *, end: bytes = b"") -> None:
         """Take an element out. ENOENT if it is not there."""
-        self._element(_DELSETELEM, 0, name, [nest(1, attribute(1, key))])
+        parts = [nest(1, attribute(1, key))]
+        if end:
+            parts.append(nest(10, attribute(1, end)))
+        self._element(_DELSETELEM, 0, name, parts)
 
-    def discard_element(self, name: str, key: bytes) -> None:
+    def discard_element(self, name: str, key: bytes, *, end: bytes = b"") -> None:
         """Have an element not be in a set (of keys only)."""
-        self.add_element(name, key)
-        self.delete_element(name, key)
+        self.add_element(name, key, end=end)
+        self.delete_element(name, key, end=end)
 
     def encode(self, sequence: int) -> tuple[bytes, int]:
         """The batch for the kernel, and the number of its last message, which is acknowledged."""
@@ -264,11 +288,8 @@ class Netfilter:
                         raise OSError(failed, f"nftables: {os.strerror(failed)}")
                     return
 
-    def elements(self, table: str, name: str) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """The elements of a set or map: key, data and note. None if there is no such set.
-
-        Raises OSError.
-        """
+    def elements(self, table: str, name: str) -> Iterator[Element]:
+        """The elements of a set or map. None if there is no such set. Raises OSError."""
         wanted = text(1, table) + text(2, name)
         for answer in self._dump(_GETSETELEM, NFPROTO_INET, wanted):
             for kind, listed in attributes(answer):
@@ -276,18 +297,8 @@ class Netfilter:
                     for _, element in attributes(listed):
                         yield _element(dict(attributes(element)))
 
-    def dropping_chains(self, hook: int) -> Iterator[tuple[int, str, str]]:
-        """Base chains whose policy is to drop what nobody accepted: family, table, name."""
-        for answer in self._dump(_GETCHAIN, socket.AF_UNSPEC, b"", families=True):
-            family, parts = answer[0], dict(attributes(answer[1:]))
-            at = dict(attributes(parts.get(4, b"")))
-            if at.get(1) == struct.pack("!I", hook) and parts.get(5) == struct.pack("!I", NF_DROP):
-                yield family, _string(parts[1]), _string(parts[3])
-
-    def _dump(
-        self, kind: int, family: int, payload: bytes, *, families: bool = False
-    ) -> Iterable[bytes]:
-        """The answers to a question, each without its header, or with the family in front."""
+    def _dump(self, kind: int, family: int, payload: bytes) -> list[bytes]:
+        """The answers to a question, each without its header."""
         self._sequence += 1
         mine = self._sequence
         self._sequence += 1
@@ -304,7 +315,7 @@ class Netfilter:
                     if code and -code != errno.ENOENT:
                         raise OSError(-code, f"nftables: {os.strerror(-code)}")
                     return found
-                found.append(answer[:1] + answer[4:] if families else answer[4:])
+                found.append(answer[4:])
 
 
 _HEADER = struct.pack("!BBH", NFPROTO_INET, 0, 0)
@@ -322,11 +333,6 @@ def _types(names: str) -> tuple[int, int, list[int]]:
     return type_, sum(length + (-length % 4) for length in lengths), lengths
 
 
-def _element(parts: dict[int, bytes]) -> tuple[bytes, bytes, bytes]:
-    found = dict(attributes(parts.get(1, b""))).get(1, b"")
-    data = dict(attributes(parts.get(2, b""))).get(1, b"")
-    return found, data, parts.get(6, b"")
-
-
-def _string(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")
+def _element(parts: dict[int, bytes]) -> Element:
+    key, end, data = (dict(attributes(parts.get(kind, b""))).get(1, b"") for kind in (1, 10, 2))
+    return Element(key, end, data, parts.get(6, b""))
