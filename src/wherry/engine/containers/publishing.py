@@ -31,7 +31,7 @@ async def reserve(
         try:
             found = await context.network_client.reserve(container.id, publications)
         except PortInUse as error:
-            at = publications.index(error.publication)
+            at = _place(publications, error.publication)
             if tried[at] >= wishes[at].last:
                 raise _in_use(context, container, wishes[at], error) from None
             tried[at] += 1
@@ -47,6 +47,19 @@ async def reserve(
                 )
                 for each in found
             ]
+
+
+def _place(asked: Sequence[Publication], refused: Publication) -> int:
+    """Which of those asked for was refused; one for all addresses is refused at one of them."""
+    for place, each in enumerate(asked):
+        if (
+            each.container_port == refused.container_port
+            and each.protocol == refused.protocol
+            and each.host_ip in ("", refused.host_ip)
+            and each.host_port in (0, refused.host_port)
+        ):
+            return place
+    raise NetworkRefused(f"a port that nobody asked for is in use: {refused.host_port}")
 
 
 def _in_use(context: Context, container: Container, wish: Wish, error: PortInUse) -> NetworkRefused:
