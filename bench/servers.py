@@ -116,10 +116,18 @@ class Servers:
         port = next(self._ports)
         return self._serve(port, command, "serve", "-Scli", f"--addr=127.0.0.1:{port}", component)
 
-    def wherry(self, *, root: bool = True) -> Wherry:
-        """An engine in the machine, of root's or of an ordinary user's."""
+    def wherry(self, *, root: bool = True, wasmtime: str | None = None) -> Wherry:
+        """An engine in the machine, of root's or of an ordinary user's.
+
+        `wasmtime` is the command it finds for what needs one.
+        """
         engine = self._stack.enter_context(Wherry(user=None if root else NOBODY))
         engine.within = self.machine.within
+        if wasmtime is not None:
+            folder = engine.folder / "bin"
+            folder.mkdir()
+            (folder / "wasmtime").symlink_to(wasmtime)
+            engine.environment["PATH"] = f"{folder}:{engine.environment['PATH']}"
         return engine
 
     def container(

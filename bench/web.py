@@ -36,7 +36,7 @@ def sockets(stage: Stage) -> list[Row]:
 def published(stage: Stage) -> list[Row]:
     """Published ports against the container's own address: handed over, by DNAT, by the proxy."""
     with _servers(stage) as servers:
-        root, user = servers.wherry(), servers.wherry(root=False)
+        root, user = (servers.wherry(root=root, wasmtime=stage.wasmtime) for root in (True, False))
         module, component = stage.guests.httpd(), stage.guests.http()
         handed, forwarded = (servers.container(root, guest) for guest in (module, component))
         users = [servers.container(user, guest) for guest in (module, component)]
@@ -61,7 +61,7 @@ def http(stage: Stage) -> list[Row]:
     """A component of wasi:http on wherry against `wasmtime serve` run bare."""
     component = stage.guests.http()
     with _servers(stage) as servers:
-        ours = servers.container(servers.wherry(), component)
+        ours = servers.container(servers.wherry(wasmtime=stage.wasmtime), component)
         bare = servers.wasmtime(stage.wasmtime, component)
         mine, theirs = loads(servers.machine, ours.direct, bare)
     name = "wasi:http component, a fresh instance for each request"
