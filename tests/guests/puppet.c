@@ -132,8 +132,8 @@ static uint32_t look_up(const char *name, const char *service) {
         RESULTS, &count);
     if (error) return error;
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t family = addresses[i].family;  /* one byte in Rust, four in Go: little-endian */
-        say_address(family, data[i] + 2, data[i][0] << 8 | data[i][1]);
+        uint8_t family = addresses[i].family; /* the data are a sockaddr's: of IPv6 the flow is before */
+        say_address(family, data[i] + (family == INET6 ? 6 : 2), data[i][0] << 8 | data[i][1]);
     }
     return 0;
 }
@@ -313,6 +313,7 @@ static uint32_t obey(const char *command, int32_t fd, char *words) {
 
 int main(void) {
     static char line[4096];
+    setvbuf(stdin, NULL, _IONBF, 0); /* what has not been obeyed yet is there to be polled for */
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
         char *command = strtok(line, " "), *first = strtok(NULL, " "), *words = strtok(NULL, "");

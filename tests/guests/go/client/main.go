@@ -132,7 +132,7 @@ func useMySQL(words []string) error {
 		return err
 	}
 	for id := 1; id <= 100; id++ {
-		if _, err := insert.ExecContext(ctx, id, fmt.Sprintf("boat %d – ⛵", id)); err != nil {
+		if _, err := insert.ExecContext(ctx, id, fmt.Sprintf("boat %d ⛵", id)); err != nil {
 			return err
 		}
 	}

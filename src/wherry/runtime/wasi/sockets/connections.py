@@ -116,15 +116,15 @@ class Connections:
         return self._tell(number, pointer, kind, port, peer=True)
 
     def _tell(self, number: int, pointer: int, kind: int | None, port: int, *, peer: bool) -> int:
-        socket = self._table.socket(number).socket
+        descriptor = self._table.socket(number)
         view = self._memory()
         target = address.Target(view, pointer)
         port_target = span(view, port, U32.size)
         kind_target = None if kind is None else span(view, kind, U32.size)
         if kind is None and target.size != address.WITH_FAMILY:
             return INVAL
-        name = socket.getpeername() if peer else socket.getsockname()
-        family = target.write(socket.family, name[0])
+        name = descriptor.peer() if peer else descriptor.socket.getsockname()
+        family = target.write(descriptor.socket.family, name[0])
         if kind_target is not None:
             U32.pack_into(kind_target, 0, _VERSION[family])
         U32.pack_into(port_target, 0, name[1])

@@ -76,6 +76,7 @@ class Socket:
         """Whether the guest found it open when it began."""
         self.flags = 0
         self.kind = SOCKET_STREAM if self.stream else SOCKET_DGRAM
+        self._peer: tuple[str, int] | None = None
         self.rights = _READ | _WRITE | _SET_FLAGS | _FILESTAT | _POLL | _SHUTDOWN | _ACCEPT
         if flags:
             self.set_flags(flags)
@@ -136,9 +137,20 @@ class Socket:
         return next(one for one in (self.socket, *self.others) if one.fileno() == number)
 
     def _accept(self, listening: _socket.socket, flags: int) -> "Socket":
-        number, _ = listening._accept()  # type: ignore[attr-defined]
+        number, peer = listening._accept()  # type: ignore[attr-defined]
         family, proto = listening.family, listening.proto
-        return Socket(_socket.socket(family, listening.type, proto, number), flags=flags)
+        accepted = Socket(_socket.socket(family, listening.type, proto, number), flags=flags)
+        accepted._peer = peer
+        return accepted
+
+    def peer(self) -> tuple[str, int]:
+        """The peer's address and port. Raises OSError.
+
+        That of an accepted connection is known even if its peer has reset it since: Go's servers
+        end when they are told then that there is none.
+        """
+        name = self._peer or self.socket.getpeername()
+        return name[0], name[1]
 
     def shut_down(self, how: int) -> None:
         """Shut down one half or both; of what listens, all. Raises OSError."""

@@ -113,7 +113,7 @@ fn get(address: &str) -> io::Result<()> {
 }
 
 fn lookup(name: &str) -> io::Result<()> {
-    for address in nslookup(name, "http")? {
+    for address in nslookup(name, "80")? {
         println!("{}", address.ip());
     }
     Ok(())
