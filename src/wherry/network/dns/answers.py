@@ -125,7 +125,7 @@ class Answers:
             message.answer = [
                 kept for rrset in message.answer if len(kept := _only(rrset, learned))
             ]
-            response = message.to_wire()
+            response = message.to_wire(want_shuffle=False)
         return Respond(question, response, tuple(learned))
 
 

@@ -67,7 +67,7 @@ class Question:
             texts = [str(address) for address in addresses if address.version == version]
             if texts and self.type in (dns.rdatatype.from_text(kind), dns.rdatatype.ANY):
                 response.answer.append(self._rrset(kind, *texts))
-        return response.to_wire()
+        return response.to_wire(want_shuffle=False)
 
     def tell_name(self, name: str) -> bytes:
         """Who has the address that was asked for. A name that DNS cannot say is not told."""
@@ -76,7 +76,7 @@ class Question:
             response.answer.append(self._rrset("PTR", f"{name}."))
         except dns.exception.DNSException:
             return self.respond(dns.rcode.NXDOMAIN)
-        return response.to_wire()
+        return response.to_wire(want_shuffle=False)
 
     def truncate(self, response: bytes) -> bytes:
         """A response as it fits into a datagram: else only that it has to be asked by TCP."""
