@@ -51,14 +51,18 @@ async def reserve(
 
 def _place(asked: Sequence[Publication], refused: Publication) -> int:
     """Which of those asked for was refused; one for all addresses is refused at one of them."""
-    for place, each in enumerate(asked):
-        if (
-            each.container_port == refused.container_port
-            and each.protocol == refused.protocol
+
+    def is_of(each: Publication, ports: tuple[int, ...]) -> bool:
+        return (
+            (each.container_port, each.protocol) == (refused.container_port, refused.protocol)
             and each.host_ip in ("", refused.host_ip)
-            and each.host_port in (0, refused.host_port)
-        ):
-            return place
+            and each.host_port in ports
+        )
+
+    for ports in ((refused.host_port,), (0,)):
+        for place, each in enumerate(asked):
+            if is_of(each, ports):
+                return place
     raise NetworkRefused(f"a port that nobody asked for is in use: {refused.host_port}")
 
 
