@@ -80,6 +80,7 @@ def _facts(found: wasm.WasmFile) -> Facts:
         component=found.kind == "component",
         sockets=found.imports_sockets or found.world == "http",
         reads_pwd="Go" in found.languages,
+        polls="Go" in found.languages,
         world=found.world,
         files=found.imports_files,
         hosted=not found.needs.isdisjoint(_FOR_PROGRAM),
@@ -103,7 +104,7 @@ def _have_compiled(
     argv += words.compiling(f"/proc/self/fd/{source}", "/proc/self/fd/1")
     # By its descriptor: the filter lets no path be executed.
     started = os.open(argv[0], os.O_RDONLY | os.O_CLOEXEC)
-    os.execve(started, argv, {})  # noqa: S606
+    os.execve(started, argv, words.OWN)  # noqa: S606
 
 
 def _socket_imports(found: wasm.WasmFile) -> Iterator[tuple[str, str]]:
