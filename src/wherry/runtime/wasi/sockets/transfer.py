@@ -71,7 +71,7 @@ class Transfer:
     ) -> int:
         """`sock_recv_from`: also writes the sender's address and port."""
         view = self._memory()
-        span(view, port, U16.size)
+        span(view, port, U32.size)
         return self._receive_from(number, vectors, count, pointer, flags, port, size, out_flags)
 
     def receive_from_without_port(
@@ -106,7 +106,7 @@ class Transfer:
         if sender:
             target.write(self._table.socket(number).socket.family, sender[0])
             if port is not None:
-                U16.pack_into(view, port, sender[1])
+                U32.pack_into(view, port, sender[1])
         U32.pack_into(view, size, received)
         U16.pack_into(view, out_flags, truncated)
         return SUCCESS
