@@ -74,6 +74,8 @@ class Socket:
         """Listening sockets on the host, of published ports: the guest sees one descriptor."""
         self.preopened = False
         """Whether the guest found it open when it began."""
+        self.settled = False
+        """Whether the guest has set or been told its flags."""
         self.flags = 0
         self.kind = SOCKET_STREAM if self.stream else SOCKET_DGRAM
         self._peer: tuple[str, int] | None = None
@@ -93,6 +95,16 @@ class Socket:
         self.flags = flags
         # With several to listen on, none may block while another has a connection.
         self.socket.setblocking(not (flags or self.others))
+
+    def settle(self) -> None:
+        """The guest is about to be told the flags, which nobody has chosen if it was preopened.
+
+        Rust's and C's libraries accept without asking, and must block; Go asks what it was given,
+        and with a socket that blocks would stop all that goes on in the program.
+        """
+        if self.preopened and not self.settled:
+            self.set_flags(NONBLOCK)
+        self.settled = True
 
     def read(self, into: list[memoryview]) -> int:
         """Receive as recvmsg(2) does, without flags. Raises OSError."""

@@ -72,12 +72,17 @@ class Files:
     def fdstat(self, number: int, result: int) -> int:
         """`fd_fdstat_get`."""
         found = self._table.get(number)
+        if isinstance(found, Socket):
+            found.settle()
         _FDSTAT.pack_into(self._memory(), result, found.kind, found.flags, found.rights, 0)
         return SUCCESS
 
     def set_flags(self, number: int, flags: int) -> int:
         """`fd_fdstat_set_flags`."""
-        self._table.get(number).set_flags(flags)
+        found = self._table.get(number)
+        found.set_flags(flags)
+        if isinstance(found, Socket):
+            found.settled = True
         return SUCCESS
 
     def filestat(self, number: int, result: int) -> int:
