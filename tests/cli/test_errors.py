@@ -18,6 +18,7 @@ from wherry.cli.main import run
     ("words", "code", "line"),
     [
         (["imges"], 1, "'imges' is not a wherry command; did you mean 'wherry images'?"),
+        (["netwrk", "ls"], 1, "'netwrk' is not a wherry command; did you mean 'wherry network'?"),
         (["frobnicate"], 1, "'frobnicate' is not a wherry command; see 'wherry --help'"),
         (["container", "lss"], 1,
          "'container lss' is not a wherry command; did you mean 'wherry container ls'?"),

@@ -143,7 +143,7 @@ def _no_command(name: str, rest: list[str]) -> int:
         return 0 if rest else 1
     prefix = f"{name} " if group else ""
     word = rest[0]
-    known = [n[len(prefix) :] for n in COMMANDS if n.startswith(prefix)]
-    best = nearest(word, known)
+    known = {n[len(prefix) :].partition(" ")[0] for n in COMMANDS if n.startswith(prefix)}
+    best = nearest(word, sorted(known))
     hint = f"did you mean 'wherry {prefix}{best}'?" if best else f"see 'wherry {prefix}--help'"
     raise CommandError(f"'{prefix}{word}' is not a wherry command; {hint}")
