@@ -33,6 +33,18 @@ def test_info_says_what_is_missing(confined: Wherry) -> None:
     assert "WASI and seccomp alone" in info.err
 
 
+@pytest.mark.guests
+@pytest.mark.parametrize("network", ["bridge", "none"])
+def test_a_network_that_cannot_be_had_is_not_the_hosts_instead(
+    confined: Wherry, guests: Guests, network: str
+) -> None:
+    refused = confined.refused(
+        "run", "--rm", "--network", network, guests.sockets(), "udp", code=125
+    )
+    assert "need namespaces" in refused and "--network host" in refused
+    assert confined("run", "--rm", "--network", "host", guests.sockets(), "udp").code == 0
+
+
 def test_the_process_is_confined_all_the_same(confined: Wherry, guests: Guests) -> None:
     confined.ok("run", "-d", "--name", "looping", guests.wat("loop"))
     pid = confined.ok("inspect", "--format", "{{.State.Pid}}", "looping")

@@ -165,7 +165,7 @@ async def test_a_container_without_sockets_is_in_its_network_in_name_only(engine
     assert list(found.networks) == ["mine"]
     assert (found.networks["mine"].ip_address, found.networks["mine"].endpoint_id) == ("", "")
     assert engine.networks.inspect(engine.networks.get("mine")).containers == {}
-    assert not (engine.run / "network").exists()
+    assert not (engine.run / "network.lock").exists()
     await engine.containers.rename(container, "another")
     await engine.containers.disconnect(container, "mine")
     await engine.networks.remove(engine.networks.get("mine"))

@@ -14,6 +14,7 @@ from wherry.engine.errors import EngineError, StateInUse
 from wherry.engine.events import Events
 from wherry.engine.images import Images
 from wherry.engine.networks import Networks
+from wherry.engine.privileges import maps_ids
 from wherry.engine.shims import Shims
 from wherry.engine.state import State
 from wherry.engine.steps import sweep
@@ -22,8 +23,6 @@ from wherry.engine.trash import Trash
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageError, ImageStore
 from wherry.network import NetworkClient
-
-_ALL_IDS = ["0", "0", "4294967295"]
 
 
 class Engine:
@@ -36,7 +35,7 @@ class Engine:
     def __init__(self, root: Path, run: Path, lock: int) -> None:
         self.root = root
         self.run = run
-        self.unprivileged = Path("/proc/self/uid_map").read_text().split() != _ALL_IDS
+        self.unprivileged = maps_ids()
         self._lock = lock
         self._state = State(root / "engine.db")
         self._trash = Trash(root / "trash")

@@ -19,12 +19,12 @@ from wherry.engine.builds import CacheRecord
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.image_inspection import ImageSummary
 from wherry.engine.inspection import ContainerSummary, Volume
+from wherry.engine.privileges import maps_ids, may_make_namespaces
 from wherry.oci import HOST
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
 
-_CAP_SYS_ADMIN = 21
 _NO_NAMESPACES = (
     "WARNING: No namespaces here: containers are held by WASI and seccomp alone "
     "(why: the first lines of wherryd.log)"
@@ -115,10 +115,10 @@ class System:
         bounded = cgroups.bounded()
         security = ["name=seccomp,profile=builtin"]
         warnings = None
-        if not _may_make_namespaces():
+        if not may_make_namespaces():
             security.append("name=no-namespaces")
             warnings = [_NO_NAMESPACES]
-        elif _maps_ids():
+        elif maps_ids():
             security.append("name=rootless")
         return {
             "ID": _identity(),
@@ -213,18 +213,6 @@ def _identity() -> str:
         machine = socket.gethostname().encode()
     digest = hashlib.sha256(b"wherry " + machine).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
-
-
-def _may_make_namespaces() -> bool:
-    """Whether this process has CAP_SYS_ADMIN, in whichever user namespace it is."""
-    status = Path("/proc/self/status").read_text()
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
-
-
-def _maps_ids() -> bool:
-    """Whether this is a user namespace in which ids are not those of the machine."""
-    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
 
 
 def _operating_system() -> str:

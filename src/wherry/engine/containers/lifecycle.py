@@ -67,7 +67,6 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Watch no more; containers run on, without what exec has added to them."""
-        await self.mending.close()
         await self._health.close()
         await self.execs.close()
         tasks = [*self._watches.values(), *self._timers.values(), *self._strays]
@@ -79,6 +78,7 @@ class Lifecycle:
                 container.stdin.close()
             if container.plumbing is not None:
                 container.plumbing.close()
+        await self.mending.close()
 
     async def start(self, container: Container) -> None:
         """Start it for a person.

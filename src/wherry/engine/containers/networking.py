@@ -28,8 +28,9 @@ from wherry.engine.containers.netfiles import (
 from wherry.engine.containers.ports import exposed_ports, wished_ports
 from wherry.engine.containers.programs import Programs
 from wherry.engine.containers.publishing import reserve
-from wherry.engine.errors import Conflict, EngineError, StartFailed
+from wherry.engine.errors import Conflict, EngineError, NetworkRefused, StartFailed
 from wherry.engine.networks import BRIDGE, HOST, NONE, parse_options
+from wherry.engine.privileges import may_make_namespaces
 from wherry.engine.record import Endpoint, NetworkRecord, Plugged
 from wherry.network import Attachment, NetworkError, Publication, Sandbox
 from wherry.network.addresses import mac_of, parse_address
@@ -37,6 +38,12 @@ from wherry.oci import runtime as oci
 
 _UNPLUGGED = "127.0.1.1"
 """What a container without an address calls itself, as Debian does."""
+
+
+_NO_NAMESPACES = (
+    "networks of containers, and none at all, need namespaces, which cannot be made here: use "
+    "--network host (why: the first lines of wherryd.log)"
+)
 
 
 class Wiring(NamedTuple):
@@ -70,7 +77,10 @@ class Networking:
             return self._share(container, mode.removeprefix(SHARED), annotations)
         bundle = self._context.bundle(container)
         write_hostname(bundle, container.config)
-        if mode == HOST or not await self._wants_network(container):
+        wants = mode != HOST and await self.wants_network(container)
+        if wants and not may_make_namespaces():
+            raise NetworkRefused(_NO_NAMESPACES)
+        if not wants or NONE in container.record.networks:
             own = [] if mode == HOST else [_UNPLUGGED]
             write_hosts(bundle, container.config, own, extra_hosts(container.host, "127.0.0.1"))
             write_resolv_conf(bundle, container.host, internal=False)
@@ -165,9 +175,6 @@ class Networking:
         has_ports = bool(exposed_ports(container.config, container.host))
         upper = self._context.bundle(container) / "upper"
         return await self.programs.wants_network(container.record, upper, has_ports=has_ports)
-
-    async def _wants_network(self, container: Container) -> bool:
-        return NONE not in container.record.networks and await self.wants_network(container)
 
     async def _take(self, container: Container) -> None:
         """Addresses and ports, remembered before the helper hears of them."""
