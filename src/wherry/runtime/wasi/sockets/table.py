@@ -20,6 +20,10 @@ _BACKLOG = 4096
 """Of sockets that the guest finds listening; the kernel grants as many as its own limit."""
 
 
+_MAX_ASKERS = 4096
+"""Whose datagrams may be answered though no rule of egress is about them: who asked last."""
+
+
 class Egress(Protocol):
     """What the container may reach (`wherry.egress`)."""
 
@@ -45,6 +49,7 @@ class SocketTable:
         self._free: list[int] = []
         self._claimed = set(self._open)
         self._mark: Callable[[int, bool], None] = lambda _number, _claimed: None
+        self._askers: dict[tuple[Socket, str, int], None] = {}
         self.preopened = 0
         """How many listening sockets the guest finds open."""
         self.published: dict[int, list[socket]] = {}
@@ -137,6 +142,21 @@ class SocketTable:
             self.take(number).close()
         self._claimed.discard(number)
         self._mark(number, False)
+
+    def heard(self, receiver: Socket, address: str, port: int) -> None:
+        """A datagram came from there: under rules of egress, it may be answered."""
+        if self.egress is None:
+            return
+        asker = receiver, address, port
+        self._askers.pop(asker, None)
+        self._askers[asker] = None
+        if len(self._askers) > _MAX_ASKERS:
+            del self._askers[next(iter(self._askers))]
+
+    def check_answer(self, sender: Socket, address: str, port: int) -> None:
+        """Raise Failure (CONNREFUSED) if no datagram may be sent there."""
+        if (sender, address, port) not in self._askers:
+            self.check_way_out(address, port)
 
     def check_way_out(self, address: str, port: int) -> None:
         """Raise Failure (CONNREFUSED) if the container may not reach `port` of `address`."""

@@ -131,6 +131,8 @@ class Transfer:
         if descriptor.stream and len(into) == 1:
             return None, descriptor.socket.recv_into(into[0], 0, _HOST_FLAGS[flags]), 0
         received, _, came, sender = descriptor.socket.recvmsg_into(into, 0, _HOST_FLAGS[flags])
+        if sender and not descriptor.stream:
+            self._table.heard(descriptor, *sender[:2])
         return sender, received, _TRUNCATED if came & _socket.MSG_TRUNC else 0
 
     def send(self, number: int, vectors: int, count: int, flags: int, result: int) -> int:
@@ -169,7 +171,7 @@ class Transfer:
         if target is None:
             sent = descriptor.write(data)
         else:
-            self._table.check_way_out(*target)
+            self._table.check_answer(descriptor, *target)
             sent = descriptor.socket.sendmsg(data, (), _socket.MSG_NOSIGNAL, target)
         U32.pack_into(view, result, sent)
         return SUCCESS
