@@ -93,7 +93,8 @@ class Networking:
         listening = [str(port) for port in ports if port.protocol == "tcp"]
         if listening:
             annotations[oci.PORTS] = ",".join(listening)
-        annotations[oci.LISTENERS] = str(self._client.listeners)
+        if container.life.plugged is not None and container.life.plugged.published:
+            annotations[oci.LISTENERS] = str(self._client.listeners)
         if egress is not None:
             annotations[oci.ENFORCER] = "network"
         return Wiring("", bundle, annotations)
