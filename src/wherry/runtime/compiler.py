@@ -80,7 +80,6 @@ def _facts(found: wasm.WasmFile) -> Facts:
         component=found.kind == "component",
         sockets=found.imports_sockets or found.world == "http",
         reads_pwd="Go" in found.languages,
-        polls="Go" in found.languages,
         world=found.world,
         files=found.imports_files,
         hosted=not found.needs.isdisjoint(_FOR_PROGRAM),

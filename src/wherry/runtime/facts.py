@@ -13,9 +13,6 @@ class Facts(msgspec.Struct, frozen=True):
     """Whether it imports sockets."""
     reads_pwd: bool
     """Whether its language takes the working directory from PWD."""
-    polls: bool
-    """Whether its language never waits in a call about a socket, and so wants those that are open
-    when it begins not to block."""
     world: Literal["command", "http"]
     """Whether it is run once, or answers requests by HTTP."""
     files: bool

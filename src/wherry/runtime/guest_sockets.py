@@ -54,7 +54,7 @@ def open_for(
     if not own and not facts.sockets:
         return None
     # Here, for whoever forks its containers itself and has many without sockets.
-    from wherry.runtime.wasi.sockets import NONBLOCK, Sockets, SocketTable
+    from wherry.runtime.wasi.sockets import Sockets, SocketTable
 
     table = SocketTable()
     table.published = published
@@ -62,7 +62,7 @@ def open_for(
     if table.egress is not None:
         table.denied = _teller()
     try:
-        table.preopen(own.values(), NONBLOCK if facts.polls else 0)
+        table.preopen(own.values())
     except OSError as error:
         raise LaunchError(f"the published ports cannot be listened on: {error.strerror}") from None
     _announce(environment, own)

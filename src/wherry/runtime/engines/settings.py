@@ -15,7 +15,7 @@ ENVIRONMENT = {
 }
 """Variables of the process that wasmtime reads."""
 
-IDENTITY = f"stack={MAX_WASM_STACK} backtrace-details shared-memory facts=3"
+IDENTITY = f"stack={MAX_WASM_STACK} backtrace-details shared-memory facts=4"
 
 
 def library() -> str:

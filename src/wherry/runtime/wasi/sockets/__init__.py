@@ -5,8 +5,7 @@ on them, which take the guest's memory as a view and its arguments as numbers, a
 numbers of WASI. `Sockets` puts them together for one guest.
 """
 
-from wherry.runtime.wasi.sockets.descriptors import NONBLOCK
 from wherry.runtime.wasi.sockets.layer import Sockets
 from wherry.runtime.wasi.sockets.table import Egress, SocketTable
 
-__all__ = ["NONBLOCK", "Egress", "SocketTable", "Sockets"]
+__all__ = ["Egress", "SocketTable", "Sockets"]

@@ -60,8 +60,8 @@ class SocketTable:
         self.denied: Callable[[str], None] = lambda _target: None
         """Is told the target of what `egress` denies."""
 
-    def preopen(self, listeners: Iterable[socket], flags: int = 0) -> None:
-        """Listen on `listeners` and open them from descriptor 3 on, with `fdflags`.
+    def preopen(self, listeners: Iterable[socket]) -> None:
+        """Listen on `listeners` and open them from descriptor 3 on.
 
         They also listen where `published` says so. wasmtime must be given as many directories
         before the guest's own, to keep those numbers. Raises ValueError if they are too many, and
@@ -74,7 +74,7 @@ class SocketTable:
             descriptor.preopened = True
             port = listener.getsockname()[1]
             descriptor.listen(_BACKLOG, tuple(self.published.get(port, ())))
-            descriptor.set_flags(flags)
+            descriptor.set_flags(0)
             self.put(number, descriptor)
             self.preopened += 1
 
