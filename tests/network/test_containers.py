@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,14 @@ def fetch(engine: Wherry, port: int, host: str = "127.0.0.1") -> str:
     machine: Machine = engine.machine  # type: ignore[attr-defined]
     done = machine.run(*curl)
     return done.stdout.strip() or f"curl: {done.returncode}"
+
+
+def until(true: Callable[[], bool], otherwise: str) -> None:
+    """Ask again, which takes its time, until it is so."""
+    for _ in range(100):
+        if true():
+            return
+    pytest.fail(otherwise)
 
 
 def network(engine: Wherry, name: str, *flags: str) -> str:
@@ -252,30 +260,25 @@ def test_a_helper_that_was_killed_is_replaced(engine: Wherry) -> None:
     end(helper(engine), signal.SIGKILL)
     # What asks for the next helper is the engine itself, or whoever comes first.
     assert get(engine, "web", "--network", "fleet")
-    for _ in range(100):
-        if fetch(engine, 8086) == "GET /x HTTP/1.1":
-            break
-    else:
-        pytest.fail("the port is not served again")
+    until(lambda: fetch(engine, 8086) == "GET /x HTTP/1.1", "the port is not served again")
 
 
 def test_a_restart_policy_gets_its_port_again(engine: Wherry) -> None:
     flags = ["--restart", "always", "--network", "fleet", "-p", "8087:8000"]
     serve(engine, "web", *flags)
     end(engine.pid("web"), signal.SIGKILL)
-    for _ in range(100):
-        if fetch(engine, 8087) == "GET /x HTTP/1.1":
-            break
-    else:
-        pytest.fail("it is not served again")
+    until(lambda: fetch(engine, 8087) == "GET /x HTTP/1.1", "it is not served again")
     assert get(engine, "web", "--network", "fleet")
 
 
 def test_what_a_container_may_reach_can_be_narrowed(engine: Wherry) -> None:
     serve(engine, "web", "--network", "fleet")
-    serve(engine, "db", "--network", "fleet")
+    there = serve(engine, "db", "--network", "fleet")
     only = ["--network", "fleet", "--label", "io.wherry.egress=web:8000"]
     assert get(engine, "web", *only)
+    denied = engine("run", "--name", "narrow", *QUIET, *only, "sockets", "get", there, "8000")
+    assert denied.code != 0
+    until(lambda: f"{there}:8000" in engine("logs", "narrow").err, "the denial is not in the log")
     assert not get(engine, "db", *only)
     wrong = ["--label", "io.wherry.egress=web:nonsense"]
     refused = engine.refused("run", "--rm", *wrong, "sockets", "udp", code=125)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.shim.client.log import MAX_PAYLOAD, MESSAGE, STDERR, STDOUT, LogReader, LogWriter
+from wherry.shim.client.log import MAX_PAYLOAD, MESSAGE, STDERR, STDOUT, LogReader, LogWriter, note
 
 _CHUNKS = st.lists(st.tuples(st.sampled_from((STDOUT, STDERR)), st.binary(min_size=1, max_size=30)))
 
@@ -133,6 +133,36 @@ def test_a_full_disk_drops_output_and_says_so_later(tmp_path: Path) -> None:
     lost = 2 * room - 50
     message = f"wherry: {lost} bytes of output were lost: the log could not be written\n".encode()
     assert read(path) == [(STDOUT, b"kept"), (MESSAGE, message), (STDOUT, b"small again")]
+
+
+def test_a_note_of_somebody_else_stands_between_records(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = written(path, (STDOUT, b"before"), ended=False)
+    note(path, "denied\n")
+    writer.write(STDOUT, b"after")
+    writer.release()
+    assert read(path) == [(STDOUT, b"before"), (MESSAGE, b"denied\n"), (STDOUT, b"after")]
+    note(tmp_path / "no log", "denied\n")
+    assert not (tmp_path / "no log").exists()
+
+
+def test_a_full_disk_after_a_note_tears_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with small_disk() as room:
+        writer = written(path, (STDOUT, b"before"), ended=False)
+        note(path, "denied\n")
+        writer.write(STDOUT, bytes(room))
+        seen = read(path)
+    writer.write(STDOUT, b"after")
+    assert seen == [(STDOUT, b"before"), (MESSAGE, b"denied\n")]
+    assert read(path)[-1] == (STDOUT, b"after")
+
+
+async def test_a_note_after_the_end_keeps_no_follower(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written(path, (STDOUT, b"all "))
+    note(path, "late\n")
+    assert await collect(LogReader(path).follow()) == b"all late\n"
 
 
 def test_a_log_that_cannot_be_opened_stops_nobody(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.networking import Networking
 from wherry.network import NetworkError, PortInUse
+from wherry.shim.client.log import note
 
 _AT_ONCE = 16
 _FIRST, _LONGEST = 1.0, 60.0
@@ -26,6 +27,7 @@ class Mending:
 
     def open(self) -> None:
         """Put right what the last engine left, and whatever happens from here on."""
+        self._client.on_denied = self._denied
         self._task = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
@@ -34,6 +36,11 @@ class Mending:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._client.close()
+
+    def _denied(self, id: str, line: str) -> None:
+        """The network did not let a container reach something: its log tells."""
+        if id in self._context.index:
+            note(self._context.log(self._context.index.get(id)), f"{line}\n")
 
     async def _keep(self) -> None:
         with suppress(NetworkError):

@@ -14,7 +14,7 @@ import os
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +44,9 @@ class Record(NamedTuple):
 
 
 class LogWriter:
-    """The one writer of a log. It never stops a container: what the disk refuses is dropped.
+    """The one writer of a log, but for a `note` now and then.
+
+    It never stops a container: what the disk refuses is dropped.
 
     The file is opened at the first write and may be let go between writes (`release`), so that
     thousands of quiet containers cost no descriptors.
@@ -53,7 +55,7 @@ class LogWriter:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd: int | None = None
-        self._end: int | None = None
+        self._is_whole = False
         self._ended = 0
         self._lost = 0
 
@@ -100,18 +102,37 @@ class LogWriter:
             if self._fd is None:
                 flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._fd = os.open(self._path, flags, 0o640)
-            if self._end is None:
+            if not self._is_whole:
                 size = os.fstat(self._fd).st_size
-                self._end = _end_of_records(self._fd, size)
-                if self._end != size:
-                    os.ftruncate(self._fd, self._end)
-            if os.write(self._fd, records) != len(records):
-                os.ftruncate(self._fd, self._end)
+                end = _end_of_records(self._fd, size)
+                if end != size:
+                    os.ftruncate(self._fd, end)
+                self._is_whole = True
+            written = os.write(self._fd, records)
+            if written != len(records):
+                # Whatever a `note` has put before it stays.
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
                 return False
         except OSError:
             return False
-        self._end += len(records)
         return True
+
+
+def note(path: str | Path, text: str) -> None:
+    """Append wherry's own words, of a few lines at most, to a log that somebody else writes.
+
+    A log that cannot be written stays as it is.
+    """
+    data = text.encode(errors="replace")[:MAX_PAYLOAD]
+    with suppress(OSError):
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            last = next(_backwards(file, os.fstat(file).st_size), None)
+            # Which streams have ended is told by the latest record.
+            header = (MESSAGE, last[1].ended if last else 0, _MARK, len(data), time.time_ns())
+            os.write(file, _HEADER.pack(*header) + data + _TRAILER.pack(len(data)))
+        finally:
+            os.close(file)
 
 
 class LogReader:
