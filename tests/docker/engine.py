@@ -55,7 +55,12 @@ class Docker:
 
     def guest(self, name: str) -> bytes:
         """A guest of tests/guests."""
-        made = {"toolbox": self._guests.toolbox, "sockets": self._guests.sockets}
+        made = {
+            "toolbox": self._guests.toolbox,
+            "sockets": self._guests.sockets,
+            "preopened": lambda: self._guests.c("preopened"),
+            "client": lambda: self._guests.go("client"),
+        }
         return (made[name]() if name in made else self._guests.wasm(name)).read_bytes()
 
     def build(
