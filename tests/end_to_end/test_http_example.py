@@ -87,3 +87,19 @@ def test_a_name_that_is_gone_is_not_found(engine: Wherry, fetch: Callable[..., s
     assert "lookup shop" in said and "shop says" not in said
     engine.ok("run", *SHOP, "http-go")
     assert fetch("http://127.0.0.1:8080/from/shop").startswith("shop says: hello ")
+
+
+def test_egress_by_name_holds_for_a_guest_that_asks_the_resolver_itself(
+    engine: Wherry, fetch: Callable[..., str]
+) -> None:
+    rules = ("--label", "io.wherry.egress=web:8080")
+    engine.ok("run", *FRONT, "--name", "guarded", *rules, "-p", "8083:8080", "http-go")
+    assert fetch("http://127.0.0.1:8083/from/web").startswith("web says: hello ")
+    assert "lookup shop" in fetch("http://127.0.0.1:8083/from/shop", patience=0)
+    path = '(index .NetworkSettings.Networks "front").IPAddress'
+    address = engine.ok("inspect", "-f", f"{{{{{path}}}}}", "shop")
+    refused = fetch(f"http://127.0.0.1:8083/from/{address}", patience=0)
+    assert f"dial tcp {address}:8080: connect: Connection refused" in refused
+    told = engine("logs", "guarded").err
+    for target in ("shop", f"{address}:8080"):
+        assert f"egress to {target} denied" in told
