@@ -6,7 +6,7 @@
  *   /env/NAME              an environment variable
  *   /file/PATH             a file beneath the first preopened directory
  *   /http/HOST:PORT/PATH   what another server answers; /https/ the same by TLS
- *   /log/TEXT              writes TEXT on its stdout
+ *   /log/TEXT              writes TEXT and a newline on its stdout
  *   /memory                how far memory grew, in pages, before it was refused
  *   /trap, /spin           does not answer
  *
@@ -215,6 +215,13 @@ static void fetch(Text url, uint32_t https) {
     copy(made.handle);
 }
 
+static void log_line(Text text) {
+    uint32_t screen = stdout_stream();
+    put(screen, text);
+    put(screen, (Text){(uint32_t)"\n", 1});
+    say(200, "told\n");
+}
+
 static void grow(void) {
     while (__builtin_wasm_memory_grow(0, 16) != (uint32_t)-1) {}
     say_number(200, "pages ", __builtin_wasm_memory_size(0));
@@ -231,7 +238,7 @@ __attribute__((export_name("handle"))) void handle(uint32_t request, uint32_t ou
     else if (starts(&path, "/file/")) file(path);
     else if (starts(&path, "/http/")) fetch(path, 0);
     else if (starts(&path, "/https/")) fetch(path, 1);
-    else if (starts(&path, "/log/")) put(stdout_stream(), path), say(200, "told\n");
+    else if (starts(&path, "/log/")) log_line(path);
     else if (starts(&path, "/memory")) grow();
     else if (starts(&path, "/trap")) __builtin_trap();
     else if (starts(&path, "/spin")) for (;;) __asm__ volatile("");

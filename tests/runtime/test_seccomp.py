@@ -140,12 +140,27 @@ def test_what_an_interpreter_needs_is_allowed(machine: str, call: str) -> None:
     assert asker(machine)(call) == ALLOW
 
 
+def test_what_becomes_a_program_executes_by_a_descriptor_only(machine: str) -> None:
+    program = seccomp.build(allow_sockets=True, machine=machine, becomes_program=True)
+    column = list(ARCHITECTURES).index(machine)
+
+    def ask(name: str, *arguments: int) -> int:
+        return answer(program, ARCHITECTURES[machine], FORBIDDEN[name][column], *arguments)
+
+    assert ask("execveat", 7, 0, 0, 0, 0x1000) == ALLOW  # AT_EMPTY_PATH
+    for flags in (0, 0x100, 0x1100):
+        assert ask("execveat", 7, 0, 0, 0, flags) == EPERM
+    for name in FORBIDDEN.keys() - {"execveat"}:
+        assert ask(name, 0, 0, 0, 0, 0x1000) == EPERM
+
+
 def test_exactly_the_named_calls_pass_whatever_their_number(machine: str) -> None:
     program = seccomp.build(allow_sockets=False, machine=machine)
     column = list(ARCHITECTURES).index(machine)
     checked = {"clone", "clone3", "ioctl", "prctl", "prlimit64", "socket", "socketpair"}
     with_sockets = {"bind", "listen", "accept", "accept4", "connect"}
-    allowed = {NUMBERS[name][column] for name in NUMBERS.keys() - checked - with_sockets}
+    others = checked | with_sockets | {"execveat", "arch_prctl"}
+    allowed = {NUMBERS[name][column] for name in NUMBERS.keys() - others}
     skipped = {NUMBERS[name][column] for name in checked}
     for number in range(1024):
         if number not in skipped:

@@ -8,20 +8,28 @@ that a start reads none of the module.
 
 import contextlib
 import fcntl
+import functools
 import os
 import time
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from wherry.runtime.engines import settings
+from wherry.runtime.engines.host import HostProgram, words
 from wherry.runtime.exits import ENGINE_FAILED, NOT_RUNNABLE, LaunchError
 from wherry.runtime.facts import Facts
 from wherry.runtime.interpreter import command
 from wherry.runtime.sandbox import syscalls as sys
+
+if TYPE_CHECKING:
+    from wherry.runtime.engines.host.installed import Installed
+
+_NEEDS_PROGRAM = 3
+"""Status of the compiler process (see `runtime.compiler`)."""
 
 _SETTLED = 2_000_000_000
 """Nanoseconds. A file changed less than this ago may change again within the same time stamp."""
@@ -44,6 +52,10 @@ class CompiledCode(NamedTuple):
 
     descriptor: int
     facts: Facts
+    program: HostProgram | None = None
+    """What it is for, if not for the embedded engine; and then its path, which no process in a
+    container sees once its root has changed."""
+    path: str = ""
 
 
 class CodeCache:
@@ -53,20 +65,49 @@ class CodeCache:
         self.root = os.fspath(root)
         key = _engine_key()
         self._codes = {False: f"{self.root}/{key}", True: f"{self.root}/{key}-bounded"}
-        self._doors: dict[bool, int] = {}
+        self._doors: dict[str, int] = {}
         self._digests = f"{self.root}/digests"
+        self._programs = f"{self.root}/programs"
+        self._installed: Installed | None = None
         for folder in (self.root, *self._codes.values(), self._digests):
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
-    def _open(self, digest: str, bounded: bool) -> CompiledCode | None:
+    def _find(self, digest: str, bounded: bool) -> CompiledCode | None:
+        """The code of a digest, for the embedded engine or for the `wasmtime` command."""
+        found = self._open(self._codes[bounded], digest)
+        if found is None:
+            with contextlib.suppress(LaunchError):
+                return self._find_for_program(digest)
+        return found
+
+    def _find_for_program(self, digest: str) -> CompiledCode | None:
+        """The same for the command. Raises LaunchError if there is none."""
+        program = self._program()
+        folder = self._folder_for(program)
+        found = self._open(folder, digest) if os.path.isdir(folder) else None
+        return found and found._replace(program=program, path=f"{folder}/{digest}")
+
+    def _program(self) -> HostProgram:
+        """The `wasmtime` command. Raises LaunchError."""
+        if self._installed is None:
+            from wherry.runtime.engines.host.installed import Installed
+
+            self._installed = Installed(self._programs)
+        return self._installed.find()
+
+    def _folder_for(self, program: HostProgram) -> str:
+        facts = zlib.crc32(f"{program.identity} {words.IDENTITY} {_cpu()}".encode())
+        return f"{self.root}/wasmtime-{program.release}-{facts:08x}"
+
+    def _open(self, folder: str, digest: str) -> CompiledCode | None:
         """The code of a digest by way of a mount that is read-only.
 
         A container's process holds it open while it runs. Whoever gets at that process, as a debug
         container may, could open the file by its descriptor once more, for writing.
         """
-        if bounded not in self._doors:
-            self._doors[bounded] = _read_only(self._codes[bounded])
-        return _open(self._doors[bounded], digest)
+        if folder not in self._doors:
+            self._doors[folder] = _read_only(folder)
+        return _open(self._doors[folder], digest)
 
     def peek(self, module: int, *, bounded: bool = False) -> CompiledCode | None:
         """The code of the module open as `module` if it is at hand, without reading the module.
@@ -74,7 +115,7 @@ class CodeCache:
         `bounded` code is for engines with a limit on memory (see `engines.memory`).
         """
         digest = self._remembered(module)
-        return self._open(digest, bounded) if digest else None
+        return self._find(digest, bounded) if digest else None
 
     def get(self, module: int, name: str, *, bounded: bool = False) -> CompiledCode:
         """The code of the module open as `module`, compiled if need be; may take long.
@@ -85,25 +126,43 @@ class CodeCache:
             limit = MAX_MODULE >> 20
             raise LaunchError(f"{name} is larger than the {limit} MiB a module may have", 126)
         folder, digest = self._codes[bounded], self._digest(module)
-        found = self._open(digest, bounded)
+        found = self._find(digest, bounded)
         if found is not None:
             return found
         with _locked(f"{folder}/{digest}.lock"):
-            found = self._open(digest, bounded)
+            found = self._find(digest, bounded)
             if found is None:
-                _compile(module, digest, f"{folder}/{digest}", name, bounded)
-                found = self._open(digest, bounded)
+                self._compile(module, digest, name, bounded)
+                found = self._find(digest, bounded)
                 self._make_room(digest)
         if found is None:
             raise LaunchError(f"{name}: its compiled code vanished from {folder}")
         return found
+
+    def _compile(self, module: int, digest: str, name: str, bounded: bool) -> None:
+        program, lacking = None, ""
+        try:
+            program = self._program()
+        except LaunchError as error:
+            lacking = error.message
+        try:
+            compiled = _compile(module, digest, self._codes[bounded], name, bounded, program)
+        except ProgramNeeded as need:
+            raise LaunchError(f"{name} needs the wasmtime command {need}: {lacking}") from None
+        folder = self._codes[bounded]
+        if compiled.entry.facts.hosted and program is not None:
+            folder = self._folder_for(program)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.rename(compiled.path, f"{folder}/{digest}")
+        _write(f"{folder}/{digest}.json", msgspec.json.encode(compiled.entry))
 
     def _make_room(self, digest: str) -> None:
         """Also of what other releases of the engine have left."""
         from wherry.shelf import make_room
 
         folders = [entry.path for entry in os.scandir(self.root) if entry.is_dir()]
-        make_room((folder for folder in folders if folder != self._digests), digest)
+        others = (self._digests, self._programs)
+        make_room((folder for folder in folders if folder not in others), digest)
 
     def _remembered(self, module: int) -> str | None:
         try:
@@ -135,10 +194,20 @@ def _identity(module: int, status: os.stat_result) -> str:
 
 def _engine_key() -> str:
     library = os.stat(settings.library())
-    with open("/proc/cpuinfo") as file:
-        cpu = next((line for line in file if line.startswith(("flags", "Features"))), "")
-    facts = zlib.crc32(f"{settings.IDENTITY} {cpu}".encode())
+    facts = zlib.crc32(f"{settings.IDENTITY} {_cpu()}".encode())
     return f"{library.st_size:x}-{library.st_mtime_ns:x}-{facts:08x}"
+
+
+def _mode(facts: Facts) -> int:
+    """Of a file of code. A program opens it itself, as the user that the container has."""
+    return 0o644 if facts.hosted else 0o600
+
+
+@functools.cache
+def _cpu() -> str:
+    """What this machine's processor can do."""
+    with open("/proc/cpuinfo") as file:
+        return next((line for line in file if line.startswith(("flags", "Features"))), "")
 
 
 def _write(path: str, content: bytes) -> None:
@@ -178,7 +247,7 @@ def _open(folder: int, digest: str) -> CompiledCode | None:
     found = os.fstat(descriptor)
     trusted = (
         found.st_uid == os.geteuid()
-        and found.st_mode & 0o777 == 0o600
+        and found.st_mode & 0o777 == _mode(entry.facts)
         and found.st_size == entry.size
         and found.st_ino == entry.inode
     )
@@ -188,18 +257,35 @@ def _open(folder: int, digest: str) -> CompiledCode | None:
     return CompiledCode(descriptor, entry.facts)
 
 
-def _compile(module: int, digest: str, target: str, name: str, bounded: bool) -> None:
+class ProgramNeeded(Exception):
+    """A module was to be compiled that only the `wasmtime` command can run; says what for."""
+
+
+class _Compiled(NamedTuple):
+    """A file of code that has no place yet."""
+
+    path: str
+    entry: _Entry
+
+
+def _compile(
+    module: int, digest: str, folder: str, name: str, bounded: bool, program: HostProgram | None
+) -> _Compiled:
+    """Compile into a new file in `folder`. Raises LaunchError, and ProgramNeeded without one."""
     import hashlib
     import subprocess
     import tempfile
 
+    arguments = ["bounded" if bounded else "plain"]
+    if program is not None:
+        arguments += [program.loader, program.path]
     with (
         _reopened(module) as source,
-        tempfile.NamedTemporaryFile(dir=os.path.dirname(target), delete=False) as output,
+        tempfile.NamedTemporaryFile(dir=folder, delete=False) as output,
     ):
         try:
             process = subprocess.run(
-                command("wherry.runtime.compiler", "bounded" if bounded else "plain"),
+                command("wherry.runtime.compiler", *arguments),
                 stdin=source,
                 stdout=output,
                 stderr=subprocess.PIPE,
@@ -207,12 +293,19 @@ def _compile(module: int, digest: str, target: str, name: str, bounded: bool) ->
                 check=False,
             )
             said = process.stderr.decode(errors="replace").strip().splitlines()
-            if said and said[0] != digest and process.returncode in (0, 1):
+            if said and said[0] != digest and process.returncode in (0, 1, _NEEDS_PROGRAM):
                 # Else the code of one module would be kept, for everybody, under another's digest.
                 raise LaunchError(f"{name} was changed while it was compiled", NOT_RUNNABLE)
+            if process.returncode == _NEEDS_PROGRAM and said:
+                raise ProgramNeeded(said[-1])
+            if process.returncode == 1 and len(said) > 2:  # the command's words, line by line
+                reason = " ".join(" ".join(said[2:]).split())[:500]
+                raise LaunchError(
+                    f"{name}: not a valid WebAssembly program: {reason}", NOT_RUNNABLE
+                )
             if process.returncode == 1 and said:
                 raise LaunchError(f"{name}: {said[-1]}", NOT_RUNNABLE)
-            if process.returncode != 0 or not said:
+            if process.returncode != 0 or len(said) < 2:
                 raise LaunchError(
                     f"{name}: the compiler ended with status {process.returncode}"
                     + (f": {said[-1]}" if said else ""),
@@ -222,19 +315,14 @@ def _compile(module: int, digest: str, target: str, name: str, bounded: bool) ->
             stored = os.fstat(output.fileno())
             with open(output.name, "rb") as content:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-            facts = msgspec.json.decode(said[-1], type=Facts)
-            os.rename(output.name, target)
+            facts = msgspec.json.decode(said[1], type=Facts)
+            os.fchmod(output.fileno(), _mode(facts))
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(output.name)
             raise
-    entry = _Entry(
-        inode=stored.st_ino,
-        size=stored.st_size,
-        sha256=sha256,
-        facts=facts,
-    )
-    _write(f"{target}.json", msgspec.json.encode(entry))
+    entry = _Entry(inode=stored.st_ino, size=stored.st_size, sha256=sha256, facts=facts)
+    return _Compiled(output.name, entry)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from sys import meta_path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from wherry.oci import document
 from wherry.oci import runtime as spec
@@ -36,6 +36,9 @@ from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
 from wherry.runtime.sandbox.title import Title
 from wherry.runtime.wasi import trampolines
 
+if TYPE_CHECKING:
+    from wherry.runtime.hosted import Hosted
+
 _CONTROL = 3
 _CONTAINER = 4
 """Of a further process: a pidfd of the container's first."""
@@ -51,10 +54,32 @@ class _Guest(NamedTuple):
     """What is going to run: `limit` is the bytes its memories may take, `memories` bounds them."""
 
     name: str
-    loaded: Loaded
+    code: "Loaded | Hosted"
     program: Program
     limit: int | None
     memories: BoundedMemories | None
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the process becomes another program for it."""
+        return not isinstance(self.code, Loaded)
+
+    def prepare(self, out_of_memory: Callable[[], None]) -> Callable[[], int]:
+        """Set it up in its sandbox; what is returned runs it. Raises LaunchError."""
+        if isinstance(self.code, Loaded):
+            instance = self.code.prepare(self.program, self.limit)
+            return partial(run_guest, instance, self.memories, out_of_memory)
+        return self.code.run
+
+
+class _Work(NamedTuple):
+    """What is left to do once the container is to start; returns the process's exit status.
+
+    `signals`: whether it is for the overseer to see to those sent to the process.
+    """
+
+    run: Callable[[], int]
+    signals: bool
 
 
 class Warmth:
@@ -68,7 +93,7 @@ class Warmth:
         keep_lookups_at_home()
         self.engine = Engine()
         self.title = Title()
-        self._filters: dict[bool | None, bytes] = {}
+        self._filters: dict[tuple[bool | None, bool], bytes] = {}
         if not eager:
             return
         import_module("wherry.runtime.wasi.sockets")  # whose guest has sockets finds it loaded
@@ -79,15 +104,16 @@ class Warmth:
         # Decoding for the first time builds tables that every container would build anew.
         document.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
 
-    def filter(self, *, sockets: bool | None) -> bytes:
+    def filter(self, *, sockets: bool | None, hosted: bool = False) -> bytes:
         """The seccomp filter for a guest with or without sockets; None: for no guest. Made once."""
-        if sockets not in self._filters:
-            self._filters[sockets] = (
+        kind = sockets, hosted
+        if kind not in self._filters:
+            self._filters[kind] = (
                 seccomp.build_for_waiting()
                 if sockets is None
-                else seccomp.build(allow_sockets=sockets)
+                else seccomp.build(allow_sockets=sockets, becomes_program=hosted)
             )
-        return self._filters[sockets]
+        return self._filters[kind]
 
 
 class Surroundings:
@@ -120,6 +146,11 @@ class Surroundings:
         """Mount what containers share, in the mount namespace we are in. Raises OSError."""
         devices.prepare(self._devices)
 
+    @property
+    def stage(self) -> str:
+        """A folder to assemble what a program of the host's is started from."""
+        return f"{self._state}/stage"
+
     def devices(self) -> str:
         """The folder to bind at /dev. Raises OSError."""
         if not self._shared:
@@ -143,13 +174,13 @@ def run(
     overseer = overseen_by(control)
     try:
         work = _prepare(surroundings, request, overseer)
-        overseer.await_start(signals=work is not pod.hold)
+        overseer.await_start(signals=work.signals)
     except LaunchError as error:
         _fail(control, error)
     except (OSError, ValueError) as error:
         verb = "joined" if joins else "built"
         _fail(control, LaunchError(f"the sandbox cannot be {verb}: {error}"))
-    os._exit(work())
+    os._exit(work.run())
 
 
 def _take_descriptors(descriptors: list[int], keep: int | None) -> socket.socket:
@@ -167,8 +198,8 @@ def _take_descriptors(descriptors: list[int], keep: int | None) -> socket.socket
 
 def _prepare(
     surroundings: Surroundings, request: messages.Fork | messages.Join, overseer: Shim
-) -> Callable[[], int]:
-    """Build or join the sandbox; what is returned runs what it is for, to its exit status."""
+) -> _Work:
+    """Build or join the sandbox; what is returned runs what it is for."""
     overseer.tie()
     for procs in request.procs_files:
         _join_cgroup(procs)
@@ -176,7 +207,7 @@ def _prepare(
     if isinstance(request, messages.Fork) and pod.is_sandbox(config):
         surroundings.warmth.title.show((config.process or spec.Process()).args or ())
         pod.prepare(request, config, overseer, surroundings.warmth.filter(sockets=None))
-        return pod.hold
+        return _Work(pod.hold, signals=False)
     process, root = _sandbox(surroundings, request, config, overseer)
     guest = _load(surroundings, request, config, process, root, overseer)
     if isinstance(request, messages.Fork):
@@ -185,12 +216,11 @@ def _prepare(
             overseer.await_hooks()
     # From here on a module would come from the container's files.
     meta_path.clear()
-    root.enter(guest.program.workdir)
+    root.enter(guest.program.workdir, executable=not guest.hosted)
     if isinstance(root, MountedRoot):
         namespaces.set_names(config)
     _confine(surroundings, process, guest, overseer)
-    prepared = guest.loaded.prepare(guest.program, guest.limit)
-    return partial(run_guest, prepared, guest.memories, overseer.tell_out_of_memory)
+    return _Work(guest.prepare(overseer.tell_out_of_memory), signals=not guest.hosted)
 
 
 def _sandbox(
@@ -229,7 +259,8 @@ def _load(
         engine = Engine(memories)
     source = CodeSource(overseer.control, engine, bounded=limit is not None)
     module, name = open_program(root.fd, process)
-    loaded, facts = source.load(module, name)
+    code, answer = source.get(module, name)
+    facts = answer.facts
     outgoing.rules(config)
     if facts.component and facts.sockets:
         outgoing.require_enforcer(config, "a component")
@@ -252,7 +283,14 @@ def _load(
         trampolines=ways,
         sockets=sockets,
     )
-    return _Guest(name, loaded, program, limit, memories)
+    if answer.program is None:
+        return _Guest(name, source.load(code, facts), program, limit, memories)
+    # Here, as few containers need it.
+    from wherry.runtime.hosted import Hosted
+
+    hosted = Hosted(code, answer, answer.program, root, surroundings.stage)
+    hosted.plan(program.args, program.env, workdir, limit)
+    return _Guest(name, hosted, program, limit, memories)
 
 
 def _confine(
@@ -269,8 +307,13 @@ def _confine(
     surroundings.warmth.title.show(guest.program.args)
     capabilities.drop_all()
     capabilities.set_no_new_privs()
-    overseer.tie_for_good()
-    seccomp.install(surroundings.warmth.filter(sockets=guest.program.network))
+    warmth = surroundings.warmth
+    if not isinstance(guest.code, Loaded):
+        guest.code.enter()
+        overseer.tie_program(warmth.filter(sockets=None))
+    else:
+        overseer.tie_for_good()
+    seccomp.install(warmth.filter(sockets=guest.program.network, hosted=guest.hosted))
 
 
 def _show_program(
@@ -284,7 +327,7 @@ def _show_program(
         target = os.path.join(request.bundle, config.root.path if config.root else "rootfs")
         root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         source = CodeSource(overseer.control, surroundings.warmth.engine, bounded=False)
-        source.load(*open_program(root, _process_of(config)))
+        source.get(*open_program(root, _process_of(config)))
 
 
 def _build(

@@ -119,7 +119,7 @@ def answering(control: socket.socket, module: int) -> Iterator[None]:
 def give(control: socket.socket, code: CompiledCode) -> None:
     """Answer a container that needs code; closes the code's descriptor."""
     try:
-        try_send(control, messages.Code(code.facts), [code.descriptor])
+        try_send(control, messages.Code(code.facts, code.program, code.path), [code.descriptor])
     finally:
         os.close(code.descriptor)
 

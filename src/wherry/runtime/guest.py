@@ -10,7 +10,8 @@ from collections.abc import Callable
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.embedded import Instance
 from wherry.runtime.engines.memory import BoundedMemories
-from wherry.runtime.exits import SIGNALLED, TRAPPED, LaunchError
+from wherry.runtime.exits import ENGINE_FAILED, SIGNALLED, TRAPPED, LaunchError
+from wherry.runtime.sandbox import syscalls as sys
 
 _FORWARDED = (
     signal.SIGHUP,
@@ -47,6 +48,37 @@ def end_on_signals() -> None:
 
 def _await_signal() -> None:
     os._exit(SIGNALLED + signal.sigwait(_FORWARDED))
+
+
+_ATTENDED = (*_FORWARDED, signal.SIGCHLD)
+
+
+def fork_attended() -> int:
+    """Fork a child that a signal to this process ends by ending this process, which `attend` does.
+
+    Returns as os.fork. Raises OSError.
+    """
+    ours = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ATTENDED)
+    child = os.fork()
+    if child == 0:
+        sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() not in (0, ours):  # 0 from within another pid namespace
+            os._exit(ENGINE_FAILED)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return child
+
+
+def attend(child: int) -> int:
+    """Wait for the end of `child`, or for a signal. Returns the exit status to leave with."""
+    while True:
+        number = signal.sigwait(_ATTENDED)
+        if number != signal.SIGCHLD:
+            return SIGNALLED + number
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else SIGNALLED - code
 
 
 def run_guest(

@@ -20,8 +20,8 @@ class CodeSource:
         self._engine = engine
         self._bounded = bounded
 
-    def load(self, module: int, name: str) -> tuple[Loaded, Facts]:
-        """Load the code of the module open as `module`, which is closed. Raises LaunchError."""
+    def get(self, module: int, name: str) -> tuple[int, messages.Code]:
+        """Get the code of the module open as `module`, which is closed. Raises LaunchError."""
         messages.send(self._control, messages.NeedCode(name, self._bounded), [module])
         os.close(module)
         packet, descriptors = messages.receive(self._control)
@@ -32,12 +32,16 @@ class CodeSource:
             raise LaunchError(answer.message, answer.exit_code)
         if not isinstance(answer, messages.Code) or len(descriptors) != 1:
             raise LaunchError("the shim answered with something else than code")
+        return descriptors[0], answer
+
+    def load(self, code: int, facts: Facts) -> Loaded:
+        """Load code that is open as `code`, which is closed. Raises LaunchError."""
         # wasmtime maps code by its path, which is out of reach once the root has changed.
-        path = f"/proc/self/fd/{descriptors[0]}"
-        loaded = self._engine.load(path, answer.facts.component)
-        os.close(descriptors[0])
-        return loaded, answer.facts
+        loaded = self._engine.load(f"/proc/self/fd/{code}", facts.component)
+        os.close(code)
+        return loaded
 
     def load_file(self, path: str) -> Loaded:
         """Load the code of a module of wherry's own."""
-        return self.load(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)[0]
+        code, answer = self.get(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+        return self.load(code, answer.facts)

@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from wherry.oci.runtime import Mount
+from wherry.runtime.engines.host import HostProgram
 from wherry.runtime.facts import Facts
 
 MAX_PACKET = 200_000
@@ -67,9 +68,11 @@ class NeedCode(msgspec.Struct, tag=True):
 
 
 class Code(msgspec.Struct, tag=True):
-    """Compiled code comes along as a descriptor."""
+    """Compiled code comes along as a descriptor; for a program of the host its path does, too."""
 
     facts: Facts
+    program: HostProgram | None = None
+    path: str = ""
 
 
 class NeedPorts(msgspec.Struct, tag=True):

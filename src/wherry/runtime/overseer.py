@@ -11,7 +11,8 @@ import socket
 
 from wherry.runtime import messages
 from wherry.runtime.exits import ENGINE_FAILED
-from wherry.runtime.guest import end_on_signals, forward_signals
+from wherry.runtime.guest import attend, end_on_signals, fork_attended, forward_signals
+from wherry.runtime.sandbox import seccomp
 from wherry.runtime.sandbox import syscalls as sys
 
 START_SOCKET = 4
@@ -33,6 +34,13 @@ class Shim:
         have, and what is not said before the seccomp filter is never said.
         """
         self.tie()
+
+    def tie_program(self, waiting: bytes) -> None:
+        """The same for a process that is to become a program of the host's, and forgets all this.
+
+        `waiting` is the seccomp filter of a process that only waits.
+        """
+        self.tie_for_good()
 
     def await_hooks(self) -> None:
         """Report that the sandbox is built, and return once the hooks of its creation have run."""
@@ -60,6 +68,16 @@ class Shim:
 
 class Foreground(Shim):
     """The command `exec`, which waits for the end of what it made and hands its signals on."""
+
+    def tie_program(self, waiting: bytes) -> None:
+        """A process stays before the program, and ends by signals as the first of its namespace."""
+        child = fork_attended()
+        if child == 0:
+            return
+        self.tie_for_good()
+        sys.close_range(3, 2**32 - 1)
+        seccomp.install(waiting)
+        os._exit(attend(child))
 
     def await_start(self, *, signals: bool = True) -> None:
         """Report that all is ready, and return once the process is to run."""

@@ -101,6 +101,19 @@ class WasmFile(NamedTuple):
         return Export("_start", "function") in self.exports
 
     @property
+    def world(self) -> Literal["command", "http"]:
+        """What it is made for: to answer requests by wasi:http, or else to be run once."""
+        return "http" if "wasi-http-server" in self.needs else "command"
+
+    @property
+    def imports_files(self) -> bool:
+        """Whether it asks for a file system: one of WASI 0.2 or later, or all of WASI 0.1."""
+        interfaces = (_interface(item.name) for item in self.imports if not item.module)
+        return "wasi-0.1" in self.needs or any(
+            name.startswith("wasi:filesystem/") for name in interfaces
+        )
+
+    @property
     def imports_sockets(self) -> bool:
         """Whether it asks for the network: sockets of WASI or WasmEdge, or outgoing HTTP."""
         return not self.needs.isdisjoint({"wasi-sockets", "wasmedge-sockets", "wasi-http-client"})

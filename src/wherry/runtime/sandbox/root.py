@@ -76,11 +76,16 @@ class MountedRoot:
         devices.seal(path)
         os.close(mounted)
 
-    def enter(self, workdir: str) -> None:
-        """Make this the process's root and leave the host's behind. Raises LaunchError, OSError."""
+    def enter(self, workdir: str, *, executable: bool = True) -> None:
+        """Make this the process's root and leave the host's behind. Raises LaunchError, OSError.
+
+        Unless `executable` nobody in here maps code out of its files any more (MS_NOEXEC).
+        """
         _make_workdir(self.fd, workdir)
         os.fchdir(self.fd)
         os.close(self.fd)
+        if not executable:
+            sys.mount_setattr(".", sys.MOUNT_ATTR_NOEXEC, recursive=True)
         if self._readonly:
             sys.mount_setattr(".", sys.MOUNT_ATTR_RDONLY, recursive=False)
         sys.pivot_root(".", ".")
@@ -124,13 +129,18 @@ class JoinedRoot:
         if not self._namespaces & sys.CLONE_NEWNS:
             raise LaunchError("the container's first process has no root of its own to join")
 
-    def enter(self, workdir: str) -> None:
-        """Join the container's namespaces and root. Raises LaunchError and OSError."""
+    def enter(self, workdir: str, *, executable: bool = True) -> None:
+        """Join the container's namespaces and root. Raises LaunchError and OSError.
+
+        `executable` as for a `MountedRoot`.
+        """
         sys.setns(self._pidfd, self._namespaces)
         os.close(self._pidfd)
         os.fchdir(self.fd)
         os.close(self.fd)
         os.chroot(".")
+        if not executable:
+            sys.mount_setattr(".", sys.MOUNT_ATTR_NOEXEC, recursive=True)
         _change_to(workdir)
 
 
@@ -193,7 +203,7 @@ class PlainRoot:
         finally:
             os.close(target)
 
-    def enter(self, workdir: str) -> None:
+    def enter(self, workdir: str, *, executable: bool = True) -> None:
         """Only makes the working directory: the process stays where it is."""
         if not self._running:
             _make_workdir(self.fd, workdir)

@@ -3,7 +3,8 @@
 It lets through what an interpreter with wasmtime in it calls once the sandbox stands: files beneath
 its root, memory, threads, clocks, and sockets if the module imports them. Everything else answers
 EPERM; calls newer than this file answer ENOSYS, so that the C library takes an older one. There is
-no fork and no execve: a container is one process.
+no fork and no execve: a container is one process. One that is to become a program of the host's
+(`engines.host`) may execute what it holds open, by execveat(2), and no path.
 
 `build` is for before the fork (it takes most of a millisecond), `install` for the child.
 """
@@ -58,6 +59,9 @@ _ALLOWED = "".join((_FILES, _MEMORY, _WAITING, _THREADS, _SIGNALS, _SELF, _TIME,
 _CHECKED = ("clone", "clone3", "ioctl", "prctl", "prlimit64", "socket", "socketpair")
 """Each has a label of its own, where its arguments are looked at."""
 
+_CHECKED_WHEN_STARTING = ("execveat", "arch_prctl")
+"""The same, for what starts a program. A C library sets its thread's register by the second."""
+
 _ALLOWED_WITH_SOCKETS = ("bind", "listen", "accept", "accept4", "connect")
 
 _IOCTLS = (
@@ -73,6 +77,9 @@ _IOCTLS = (
     0x5451,  # FIOCLEX
     0x802C542A,  # TCGETS2, which newer C libraries use for isatty
 )
+
+_ARCH_SET_FS = 0x1002
+_AT_EMPTY_PATH = 0x1000
 
 _PRCTLS = (
     15,  # PR_SET_NAME, of threads
@@ -145,17 +152,22 @@ class _Assembler:
         return distance
 
 
-def build(allow_sockets: bool, machine: str | None = None) -> bytes:
+def build(
+    allow_sockets: bool, machine: str | None = None, *, becomes_program: bool = False
+) -> bytes:
     """Return the filter for `machine` (uname's word; this one's if None).
 
-    With `allow_sockets` the process may make sockets for TCP and UDP, else none. Raises OSError on
-    an architecture that is neither x86-64 nor arm64.
+    With `allow_sockets` the process may make sockets for TCP and UDP, else none. With
+    `becomes_program` it may execute a file that it has a descriptor of. Raises OSError on an
+    architecture that is neither x86-64 nor arm64.
     """
     machine, column = _column(machine)
     actions = {name: name for name in _CHECKED}
     actions.update((name, "allow") for name in _ALLOWED)
     if allow_sockets:
         actions.update((name, "allow") for name in _ALLOWED_WITH_SOCKETS)
+    if becomes_program:
+        actions.update((name, name) for name in _CHECKED_WHEN_STARTING)
     numbered = {NUMBERS[name][column]: action for name, action in actions.items()}
     program = _begin(machine, numbered)
 
@@ -169,6 +181,10 @@ def build(allow_sockets: bool, machine: str | None = None) -> bytes:
     _allow_values(program, 0, _PRCTLS)
     program.label("prlimit64")
     _allow_values(program, 0, (0,))
+    program.label("execveat")
+    _allow_values(program, 4, (_AT_EMPTY_PATH,))
+    program.label("arch_prctl")
+    _allow_values(program, 0, (_ARCH_SET_FS,))
     program.label("socketpair")
     # Tokio wakes itself through one of streams. One of datagrams could send to any socket that has
     # a name in its network namespace, which may be the host's.
