@@ -54,9 +54,10 @@ class Resolver(asyncio.DatagramProtocol):
 async def resolver(reply: Reply, tcp_reply: Reply | None = None) -> AsyncIterator[Resolver]:
     loop = asyncio.get_running_loop()
     made = Resolver(reply, tcp_reply)
-    datagrams, listener = sockets("127.0.0.1", 0)
+    datagrams, other = sockets("127.0.0.1", 0)
+    other.close()
     transport, _ = await loop.create_datagram_endpoint(lambda: made, sock=datagrams)
-    server = await asyncio.start_server(made.converse, sock=listener)
+    server = await asyncio.start_server(made.converse, *datagrams.getsockname())
     made.port = datagrams.getsockname()[1]
     try:
         yield made
@@ -96,7 +97,7 @@ class Served:
         self.allowed: list[tuple[str, ...]] = []
         self.upstream = port
         pair = sockets("127.0.0.1", 0)
-        self.port = pair[0].getsockname()[1]
+        self.port, self.tcp_port = (each.getsockname()[1] for each in pair)
         self.server = NameServer(world.answers, pair, self._ask, self._allow, self.denied.append)
 
     async def _ask(self, question: Question) -> bytes | None:
@@ -112,7 +113,7 @@ class Served:
 
     async def tcp(self, name: str, kind: str = "A") -> dns.message.Message:
         asked = dns.message.make_query(name, kind)
-        return await dns.asyncquery.tcp(asked, "127.0.0.1", timeout=10, port=self.port)
+        return await dns.asyncquery.tcp(asked, "127.0.0.1", timeout=10, port=self.tcp_port)
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ async def test_rubbish_does_not_stop_the_server(serve: Callable[..., Served]) ->
         for rubbish in (b"", b"x", bytes(12), bytes(4096), b"\xff" * 5000):
             guest.sendto(rubbish, ("127.0.0.1", served.port))
     for rubbish in (b"\0\0", b"\xff\xff", b"\0\5x", b"\0\x0c" + bytes(12), b""):
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.tcp_port)
         writer.write(rubbish)
         writer.write_eof()
         await reader.read()
@@ -254,7 +255,7 @@ async def test_connections_are_few_and_one_carries_several_queries(
     serve: Callable[..., Served],
 ) -> None:
     served = serve(World(web()))
-    opened = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(40)]
+    opened = [await asyncio.open_connection("127.0.0.1", served.tcp_port) for _ in range(40)]
     ended = await asyncio.wait_for(opened[-1][0].read(), 10)
     assert ended == b""
     reader, writer = opened[0]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_interface, ip_network
 
 from wherry.egress import Denials, Egress
-from wherry.network.dns import server as dns_server
 from wherry.network.dns import upstream
 from wherry.network.dns.answers import Answers
+from wherry.network.dns.detour import detoured_sockets
 from wherry.network.dns.question import Question
 from wherry.network.dns.server import NameServer
 from wherry.network.errors import NetworkError
@@ -58,7 +58,7 @@ class Container:
         if self._name_server is not None:
             return
         try:
-            pair = await self._links.within(self.sandbox.id, dns_server.sockets)
+            pair = await self._links.within(self.sandbox.id, detoured_sockets)
         except OSError as error:
             raise NetworkError(
                 f"no name server can be in container {self.sandbox.id[:12]}: {error.strerror}"
@@ -106,13 +106,12 @@ class Container:
             self._udp.append(UdpForwarder(bound, target, sockets))
 
     def _target(self, publication: Publication) -> Target:
-        """Where a published port leads: of the family it was published in, if there is such."""
-        version = ip_address(publication.host_ip).version
+        """Where a published port leads: to IPv4 if there is such, as most guests listen there."""
 
         def target() -> tuple[str, int] | None:
             attachments = sorted(self.sandbox.attachments, key=lambda each: not each.default_route)
             addresses = [ip_interface(text).ip for each in attachments for text in each.addresses]
-            addresses.sort(key=lambda address: address.version != version)
+            addresses.sort(key=lambda address: address.version)
             return (str(addresses[0]), publication.container_port) if addresses else None
 
         return target

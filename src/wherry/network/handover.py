@@ -104,6 +104,8 @@ class Handover:
         given = [bound for bound in reservation.sockets if bound.protocol == "tcp"]
         if not given:
             return
+        for bound in given:
+            reservation.sockets[bound].setblocking(True)  # as a socket is at first
         # First remembered: what was given must not be bound again.
         self._remember(id, pid)
         self._fetched[id] = pid

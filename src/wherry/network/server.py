@@ -46,8 +46,8 @@ from wherry.network.starting import LISTENER, LOCK, Place
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE = 2.0
-"""Seconds that it stays without anything to serve."""
+_PATIENCE = 10.0
+"""Seconds within which its first client must have come."""
 _UNTOLD = 1000
 """Lines for containers' logs that are kept while nobody is connected."""
 _REQUESTS = 64
@@ -86,7 +86,7 @@ class Server:
         self._place, self._patience = place, patience
         self._peers: set[_Peer] = set()
         self._untold: deque[Denied] = deque(maxlen=_UNTOLD)
-        self._leaving: asyncio.TimerHandle | None = None
+        self._met = False
         self._end = asyncio.Event()
 
     async def run(self) -> None:
@@ -99,7 +99,7 @@ class Server:
         )
         listener = socket.socket(fileno=LISTENER)
         server = await asyncio.start_unix_server(self._welcome, sock=listener)
-        self._consider()
+        loop.call_later(self._patience, self._give_up)
         await self._end.wait()
         # From here on nobody gets in; who has got in is let go, and comes again.
         self._place.socket.unlink(missing_ok=True)
@@ -120,6 +120,7 @@ class Server:
             return
         peer = _Peer(self._service, reader, writer)
         self._peers.add(peer)
+        self._met = True
         while self._untold:
             peer.tell(self._untold.popleft())
         try:
@@ -141,15 +142,14 @@ class Server:
             peer.tell(denied)
 
     def _consider(self) -> None:
-        """Leave after a while if there is nothing to serve."""
-        if self._leaving is None and not self._peers and not self._service.busy:
-            loop = asyncio.get_running_loop()
-            self._leaving = loop.call_later(self._patience, self._leave)
-
-    def _leave(self) -> None:
-        self._leaving = None
-        if not self._peers and not self._service.busy:
+        """Leave if there is nothing to serve."""
+        if self._met and not self._peers and not self._service.busy:
             self._end.set()
+
+    def _give_up(self) -> None:
+        """Who started this helper has not come."""
+        self._met = True
+        self._consider()
 
 
 class _Peer:

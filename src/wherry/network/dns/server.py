@@ -26,8 +26,15 @@ Allow = Callable[[Question, tuple[str, ...]], Awaitable[None]]
 Denied = Callable[[str], None]
 
 
-def sockets(address: str = ADDRESS, port: int = PORT) -> tuple[socket.socket, socket.socket]:
-    """The sockets for UDP and TCP, of the network that the calling thread is in. Raises OSError."""
+Pair = tuple[socket.socket, socket.socket]
+"""The sockets for UDP and TCP."""
+
+
+def sockets(address: str, port: int) -> Pair:
+    """Those of a name server, of the network that the calling thread is in. Raises OSError.
+
+    With port 0 each has a free one.
+    """
     with ExitStack() as made:
         pair = []
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
@@ -36,7 +43,6 @@ def sockets(address: str = ADDRESS, port: int = PORT) -> tuple[socket.socket, so
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             each.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
             each.bind((address, port))
-            port = each.getsockname()[1]
             pair.append(each)
         pair[1].listen(_BACKLOG)
         made.pop_all()
@@ -49,7 +55,7 @@ class NameServer:
     def __init__(
         self,
         answers: Answers,
-        pair: tuple[socket.socket, socket.socket],
+        pair: Pair,
         ask: Ask,
         allow: Allow,
         denied: Denied,
