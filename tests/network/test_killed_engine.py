@@ -1,0 +1,82 @@
+"""An engine that is killed at any moment: what runs keeps its network, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.engine_under_test import Wherry, end
+from tests.guests.toolchain import Guests
+from tests.network.machine import Machine
+
+pytestmark = [pytest.mark.root, pytest.mark.guests]
+
+_AT_ONCE = 4
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def engine(machine: Machine, guests: Guests) -> Iterator[Wherry]:
+    with Wherry() as wherry:
+        wherry.within = machine.within
+        wherry.image("sockets", guests.sockets())
+        wherry.ok("network", "create", "fleet")
+        yield wherry
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_killed_engine_leaves_the_networks_of_what_runs(
+    engine: Wherry, machine: Machine, seed: int
+) -> None:
+    dice = random.Random(seed)
+    names = [f"c{seed}-{number}" for number in range(_AT_ONCE)]
+    ports = dict(zip(names, range(9100, 9100 + _AT_ONCE), strict=True))
+    starting = [
+        subprocess.Popen(
+            engine.argv(
+                *("run", "-d", "--name", name, "--network", "fleet", "-p", f"{port}:8000"),
+                *("sockets", "serve", "8000"),
+            ),
+            env=engine.environment,
+            cwd=engine.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for name, port in ports.items()
+    ]
+    # Some have started by then, some are being started; which ones is as the dice have it.
+    for process in dice.sample(starting, dice.randrange(_AT_ONCE)):
+        process.wait()
+    end(engine.daemon_pid(), signal.SIGKILL)
+    for process in starting:
+        process.communicate()
+
+    known = engine.ok("ps", "-a", "--format", "{{.Names}} {{.State}}").splitlines()
+    running = {name for name, state in (line.split() for line in known) if state == "running"}
+    members = json.loads(engine.ok("network", "inspect", "fleet"))[0]["Containers"].values()
+    assert {each["Name"] for each in members} == running
+    addresses = [each["IPv4Address"] for each in members]
+    assert len(set(addresses)) == len(addresses)
+    for name, port in ports.items():
+        again = ["--retry", "5", "--retry-all-errors"] if name in running else []
+        curl = machine.run("curl", "-sS", "-m", "20", *again, f"http://127.0.0.1:{port}/x")
+        if name in running:
+            assert curl.stdout == "GET /x HTTP/1.1\n", curl.stderr
+        else:
+            assert curl.returncode == 7, "a port of nobody's is served"
+    for name in set(names) - running:
+        engine("rm", "-f", name)
+        flags = ["--name", name, "--network", "fleet", "-p", f"{ports[name]}:8000"]
+        engine.ok("run", "-d", *flags, "sockets", "serve", "8000")
+    engine.ok("rm", "-f", *names)
+    shown = machine.ok("ip", "-o", "link", "show", "type", "veth").splitlines()
+    assert [line for line in shown if "uplink" not in line.split(":")[1]] == []

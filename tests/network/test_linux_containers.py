@@ -1,0 +1,88 @@
+"""Linux programs under another runtime, in the engine's networks beside guests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.conftest import without
+from tests.engine_under_test import Wherry
+from tests.guests.toolchain import Guests
+from tests.network.machine import INSIDE, Machine
+
+pytestmark = [pytest.mark.containerd, pytest.mark.guests]
+
+RUNC = ("--runtime", "io.containerd.runc.v2", "--network", "fleet")
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def engine(machine: Machine, guests: Guests) -> Iterator[Wherry]:
+    """An engine with the images `linux`, of busybox, and `sockets`, and the network `fleet`."""
+    busybox = shutil.which("busybox")
+    if busybox is None or not subprocess.run(["ldd", busybox], capture_output=True).returncode:
+        without("busybox-static is not installed")
+    assert busybox is not None
+    with Wherry() as wherry:
+        wherry.within = machine.within
+        context = wherry.folder / "linux"
+        context.mkdir()
+        shutil.copy(busybox, context / "busybox")
+        (context / "Dockerfile").write_text(
+            'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox"]\n'
+        )
+        platform = wherry.ok("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
+        wherry.ok("build", "-q", "--platform", platform, "-t", "linux", context)
+        wherry.image("sockets", guests.sockets())
+        wherry.ok("network", "create", "fleet")
+        yield wherry
+
+
+def test_guests_and_linux_programs_find_each_other(engine: Wherry) -> None:
+    engine.ok("run", "-d", "--name", "guest", "--network", "fleet", "sockets", "serve", "8000")
+    engine.ok("run", "-d", "--name", "linux", *RUNC, "linux", "httpd", "-f", "-h", "/etc")
+    wget = ["linux", "wget", "-q", "-O", "-"]
+    assert engine.ok("run", "--rm", *RUNC, *wget, "http://guest:8000/x") == "GET /x HTTP/1.1"
+    hostname = engine.ok("run", "--rm", *RUNC, *wget, "http://linux/hostname")
+    assert engine.ok("inspect", "-f", "{{.Id}}", "linux").startswith(hostname)
+    done = engine("run", "--rm", "--network", "fleet", "sockets", "get", "linux", "80")
+    assert "404 Not Found" in done.out
+    engine.ok("rm", "-f", "guest", "linux")
+
+
+def test_its_published_port_is_forwarded(engine: Wherry, machine: Machine) -> None:
+    flags = ["-p", "8090:80", "--add-host", "pier:192.0.2.9"]
+    engine.ok("run", "-d", "--name", "linux", *RUNC, *flags, "linux", "httpd", "-f", "-h", "/etc")
+    for host in ("127.0.0.1", INSIDE):
+        assert "192.0.2.9\tpier" in machine.ok("curl", "-sS", f"http://{host}:8090/hosts")
+    engine.kill_daemon()
+    assert "pier" in machine.ok("curl", "-sS", f"http://{INSIDE}:8090/hosts")
+    engine.ok("rm", "-f", "linux")
+    assert machine.run("curl", "-sS", f"http://{INSIDE}:8090/hosts").returncode != 0
+
+
+def test_it_is_narrowed_by_the_network(engine: Wherry) -> None:
+    engine.ok("run", "-d", "--name", "web", *RUNC, "linux", "httpd", "-f", "-h", "/etc")
+    engine.ok("run", "-d", "--name", "other", *RUNC, "linux", "httpd", "-f", "-h", "/etc")
+    narrow = [*RUNC, "--label", "io.wherry.egress=web:80", "linux", "wget", "-q", "-O", "-"]
+    assert engine("run", "--rm", *narrow, "http://web/hostname").code == 0
+    assert engine("run", "--rm", *narrow, "http://other/hostname").code != 0
+    shown = "{{.NetworkSettings.Networks.fleet.IPAddress}}"
+    address = engine.ok("inspect", "-f", shown, "other")
+    refused = engine("run", "--rm", *narrow, f"http://{address}/hostname")
+    assert "refused" in refused.err
+    engine.ok("rm", "-f", "web", "other")
+
+
+def test_host_and_none_are_what_they_say(engine: Wherry) -> None:
+    links = ["linux", "ip", "-o", "link"]
+    runtime = RUNC[:2]
+    assert "uplink" in engine.ok("run", "--rm", *runtime, "--network", "host", *links)
+    assert len(engine.ok("run", "--rm", *runtime, "--network", "none", *links).splitlines()) == 1
