@@ -312,12 +312,12 @@ class _Namespaces(Net):
         self._holder.wait()
 
 
-def told(address: str, port: int) -> str:
+def told(address: str, port: int, patience: float = 10) -> str:
     """What is told at an address (see `answering`) to who connects. Raises OSError."""
     # No more of the standard library than is loaded: an ordinary user may not read its files.
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as connection:
-        connection.settimeout(10)
+        connection.settimeout(patience)
         connection.connect((address, port))
         return connection.recv(100).decode()
 

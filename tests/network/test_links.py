@@ -211,6 +211,7 @@ def test_nothing_is_left_behind(machine: Machine, user: int | None, run: Path) -
         await links.attach(boxes.sandbox("two", plug(BACK, 2), plug(FRONT, 3, "eth1")))
         await links.remove_network(BACK.id)
         boxes.end("two")
+        await links.detach("two")
 
     tried(machine, trial, run, user)
     assert _left(machine) == before

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 
 
 def _filter_bridges(machine: Machine, wanted: str) -> bool:
-    """Whether packets within a bridge shall pass rules, too, as where Docker is; False if unknown."""
+    """Whether packets within a bridge pass rules, too, as where Docker is; False if unknown."""
 
     def write() -> bool:
         try:
@@ -189,6 +189,19 @@ def _ask(address: str, port: int) -> bytes:
         asking.connect((address, port))
         asking.send(b"?")
         return asking.recv(10)
+
+
+@everywhere
+def test_as_many_rules_as_there_may_be_hold(machine: Machine, user: int | None, run: Path) -> None:
+    rules = " ".join([*(f"10.0.{number}.0/24:1-2" for number in range(253)), "*:443", f"{FAR}:80"])
+
+    async def trial(links: Links, boxes: Boxes) -> object:
+        await links.attach(boxes.sandbox("one", plug(FRONT, 2), egress=rules))
+        return [boxes["one"].do(failure, told, FAR, port) for port in (80, 81, 443)]
+
+    with machine.outside.answering(FAR, 80), machine.outside.answering(FAR, 443):
+        seen = tried(machine, trial, run, user)
+    assert seen == [f"returned {INSIDE!r}", "ECONNREFUSED", f"returned {INSIDE!r}"]
 
 
 @everywhere

@@ -16,14 +16,12 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from wherry.network.keeper import OUTER
 from wherry.network.model import Attachment
 from wherry.network.namespaces import set_sysctl
 
 MARK = 0x776572
 """The group of interfaces (`ip link show group …`) that a container's own are in."""
-
-PREFIX = "wv"
-"""How the names of outer ends begin."""
 
 _IFA_F_NODAD = 0x02
 _RT_SCOPE_UNIVERSE = 0
@@ -36,7 +34,7 @@ _Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 def outer_name(sandbox: str, network: str) -> str:
     """The name of the end at the bridge."""
     digest = hashlib.sha256(f"{sandbox}\0{network}".encode()).hexdigest()
-    return f"{PREFIX}{digest[:12]}"
+    return f"{OUTER}{digest[:12]}"
 
 
 def create(

@@ -74,10 +74,8 @@ class Fence:
         elif first == last:
             change.add_element(f"targets{at.version}", key(at.packed, struct.pack("!H", first)))
         else:
-            match = nft.destination(ip_network(at))
-            for protocol in (_TCP, _UDP):
-                range_ = [*nft.protocol(protocol), *nft.ports(first, last)]
-                change.add_rule("named", *match, *range_, nft.decide(NF_ACCEPT))
+            match = [*nft.destination(ip_network(at)), *nft.ports(first, last)]
+            change.add_rule("named", *match, nft.decide(NF_ACCEPT))
         self._netfilter.commit(change)
 
     def take_down(self) -> None:
@@ -96,17 +94,16 @@ def _rules(rules: tuple[Rule, ...], *, log: bool) -> Transaction:
         change.add_set(f"addresses{family}", address)
         change.add_set(f"targets{family}", f"{address} . inet_service")
     change.add_chain("named", keep=True)
+    # Only TCP and UDP come here, whose ports are at the same place.
     change.add_chain("allowed")
     for family in (4, 6):
         change.add_rule("allowed", *nft.destination_in(f"addresses{family}", family), accept)
-        for protocol in (_TCP, _UDP):
-            match = nft.destination_and_port_in(f"targets{family}", family)
-            change.add_rule("allowed", *nft.protocol(protocol), *match, accept)
+        match = nft.destination_and_port_in(f"targets{family}", family)
+        change.add_rule("allowed", *match, accept)
     for rule in rules:
         for network in rule.networks:
-            for protocol in (_TCP, _UDP):
-                match = [*nft.protocol(protocol), *nft.destination(network)]
-                change.add_rule("allowed", *match, *nft.ports(rule.first, rule.last), accept)
+            match = [*nft.destination(network), *nft.ports(rule.first, rule.last)]
+            change.add_rule("allowed", *match, accept)
     change.add_rule("allowed", nft.decide(NFT_JUMP, "named"))
 
     udp = nft.protocol(_UDP)
@@ -124,7 +121,9 @@ def _rules(rules: tuple[Rule, ...], *, log: bool) -> Transaction:
     for first, last in (_NEIGHBOURS, (_LISTENERS, _LISTENERS)):
         match = [*nft.protocol(_ICMPV6), *nft.icmp_type(first, last)]
         change.add_rule("output", *match, accept)
-    change.add_rule("output", nft.decide(NFT_JUMP, "allowed"))
+    for protocol in (_TCP, _UDP):
+        match = nft.protocol(protocol)
+        change.add_rule("output", *match, nft.decide(NFT_JUMP, "allowed"))
     if log:
         change.add_rule("output", nft.log(LOG_GROUP, LOGGED_BYTES))
     change.add_rule("output", *nft.protocol(_TCP), nft.reject_tcp())

@@ -55,7 +55,10 @@ class Home:
         return self._keeper
 
     def restore(self) -> None:
-        """Give the namespace another keeper if its keeper has ended. Raises NetworkError."""
+        """Give the namespace another keeper if its keeper has ended. Raises NetworkError.
+
+        To be called by a thread that is in the host's network, where the way out begins.
+        """
         if self._keeper >= 0 and select.select([self._keeper], [], [], 0)[0]:
             os.close(self._keeper)
             self._keeper = -1
@@ -76,27 +79,33 @@ class Home:
         self.namespace = self._lock = -1
 
     def _find(self) -> bool:
-        """Take the namespace of the keeper that lives, if it is within our user namespace."""
+        """Take the namespace of the keeper that lives, if it is within our user namespace.
+
+        What is left of one that is not to be taken is ended.
+        """
         try:
-            pid, start, way_out = self._record.read_text().split()
-            pidfd = os.pidfd_open(int(pid))
+            keeper, start, way_out, program, program_start = self._record.read_text().split()
         except (OSError, ValueError):
             return False
-        try:
-            if process_start(int(pid)) != start:
-                raise ProcessLookupError
-            users = [os.stat(f"/proc/{each}/ns/user") for each in (pid, "self")]
-            if not os.path.samestat(*users):
-                # Of an engine that has gone with all its containers.
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                raise ProcessLookupError
-            self.namespace = namespaces.of_process(int(pid))
-        except OSError:
-            os.close(pidfd)
-            return False
-        self._keeper = pidfd
-        self.warning = NO_WAY_OUT if way_out == "-" else ""
-        return True
+        if (pidfd := _open(keeper, start)) >= 0:
+            try:
+                users = [os.stat(f"/proc/{each}/ns/user") for each in (keeper, "self")]
+                if os.path.samestat(*users):
+                    if self.namespace < 0:
+                        self.namespace = namespaces.of_process(int(keeper))
+                    self._keeper = pidfd
+                    self.warning = NO_WAY_OUT if way_out == "-" else ""
+                    return True
+            except OSError:
+                pass
+        # Of an engine that has gone with all its containers, or of a keeper that was killed as the
+        # helper was: then containers are connected anew.
+        for left in (pidfd, _open(program, program_start)):
+            if left >= 0:
+                with suppress(OSError):
+                    signal.pidfd_send_signal(left, signal.SIGTERM)
+                os.close(left)
+        return False
 
     def _start(self) -> None:
         """Start a keeper, of the namespace that there is already if there is one."""
@@ -113,9 +122,18 @@ class Home:
             text=True,
             start_new_session=True,
         )
-        if held:
-            os.close(held[0])
-            self.namespace = -1
         if not self._find():
             said = (done.stdout.strip().splitlines() or ["it ended"])[-1]
             raise NetworkError(f"the namespace for networks cannot be made: {said}")
+
+
+def _open(pid: str, start: str) -> int:
+    """A pidfd of the process `pid` that started at `start`; -1 if it has ended."""
+    try:
+        pidfd = os.pidfd_open(int(pid))
+    except (OSError, ValueError):
+        return -1
+    if process_start(int(pid)) == start:
+        return pidfd
+    os.close(pidfd)
+    return -1

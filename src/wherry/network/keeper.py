@@ -6,9 +6,9 @@ started it and should be small:
     python -I -S keeper.py RECORD LOCK [NAMESPACE]
 
 It makes the namespace, or goes on with the one that the descriptor NAMESPACE is of; starts `pasta`
-or `slirp4netns`, whichever is found, in the namespace it came from; writes RECORD: its pid, when
-it started, and the program that is the way out, or "-". Then its output ends; if there is any, it
-is one line that says what went wrong.
+or `slirp4netns`, whichever is found, in the namespace it came from; and writes RECORD: its pid and
+when it started, then name, pid and start of the way out, or "- 0 -". Then its output ends; if there
+is any, it is one line that says what went wrong.
 
 It ends when told to, or when no container is connected and nobody holds LOCK any more; the
 namespace, all bridges and the way out go with it.
@@ -24,17 +24,20 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 TAP = "wayout"
 """The interface by which packets leave the namespace."""
+OUTER = "wv"
+"""How the names of interfaces begin that lead to containers."""
 
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _CLONE_NEWNET = 0x40000000
 _PR_SET_NAME, _PR_SET_PDEATHSIG = 15, 1
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _NETLINK_ROUTE = 0
-_RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_ROUTE = 0x40, 0x400
+_RTMGRP_LINK, _RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_ROUTE = 0x1, 0x40, 0x400
 _PERIOD = 60_000
 """Milliseconds between looks at whether anybody still needs the namespace."""
 _PATIENCE = 10.0
@@ -51,7 +54,8 @@ def main() -> None:
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _call("prctl", _PR_SET_NAME, b"wherry-home", 0, 0, 0)
-    way_out = WayOut()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    way_out = WayOut(record)
     if given:
         _call("setns", int(given[0]), _CLONE_NEWNET)
         os.close(int(given[0]))
@@ -60,36 +64,35 @@ def main() -> None:
     _raise_loopback()
     # pasta drops most of its own, and may open nothing of a process that has more than it.
     _drop_capabilities()
-    way_out.start()
-    _write(record, f"{os.getpid()} {_own_start()} {way_out.name or '-'}\n")
-    # Whoever started this process reads until the end.
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):
-        os.dup2(null, descriptor)
-    os.close(null)
-    while True:
-        passed = way_out.wait(_PERIOD)
-        if passed and not _connected() and (held := _take(lock)) is not None:
-            with suppress(OSError):
-                os.unlink(record)
-            os.close(held)
-            return
+    try:
+        if not (given and way_out.adopt()):
+            way_out.start()
+        # Whoever started this process reads until the end.
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1):
+            os.dup2(null, descriptor)
+        os.close(null)
+        while not way_out.wait(_PERIOD) or _connected() or (held := _take(lock)) is None:
+            pass
+        with suppress(OSError):
+            os.unlink(record)
+        os.close(held)
+    finally:
+        way_out.end()
 
 
 class WayOut:
     """The program that lets packets out, if one is installed.
 
-    It runs in the namespace that this process was in when it made the object.
+    It runs in the namespace that this process was in when it made the object. Whoever it is, it is
+    in the record.
     """
 
-    def __init__(self) -> None:
-        self._host = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, record: str) -> None:
+        self._record = record
         self._starter, child_end = socket.socketpair()
         self._restarts = _RESTARTS
-        self._pid = 0
         self._pidfd = -1
-        self.name = ""
-        """What it is called; empty if there is none."""
         # There is no way back into the host's network: who starts programs there stays there.
         keeper = os.getpid()
         if os.fork():
@@ -101,13 +104,29 @@ class WayOut:
         finally:
             os._exit(0)
 
+    def adopt(self) -> bool:
+        """Take over the program of a keeper that was killed, if it lives on."""
+        try:
+            with open(self._record) as record:
+                _, _, name, pid, start = record.read().split()
+            pidfd = os.pidfd_open(int(pid))
+        except (OSError, ValueError):
+            return False
+        if _start_of(int(pid)) != start:
+            os.close(pidfd)
+            return False
+        self._pidfd = pidfd
+        self._write(name, int(pid))
+        return True
+
     def start(self) -> None:
         """Start what is installed, the better first, and wait until it lets packets out."""
         namespace = f"/proc/{os.getpid()}/ns/net"
         for name, command in _programs(namespace):
-            if shutil.which(name) and self._run(command):
-                self.name = name
+            if shutil.which(name) and (pid := self._run(command)):
+                self._write(name, pid)
                 return
+        self._write("-", 0)
 
     def wait(self, milliseconds: int) -> bool:
         """Wait so long, or until the program ended; then it is started again, and False."""
@@ -123,32 +142,55 @@ class WayOut:
             self.start()
         return False
 
-    def _run(self, command: list[str]) -> bool:
-        with _route_socket() as routes:
+    def end(self) -> None:
+        """End the program."""
+        if self._pidfd >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _write(self, name: str, pid: int) -> None:
+        """Say in the record who keeps and who is the way out."""
+        words = [os.getpid(), _start_of(os.getpid()), name, pid, _start_of(pid) or "-"]
+        fresh = f"{self._record}.new"
+        with open(fresh, "w") as file:
+            print(*words, file=file)
+        os.rename(fresh, self._record)
+
+    def _run(self, command: list[str]) -> int:
+        """Start a program; its pid if it lets packets out, else 0."""
+        with _change_socket() as changes:
+            # That of one that was killed goes a moment later.
+            if not _until(lambda: not _has_tap(), changes):
+                return 0
             self._starter.send("\0".join(command).encode())
-            answer = self._starter.recv(32)
-            if not answer or answer == b"0":
-                return False
             try:
-                self._pidfd = os.pidfd_open(int(answer))
-            except OSError:
-                return False
-            watched = select.poll()
-            watched.register(routes, select.POLLIN)
-            watched.register(self._pidfd, select.POLLIN)
-            until = time.monotonic() + _PATIENCE
-            while not _has_default_route():
-                left = until - time.monotonic()
-                ready = [descriptor for descriptor, _ in watched.poll(max(0, left) * 1000)]
-                if self._pidfd in ready or left <= 0:
-                    with suppress(OSError):
-                        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-                    os.close(self._pidfd)
-                    self._pidfd = -1
-                    return False
-                with suppress(BlockingIOError):
-                    routes.recv(1 << 16)
-        return True
+                pid = int(self._starter.recv(32))
+                self._pidfd = os.pidfd_open(pid)
+            except (OSError, ValueError):
+                return 0
+            if _until(_has_default_route, changes, self._pidfd):
+                return pid
+        self.end()
+        return 0
+
+
+def _until(condition: Callable[[], bool], changes: socket.socket, pidfd: int = -1) -> bool:
+    """Wait for a condition to be true; False if it takes too long, or a process ends before."""
+    watched = select.poll()
+    watched.register(changes, select.POLLIN)
+    if pidfd >= 0:
+        watched.register(pidfd, select.POLLIN)
+    end = time.monotonic() + _PATIENCE
+    while not condition():
+        left = end - time.monotonic()
+        ready = [descriptor for descriptor, _ in watched.poll(max(0, left) * 1000)]
+        if pidfd in ready or left <= 0:
+            return False
+        with suppress(BlockingIOError):
+            changes.recv(1 << 16)
+    return True
 
 
 def _programs(namespace: str) -> list[tuple[str, list[str]]]:
@@ -188,13 +230,17 @@ def _start_programs(requests: socket.socket, keeper: int) -> None:
         requests.send(str(child).encode())
 
 
-def _route_socket() -> socket.socket:
-    """Tells when routes change, in the namespace that this process is in."""
-    routes = socket.socket(
+def _change_socket() -> socket.socket:
+    """Tells when interfaces and routes change, in the namespace that this process is in."""
+    changes = socket.socket(
         socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE
     )
-    routes.bind((0, _RTMGRP_IPV4_ROUTE | _RTMGRP_IPV6_ROUTE))
-    return routes
+    changes.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_ROUTE | _RTMGRP_IPV6_ROUTE))
+    return changes
+
+
+def _has_tap() -> bool:
+    return TAP in _interfaces()
 
 
 def _has_default_route() -> bool:
@@ -204,9 +250,12 @@ def _has_default_route() -> bool:
 
 def _connected() -> bool:
     """Whether any container is: then there is an interface beside loopback, tap and bridges."""
+    return any(name.startswith(OUTER) for name in _interfaces())
+
+
+def _interfaces() -> list[str]:
     with open("/proc/self/net/dev") as table:
-        names = [line.partition(":")[0].strip() for line in table if ":" in line]
-    return any(name.startswith("wv") for name in names)
+        return [line.partition(":")[0].strip() for line in table if ":" in line]
 
 
 def _take(path: str) -> int | None:
@@ -233,17 +282,14 @@ def _drop_capabilities() -> None:
     _call("capset", header, none)
 
 
-def _own_start() -> str:
-    """As `wherry.pids.process_start` has it."""
-    with open("/proc/self/stat", "rb") as stat:
-        return stat.read().rpartition(b") ")[2].split()[19].decode()
-
-
-def _write(path: str, text: str) -> None:
-    fresh = f"{path}.new"
-    with open(fresh, "w") as file:
-        file.write(text)
-    os.rename(fresh, path)
+def _start_of(pid: int) -> str:
+    """When a process started, as `wherry.pids.process_start` has it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b") ")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
 def _call(name: str, *arguments: object) -> None:

@@ -33,7 +33,11 @@ from wherry.network.netfilter import Netfilter
 
 _log = logging.getLogger(__name__)
 
+_MAX_ALLOWED = 8192
+"""What names may have led a container to, in all its life."""
+
 _T = TypeVar("_T")
+
 OnDenied = Callable[[str, Denied], None]
 
 
@@ -45,6 +49,8 @@ class _Connected:
     namespace: int
     sandbox: Sandbox
     fenced: bool = False
+    allowed: set[tuple[str, int, int]] = field(default_factory=set)
+    """What names led to: address and ports."""
     denials: Denials | None = None
     forwardings: dict[Publication, list[Forwarding]] = field(default_factory=dict)
 
@@ -88,6 +94,17 @@ class Links:
         """
         return self._connected[id].namespace
 
+    async def within(self, id: str | None, work: Callable[[], _T]) -> _T:
+        """What `work` returns, done in the namespace of an attached container, or of the bridges.
+
+        For sockets, which stay there: it must not take long. Raises KeyError, NetworkError, and
+        what `work` raises.
+        """
+        await self._open()
+        if id is None:
+            return await self._traveller.run(work)
+        return await self._traveller.run(self._visiting, self._connected[id].namespace, work)
+
     async def attach(self, sandbox: Sandbox) -> None:
         """Have a container's interfaces, addresses, routes and limits be what `sandbox` says."""
         await self._open()
@@ -130,27 +147,16 @@ class Links:
     async def egress_allow(self, id: str, address: str, first: int, last: int) -> None:
         """Let a fenced container send to ports `first` to `last` of an address (TCP and UDP).
 
-        Until it is detached. Without a fence nothing happens.
+        As long as the container has limits; without them nothing happens.
         """
         connected = self._connected.get(id)
-        if connected is not None and connected.fenced:
-            await self._do(self._allow, connected, address, first, last)
-
-    async def within(self, id: str | None, work: Callable[[], _T]) -> _T:
-        """What `work` returns, done in the network of an attached container, or of the bridges.
-
-        For sockets: they belong to the network that they were made in. Raises what `work` raises,
-        and KeyError if the container is not attached.
-        """
-        if id is None:
-            return await self._traveller.run(work)
-        namespace = self._connected[id].namespace
-
-        def visit() -> _T:
-            with self._traveller.visit(namespace):
-                return work()
-
-        return await self._traveller.run(visit)
+        wanted = (address, first, last)
+        if connected is None or not connected.fenced or wanted in connected.allowed:
+            return
+        if len(connected.allowed) >= _MAX_ALLOWED:
+            raise NetworkError(f"container {id[:12]} has looked up too many addresses: no more")
+        connected.allowed.add(wanted)
+        await self._do(self._allow, connected, *wanted)
 
     async def close(self, *, idle: bool) -> None:
         """Let go of everything, which stays as it is.
@@ -164,11 +170,13 @@ class Links:
             connected.close()
         self._connected.clear()
         if self._opened is not None:
-            with contextlib.suppress(NetworkError):
+            try:
                 await self._opened
                 if self._home.keeper >= 0:
                     loop.remove_reader(self._home.keeper)
                 await self._do(self._close, idle)
+            except NetworkError as error:
+                _log.error("%s", error)
         self._traveller.close()
 
     # In the event loop
@@ -187,7 +195,7 @@ class Links:
     def _keeper_ended(self, keeper: int) -> None:
         """Nobody sees it: the namespace is held by this process, too."""
         asyncio.get_running_loop().remove_reader(keeper)
-        restoring = asyncio.create_task(self._do(self._restore))
+        restoring = asyncio.create_task(asyncio.to_thread(self._home.restore))
         restoring.add_done_callback(self._restored)
 
     def _restored(self, restoring: asyncio.Task[None]) -> None:
@@ -225,6 +233,8 @@ class Links:
     def _settle(self) -> None:
         if self._home.namespace < 0:
             self._home.open()
+        if self._home.warning:
+            _log.warning("%s", self._home.warning)
         self._traveller.settle(self._home.namespace)
         self._links = IPRoute()
         self._firewall = Firewall(Netfilter())
@@ -232,9 +242,9 @@ class Links:
         self._firewall.sweep()
         self._bridges = Bridges(self._links, self._firewall, host=not self._home.rootless)
 
-    def _restore(self) -> None:
-        self._home.restore()
-        self._traveller.settle(self._home.namespace)
+    def _visiting(self, namespace: int, work: Callable[[], _T]) -> _T:
+        with self._traveller.visit(namespace):
+            return work()
 
     def _attach(self, sandbox: Sandbox) -> None:
         connected = self._connected.get(sandbox.id)
@@ -326,6 +336,7 @@ class Links:
             if rules is None:
                 fence.take_down()
                 connected.fenced = False
+                connected.allowed.clear()
                 return
             try:
                 told = fence.put_up(Egress.parse(rules))

@@ -82,7 +82,11 @@ class Traveller:
         try:
             yield
         finally:
-            enter(self._home)
+            try:
+                enter(self._home)
+            except OSError:
+                # What is done next would be done to the wrong network. The next helper goes on.
+                os.abort()
 
     def close(self) -> None:
         """Let the thread end when it has done what it was given."""

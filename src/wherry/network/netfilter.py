@@ -34,6 +34,7 @@ _NEWSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 12, 13, 14
 _NLA_F_NESTED = 0x8000
 _NLA_TYPE_MASK = 0x3FFF
 _BUFFER = 1 << 18
+_USUAL_BATCH = 1 << 16
 
 KEY_TYPES = {
     "ipv4_addr": (7, 4),
@@ -273,7 +274,8 @@ class Netfilter:
         first = self._sequence
         batch, last = transaction.encode(first)
         self._sequence = last + 2
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, max(len(batch), 1 << 16))
+        # All has to be in one message.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(batch) + _USUAL_BATCH)
         self._socket.send(batch)
         failed = 0
         while True:
