@@ -144,6 +144,11 @@ def test_what_may_have_been_meant_is_said(shell: Shell, engine: Engine) -> None:
         125,
         "wherry: network fornt not found; make it with 'wherry network create fornt'\n",
     )
+    engine.refusals["POST /networks/net3/connect"] = (404, "network net3 not found")
+    assert shell("network", "connect", "net3", "web").stderr == (
+        b"wherry: network net3 not found; did you mean 'net2'? "
+        b"Or make it with 'wherry network create net3'\n"
+    )
     engine.refusals["GET /containers/wbe/json"] = (404, "No such container: wbe")
     assert shell("port", "wbe").stderr == b"wherry: No such container: wbe; did you mean 'web'?\n"
     engine.refusals["GET /containers/json"] = (500, "broken")

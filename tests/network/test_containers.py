@@ -121,7 +121,7 @@ def test_two_networks_cannot_see_each_other(engine: Wherry) -> None:
 def test_a_network_with_a_container_is_not_removed(engine: Wherry) -> None:
     name = network(engine, "used")
     serve(engine, "web", "--network", name)
-    assert "has active endpoints" in engine.refused("network", "rm", name, code=1)
+    assert "has active endpoints (web); stop" in engine.refused("network", "rm", name, code=1)
     members = json.loads(engine.ok("network", "inspect", name))[0]["Containers"]
     assert [each["Name"] for each in members.values()] == ["web"]
     engine.ok("stop", "web")

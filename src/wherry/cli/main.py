@@ -97,7 +97,8 @@ def _run(words: list[str]) -> int:
         raise CommandError(hint, error.exit_code) from None
     except ClientError as error:
         code = ENGINE_FAILED if name in ("run", "container run") else 1
-        raise CommandError(session.explain(error), code) from None
+        needed = name.rpartition(" ")[2] in ("run", "create", "connect")
+        raise CommandError(session.explain(error, needed=needed), code) from None
 
 
 def _global_flags(words: list[str]) -> tuple[str, list[str]]:

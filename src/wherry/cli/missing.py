@@ -14,10 +14,11 @@ _NETWORK = "network "
 _NOT_FOUND = " not found"
 
 
-def hint(client: Client, message: str) -> str:
+def hint(client: Client, message: str, *, needed: bool) -> str:
     """What to add to the engine's message, beginning with `; `, or empty.
 
-    It knows what engines say of containers and networks that are not there.
+    It knows what engines say of containers and networks that are not there. A network that was
+    `needed` could be made.
     """
     lowered = message.lower()
     try:
@@ -30,8 +31,13 @@ def hint(client: Client, message: str) -> str:
             rest = message[lowered.index(_NETWORK) + len(_NETWORK) :]
             name = rest[: rest.lower().index(_NOT_FOUND)].strip("'\"")
             known = [str(network["Name"]) for network in client.get("/networks")]
-            made = f"; make it with 'wherry network create {name}'"
-            return _meant(name, known) or made if name not in known else ""
+            if name in known:
+                return ""
+            meant = _meant(name, known)
+            if not needed:
+                return meant
+            joint = f"{meant} Or " if meant else "; "
+            return f"{joint}make it with 'wherry network create {name}'"
     except (ClientError, LookupError, ValueError, TypeError):
         pass  # whatever an engine answers: the message itself is told
     return ""

@@ -59,13 +59,16 @@ class Session:
                 failed = 1
         return failed
 
-    def explain(self, error: ClientError) -> str:
-        """What the error says; with what may have been meant, when something is not there."""
+    def explain(self, error: ClientError, *, needed: bool = False) -> str:
+        """What the error says; with what may have been meant, when something is not there.
+
+        `needed` is what a container is to be run with.
+        """
         if not isinstance(error, DaemonError) or error.status != 404:
             return str(error)
         from wherry.cli.missing import hint
 
-        return f"{error}{hint(self.client, error.message)}"
+        return f"{error}{hint(self.client, error.message, needed=needed)}"
 
     def confirm(self, warning: str) -> bool:
         """Asks a person at the terminal, who must say yes; an end of input is a no."""

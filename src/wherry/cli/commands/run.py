@@ -123,7 +123,7 @@ def _start(session: Session, container: str) -> None:
                 code = 127
             elif any(part in message for part in _NOT_RUNNABLE):
                 code = 126
-        raise CommandError(session.explain(error), code) from None
+        raise CommandError(session.explain(error, needed=True), code) from None
 
 
 def _is_file(image: str) -> bool:

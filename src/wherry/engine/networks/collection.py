@@ -41,6 +41,8 @@ _RESERVED = PREDEFINED | {"default"}
 _BRIDGE_INTERFACE = "wherry0"
 _LONGEST_NAME = 255
 _LEAST_PREFIX = 4
+_SHOWN = 5
+"""Names in a message."""
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 _DRIVERS = {"": "bridge", "bridge": "bridge"}
 
@@ -147,10 +149,12 @@ class Networks:
         """Raises Forbidden (predefined, in use), EngineError."""
         if record.name in PREDEFINED:
             raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
-        if self.members(record):
+        if members := self.members(record):
+            names = [container.name for container, _ in members]
+            shown = ", ".join([*names[:_SHOWN], *["…"] * (len(names) > _SHOWN)])
             raise Forbidden(
-                f"error while removing network: network {record.name} id {record.id} has active "
-                "endpoints"
+                f"error while removing network: network {record.name} has active endpoints "
+                f"({shown}); stop or disconnect them first"
             )
         # Nobody joins it from here on, and its name is free again when it has gone.
         if self._by_id.pop(record.id, None) is None:

@@ -34,8 +34,11 @@ def plan_subnets(
         version = pool.subnet.version
         if version == 6 and not ipv6:
             raise _invalid(f"invalid subnet {pool.subnet}: it is of IPv6: give --ipv6, too")
-        if any(_overlap(pool.subnet, other) for other in others):
-            raise Forbidden("Pool overlaps with other one on this address space")
+        if taken := [other for other in others if _overlap(pool.subnet, other)]:
+            raise Forbidden(
+                "Pool overlaps with other one on this address space: "
+                f"{taken[0]} is that of another network"
+            )
         if version in pools:
             raise Forbidden("bridge driver doesn't support multiple subnets")
         pools[version] = _describe(pool, config)
