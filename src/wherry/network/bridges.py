@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _ALIAS = "wherry network "
 """In front of the network's id: by the alias of its interface (`ip link`) a bridge is known."""
 _IFA_F_NODAD = 0x02
+_IFF_UP = 0x1
 _USUAL_MTU = 1500
 _ROUTER_ACCEPTS = 2
 """accept_ra for who forwards and yet has its own routes by advertisement."""
@@ -76,7 +77,7 @@ class Bridges:
         Whoever else has networks here, another engine say, makes them again when it needs them.
         """
         links = list(self._links.link("dump"))
-        used = {link.get("master") for link in links}
+        used = {link.get("master") for link in links if link["flags"] & _IFF_UP}
         for link in links:
             alias = link.get("ifalias") or ""
             if alias.startswith(_ALIAS) and link["index"] not in used:

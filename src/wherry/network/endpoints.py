@@ -10,7 +10,8 @@ import errno
 import hashlib
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -72,8 +73,24 @@ def create(
 
 def delete(home: IPRoute, sandbox: str, network: str) -> None:
     """Remove a pair, which need not be there. Raises NetlinkError."""
-    try:
+    with _missing_allowed():
         home.link("del", ifname=outer_name(sandbox, network))
+
+
+def cut(home: IPRoute, sandbox: str, network: str) -> None:
+    """Let nothing through a pair any more, which need not be there. Raises NetlinkError.
+
+    For one whose namespace is about to end, and the pair with it: to remove it takes the kernel
+    15 ms, this a third of one.
+    """
+    with _missing_allowed():
+        home.link("set", ifname=outer_name(sandbox, network), state="down")
+
+
+@contextmanager
+def _missing_allowed() -> Iterator[None]:
+    try:
+        yield
     except NetlinkError as error:
         if error.code not in (errno.ENODEV, errno.ENOENT):
             raise
@@ -126,10 +143,16 @@ def configure(inside: IPRoute, attachment: Attachment, index: int, *, fresh: boo
     inside.link("set", index=index, state="up")
 
 
-def route(inside: IPRoute, attachments: Iterable[Attachment], indices: dict[str, int]) -> None:
+def route(
+    inside: IPRoute,
+    attachments: Iterable[Attachment],
+    indices: dict[str, int],
+    *,
+    fresh: bool,
+) -> None:
     """Have the default routes be those of the attachment that says so, or none.
 
-    Raises NetlinkError.
+    In a `fresh` namespace nobody has to look for others. Raises NetlinkError.
     """
     gateways: dict[int, tuple[str, int]] = {}
     for attachment in attachments:
@@ -142,7 +165,7 @@ def route(inside: IPRoute, attachments: Iterable[Attachment], indices: dict[str,
     for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
         wanted = gateways.get(version)
         there = False
-        for found in inside.get_default_routes(family=family, table=_MAIN):
+        for found in [] if fresh else inside.get_default_routes(family=family, table=_MAIN):
             if (found.get("gateway"), found.get("oif")) == wanted:
                 there = True
             elif found.get("gateway"):

@@ -30,6 +30,7 @@ from wherry.network.home import Home
 from wherry.network.model import Attachment, Publication, Sandbox
 from wherry.network.namespaces import Traveller
 from wherry.network.netfilter import Netfilter
+from wherry.pids import process_start
 
 _log = logging.getLogger(__name__)
 
@@ -282,12 +283,13 @@ class Links:
             self._fence(connected, sandbox.egress)
         with contextlib.closing(inside):
             had = endpoints.present(inside)
+            fresh = not had
             wanted = {attachment.interface for attachment in sandbox.attachments}
             for name in had.keys() - wanted:
                 inside.link("del", index=had.pop(name))
             for attachment in sandbox.attachments:
                 self._plug(connected, sandbox.id, attachment, inside, had)
-            endpoints.route(inside, sandbox.attachments, had)
+            endpoints.route(inside, sandbox.attachments, had, fresh=fresh)
 
     def _plug(
         self,
@@ -356,11 +358,13 @@ class Links:
         try:
             for forwardings in connected.forwardings.values():
                 self._withdraw(forwardings)
-            # Its end at the bridge goes at once: the kernel takes its time to end a namespace, and
-            # until then it would answer for an address that may be another's.
+            # At once: until the kernel has ended the namespace of a process that ended, it
+            # would answer for addresses that may be another's by then.
+            running = process_start(connected.pid) != ""
+            unplug = endpoints.delete if running else endpoints.cut
             for attachment in connected.sandbox.attachments:
-                endpoints.delete(self._links, connected.sandbox.id, attachment.network.id)
-            if connected.fenced:
+                unplug(self._links, connected.sandbox.id, attachment.network.id)
+            if running and connected.fenced:
                 with (
                     self._traveller.visit(connected.namespace),
                     contextlib.closing(Netfilter()) as rules,
