@@ -63,7 +63,7 @@ DESCRIPTORS: dict[str, tuple[str, tuple[int, ...], int | None]] = {
     "fd_write": ("iiii", (0,), None),
 }
 
-ALONE: dict[str, str] = {"clock_time_get": "iIi", "poll_oneoff": "iiii"}
+ALONE: dict[str, str] = {"clock_time_get": "iIi"}
 """Originals that only the host calls."""
 
 _TYPES = {"i": "i32", "I": "i64"}

@@ -11,7 +11,7 @@ from wherry.runtime.wasi.errnos import AGAIN, INVAL, Failure
 NONBLOCK = 1 << 2
 """The flag of `fdflags` that sockets know."""
 
-UNKNOWN, CHARACTER_DEVICE, SOCKET_DGRAM, SOCKET_STREAM = 0, 2, 5, 6
+UNKNOWN, CHARACTER_DEVICE, DIRECTORY, SOCKET_DGRAM, SOCKET_STREAM = 0, 2, 3, 5, 6
 """Kinds of file (`filetype`)."""
 
 _READ, _SET_FLAGS, _WRITE = 1 << 1, 1 << 3, 1 << 6

@@ -14,7 +14,7 @@ from wherry.runtime.wasi.sockets.options import Options
 from wherry.runtime.wasi.sockets.poll import Poll
 from wherry.runtime.wasi.sockets.table import SocketTable
 from wherry.runtime.wasi.sockets.transfer import Transfer
-from wherry.runtime.wasi.trampolines import ALONE, DESCRIPTORS, HOSTED, ORIGINALS
+from wherry.runtime.wasi.trampolines import DESCRIPTORS, HOSTED, ORIGINALS
 
 Function = Callable[..., int]
 """Takes the arguments of a call as unsigned numbers, returns an error number. Raises nothing."""
@@ -58,7 +58,7 @@ class Sockets:
         for name, function in layer.before.items():
             between.host(name, DESCRIPTORS[name][0], function)
         between.host("refuse", "ii", layer.refuse)
-        between.instead("poll_oneoff", ALONE["poll_oneoff"], layer.poll)
+        between.instead("poll_oneoff", "iiii", layer.poll)
         for name, parameters in self._imports:
             # One that is not here has a type that nobody knows: linking says so.
             if (name, parameters) in layer.sockets:
