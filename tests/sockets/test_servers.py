@@ -1,5 +1,6 @@
 """HTTP servers on WasmEdge's sockets, asked by curl and wrk."""
 
+import contextlib
 import re
 import shutil
 import socket
@@ -115,6 +116,30 @@ async def test_clients_that_say_nothing_or_half_of_it_do_not_keep_others_from_be
         assert silent[2].recv(4096).split()[1] == b"200"
         for peer in silent:
             peer.close()
+
+
+@pytest.mark.parametrize("server", ["Go, net/http", "C, poll_oneoff"], indirect=True)
+async def test_a_server_that_may_open_no_more_serves_again_once_it_may(
+    launcher: Launcher, server: tuple[Bundle, str]
+) -> None:
+    bundle, answer = server
+    limit = {"type": "RLIMIT_NOFILE", "soft": 60, "hard": 60}
+    bundle.config["process"]["rlimits"] = [limit]
+    async with running(launcher, bundle) as container:
+        await listening(container)
+        peers = [container.dial(8080) for _ in range(90)]
+        served = 0
+        for peer in peers:
+            peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            peer.settimeout(60 if served <= 20 else 0.5)
+            with contextlib.suppress(TimeoutError):
+                served += len(peer.recv(4096)) > 0
+                continue
+            break
+        assert 20 < served < 60  # those that wait are let in when others leave
+        for peer in peers:
+            peer.close()
+        assert await container.ask("curl", "-sSf", "-m", "30", "http://127.0.0.1:8080/") == answer
 
 
 async def test_a_client_that_vanishes_does_not_disturb_the_others(
