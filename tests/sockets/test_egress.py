@@ -2,7 +2,9 @@
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from tests.runtime.bundles import Bundle
@@ -10,17 +12,26 @@ from tests.sockets.containers import Container, created
 
 from wherry.oci.runtime import EGRESS
 from wherry.runtime import Launcher
+from wherry.runtime.wasi.sockets import dns
 
 pytestmark = [pytest.mark.root, pytest.mark.guests]
 Puppet = Callable[[], Bundle]
 
+HOSTS = "192.0.2.1 db\n192.0.2.2 other\n127.0.0.1 trap.example\n"
+
 
 @contextlib.asynccontextmanager
 async def guarded(launcher: Launcher, bundle: Bundle, rules: str) -> AsyncIterator[Container]:
-    """A container under `rules` whose hosts file has a name, with a server on port 7000."""
+    """A container under `rules` that is told some names, with a server on port 7000."""
     bundle.config["annotations"] = {EGRESS: rules}
+    bundle.put("etc/hosts", "192.0.2.2 db\n192.0.2.2 image.example\n")
     # As if these were other machines': what a name says of loopback does not count.
-    bundle.put("etc/hosts", "192.0.2.1 db\n192.0.2.2 other\n127.0.0.1 trap.example\n")
+    told = {"hosts": HOSTS, "resolv.conf": "nameserver 192.0.2.1\nsearch fleet.test\n"}
+    for name, text in told.items():
+        (bundle.path / name).write_text(text)
+        mount = {"destination": f"/etc/{name}", "type": "bind", "options": ["rbind"]}
+        mounts = bundle.config.setdefault("mounts", [])
+        mounts.append({**mount, "source": str(bundle.path / name)})
     async with created(launcher, bundle) as container:
         for address in ("192.0.2.1", "192.0.2.2"):
             await container.ask("ip", "address", "add", f"{address}/32", "dev", "lo")
@@ -117,3 +128,93 @@ async def test_without_rules_everything_is_reached(launcher: Launcher, puppet: P
         fd = await container.open()
         assert await container.do("connect", fd, "127.0.0.1", 7000) == "ok"
         assert "192.0.2.2" in await container.do("lookup", "other")
+
+
+async def test_a_name_is_what_the_engine_said_and_not_the_image(
+    launcher: Launcher, puppet: Puppet
+) -> None:
+    async with guarded(launcher, puppet(), "*.example:7000") as container:
+        assert not (await container.do("lookup", "image.example")).startswith("ok")
+
+
+async def test_a_hosts_file_the_guest_has_written_counts_for_nothing(
+    launcher: Launcher, puppet: Puppet
+) -> None:
+    bundle = puppet()
+    async with guarded(launcher, bundle, "db:7000") as container:
+        (bundle.path / "hosts").write_text("192.0.2.2 db\n")  # a guest may be root in there
+        assert "192.0.2.1" in await container.do("lookup", "db")
+        fd = await container.open()
+        assert await container.do("connect", fd, "192.0.2.2", 7000) == "ECONNREFUSED"
+
+
+KNOWN = {"web.fleet.test": "192.0.2.1", "deep.example": "192.0.2.1"}
+
+
+def reply(query: bytes) -> bytes:
+    """What a name server says that knows one name, and that by an alias."""
+    asked = dns.question(query)
+    end = query.index(b"\0", 12) + 5
+    address = KNOWN.get(asked or "") if query[end - 4 : end - 2] == b"\0\1" else None
+    code = 0 if asked in KNOWN else 3
+    header = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, 2 if address else 0, 0, 0)
+    records = b""
+    if address:
+        alias = b"\5alias\4test\0"
+        records = b"\xc0\x0c" + struct.pack("!HHIH", 5, 1, 60, len(alias)) + alias
+        records += alias + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton(address)
+    return header + query[12:end] + records
+
+
+@pytest.fixture
+def name_server() -> Iterator[Callable[[Container], None]]:
+    """Starts a name server in a container's network, where its resolv.conf says that it is."""
+    threads: list[threading.Thread] = []
+    channels: list[socket.socket] = []
+
+    def serve(channel: socket.socket) -> None:
+        while True:
+            query, client = channel.recvfrom(1000)
+            if not query:
+                return
+            channel.sendto(reply(query), client)
+
+    def start(container: Container) -> None:
+        channel = container.plug(socket.SOCK_DGRAM)
+        channel.settimeout(None)  # it ends with a shutdown
+        channel.bind(("192.0.2.1", 53))
+        channels.append(channel)
+        threads.append(threading.Thread(target=serve, args=[channel]))
+        threads[-1].start()
+
+    yield start
+    for channel in channels:
+        with contextlib.suppress(OSError):  # it is not connected, but its thread is told
+            channel.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join()
+    for channel in channels:
+        channel.close()
+
+
+async def test_names_are_asked_for_where_the_engine_said(
+    launcher: Launcher, puppet: Puppet, name_server: Callable[[Container], None]
+) -> None:
+    async with guarded(launcher, puppet(), "web:7000") as container:
+        name_server(container)
+        assert "192.0.2.1" in await container.do("lookup", "web")  # by way of `search`
+        fd = await container.open()
+        assert await container.do("connect", fd, "192.0.2.1", 7000) == "ok"
+        assert not (await container.do("lookup", "web.other.test")).startswith("ok")
+
+
+async def test_a_name_server_is_no_way_out(launcher: Launcher, puppet: Puppet) -> None:
+    async with guarded(launcher, puppet(), "web:7000") as container:
+        fd = await container.open(kind="dgram")
+        for address, port in (("192.0.2.1", 53), ("192.0.2.2", 53)):
+            said = await container.do("sendto", fd, address, port, "secrets")
+            assert said == "ECONNREFUSED"
+        assert await container.do("connect", await container.open(), "192.0.2.1", 53) == (
+            "ECONNREFUSED"
+        )
+        assert await container.do("bind", fd, "0.0.0.0", 53) == "EACCES"

@@ -21,9 +21,10 @@ from wherry.runtime.sandbox import listeners
 from wherry.runtime.sandbox.namespaces import wants_network
 
 if TYPE_CHECKING:
-    from wherry.runtime.wasi.sockets import Sockets
+    from wherry.runtime.wasi.sockets import Names, Sockets
 
 _STDERR = 2
+_MAX_FILE = 1 << 20
 _ANNOUNCED_BY = ("LISTEN_FDS=", "LISTEN_FDNAMES=", "LISTEN_PID=")
 
 
@@ -61,6 +62,7 @@ def open_for(
     table.egress = outgoing.rules(config)
     if table.egress is not None:
         table.denied = _teller()
+        table.names = _names(config)
     try:
         table.preopen(own.values())
     except OSError as error:
@@ -104,3 +106,22 @@ def _teller() -> Callable[[str], None]:
                 os.write(_STDERR, f"{line}\n".encode())
 
     return tell
+
+
+def _names(config: spec.Spec) -> "Names":
+    """What is said of names by the files that the engine mounts into the container."""
+    from wherry.runtime.wasi.sockets import Names
+
+    mounted = {mount.destination.rstrip("/"): mount.source for mount in config.mounts or ()}
+    return Names(*(_read(mounted.get(path, "")) for path in ("/etc/hosts", "/etc/resolv.conf")))
+
+
+def _read(path: str) -> str:
+    """A small file of text; what is not there says nothing. Raises LaunchError."""
+    if not path:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_FILE).decode(errors="replace")
+    except OSError as error:
+        raise LaunchError(f"{path} cannot be read: {error.strerror}") from None

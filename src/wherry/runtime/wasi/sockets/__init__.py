@@ -6,6 +6,7 @@ numbers of WASI. `Sockets` puts them together for one guest.
 """
 
 from wherry.runtime.wasi.sockets.layer import Sockets
+from wherry.runtime.wasi.sockets.names import Names
 from wherry.runtime.wasi.sockets.table import Egress, SocketTable
 
-__all__ = ["Egress", "SocketTable", "Sockets"]
+__all__ = ["Egress", "Names", "SocketTable", "Sockets"]

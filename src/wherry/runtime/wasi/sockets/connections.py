@@ -56,7 +56,9 @@ class Connections:
     def bind(self, number: int, pointer: int, port: int) -> int:
         """`sock_bind`."""
         descriptor = self._table.socket(number)
-        descriptor.socket.bind(address.read(self._memory(), pointer, port))
+        name = address.read(self._memory(), pointer, port)
+        self._table.check_bind(name[1])
+        descriptor.socket.bind(name)
         return SUCCESS
 
     def listen(self, number: int, backlog: int) -> int:
@@ -87,7 +89,7 @@ class Connections:
         """`sock_connect`."""
         descriptor = self._table.socket(number)
         target = address.read(self._memory(), pointer, port)
-        self._table.check_way_out(*target)
+        self._table.check_connection(descriptor, *target)
         descriptor.socket.connect(target)
         return SUCCESS
 

@@ -5,6 +5,7 @@ host's: the port in network order, then the address (of IPv6 between flow and sc
 """
 
 import _socket
+import contextlib
 from struct import Struct
 
 from wherry.runtime.wasi import errnos
@@ -116,10 +117,28 @@ class Lookup:
         if egress is not None and name and not egress.permits(text):
             self._table.denied(text)
             raise Failure(errnos.AI_FAIL)
-        found = list[_Found](_socket.getaddrinfo(name or None, port or None, *hint))
-        if egress is not None and name:
-            egress.looked_up(text, [str(address[0]) for *_, address in found])
-        return found
+        if self._table.names is None or not name:
+            found = list[_Found](_socket.getaddrinfo(name or None, port or None, *hint))
+            if egress is not None and name:
+                egress.looked_up(text, [str(address[0]) for *_, address in found])
+            return found
+        addresses = self._table.names.look_up(text)
+        if egress is not None:
+            egress.looked_up(text, addresses)
+        return _described(addresses, port, hint)
+
+
+def _described(addresses: list[str], port: bytes, hint: tuple[int, int, int, int]) -> list[_Found]:
+    """Addresses as a lookup tells of them. Raises gaierror if there are none that are wanted."""
+    family, kind, protocol, flags = hint
+    flags |= _socket.AI_NUMERICHOST
+    found: list[_Found] = []
+    for one in addresses:
+        with contextlib.suppress(_socket.gaierror):  # it is of another family
+            found += _socket.getaddrinfo(one.encode(), port or None, family, kind, protocol, flags)
+    if not found:
+        raise _socket.gaierror(_socket.EAI_NONAME, "no such name")
+    return found
 
 
 def _text(view: memoryview, pointer: int, size: int, limit: int) -> bytes:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from socket import socket
 from typing import Protocol
 
-from wherry.runtime.wasi.errnos import BADF, CONNREFUSED, NOTSOCK, Failure
+from wherry.runtime.wasi.errnos import ACCES, BADF, CONNREFUSED, NOTSOCK, Failure
+from wherry.runtime.wasi.sockets import dns, names
 from wherry.runtime.wasi.sockets.descriptors import Descriptor, Socket, Stream
+from wherry.runtime.wasi.sockets.names import Names
 
 FIRST = 0x10000
 """The first number given to a socket. From here on all numbers are this table's; below, those that
@@ -49,6 +51,8 @@ class SocketTable:
         self._free: list[int] = []
         self._claimed = set(self._open)
         self._mark: Callable[[int, bool], None] = lambda _number, _claimed: None
+        self.names: Names | None = None
+        """Where names under `egress` are looked up; the C library's way, if None."""
         self._askers: dict[tuple[Socket, str, int], None] = {}
         self.preopened = 0
         """How many listening sockets the guest finds open."""
@@ -143,9 +147,17 @@ class SocketTable:
         self._claimed.discard(number)
         self._mark(number, False)
 
-    def heard(self, receiver: Socket, address: str, port: int) -> None:
-        """A datagram came from there: under rules of egress, it may be answered."""
+    def heard(self, receiver: Socket, address: str, port: int, datagram: bytes) -> None:
+        """A datagram came from there: under rules of egress, it may be answered.
+
+        And if it is a name server's, what it says of a name that was asked for counts.
+        """
         if self.egress is None:
+            return
+        if self.names is not None and self.names.is_server(address, port):
+            answer = dns.answer(datagram)
+            for name in self.names.meant(answer.name) if answer else ():
+                self.egress.looked_up(name, answer.addresses if answer else ())
             return
         asker = receiver, address, port
         self._askers.pop(asker, None)
@@ -153,10 +165,31 @@ class SocketTable:
         if len(self._askers) > _MAX_ASKERS:
             del self._askers[next(iter(self._askers))]
 
-    def check_answer(self, sender: Socket, address: str, port: int) -> None:
-        """Raise Failure (CONNREFUSED) if no datagram may be sent there."""
-        if (sender, address, port) not in self._askers:
+    def check_datagram(self, sender: Socket, address: str, port: int, datagram: bytes) -> None:
+        """Raise Failure (CONNREFUSED) if this datagram may not be sent there.
+
+        A name server may be asked for names that may be looked up.
+        """
+        if self.egress is None or (sender, address, port) in self._askers:
+            return
+        if self.names is None or not self.names.is_server(address, port):
             self.check_way_out(address, port)
+            return
+        name = dns.question(datagram)
+        if name is None or not any(map(self.egress.permits, self.names.meant(name))):
+            self.denied(name or self.egress.target(address, port))
+            raise Failure(CONNREFUSED)
+
+    def check_connection(self, sender: Socket, address: str, port: int) -> None:
+        """Raise Failure (CONNREFUSED) if it may not be connected to that."""
+        asks = self.names is not None and self.names.is_server(address, port)
+        if sender.stream or not asks:
+            self.check_way_out(address, port)
+
+    def check_bind(self, port: int) -> None:
+        """Raise Failure (ACCES) for a name server's port: what comes from there is believed."""
+        if self.egress is not None and port == names.PORT:
+            raise Failure(ACCES)
 
     def check_way_out(self, address: str, port: int) -> None:
         """Raise Failure (CONNREFUSED) if the container may not reach `port` of `address`."""

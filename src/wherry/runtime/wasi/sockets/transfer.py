@@ -5,9 +5,11 @@ is checked first: data once received is not lost to a pointer that leads nowhere
 """
 
 import _socket
+import contextlib
 
 from wherry.runtime.wasi.errnos import INVAL, SUCCESS, Failure
 from wherry.runtime.wasi.sockets import address
+from wherry.runtime.wasi.sockets.descriptors import Descriptor, Socket
 from wherry.runtime.wasi.sockets.memory import U16, U32, Memory, buffers, span
 from wherry.runtime.wasi.sockets.table import SocketTable
 
@@ -36,7 +38,9 @@ class Transfer:
         """`fd_read`."""
         view = self._memory()
         span(view, result, U32.size)
-        received = self._table.get(number).read(buffers(view, vectors, count))
+        descriptor, into = self._table.get(number), buffers(view, vectors, count)
+        received = descriptor.read(into)
+        self._hear(descriptor, into, received)
         U32.pack_into(view, result, received)
         return SUCCESS
 
@@ -44,7 +48,9 @@ class Transfer:
         """`fd_write`."""
         view = self._memory()
         span(view, result, U32.size)
-        sent = self._table.get(number).write(buffers(view, vectors, count))
+        descriptor, data = self._table.get(number), buffers(view, vectors, count)
+        self._check(descriptor, data)
+        sent = descriptor.write(data)
         U32.pack_into(view, result, sent)
         return SUCCESS
 
@@ -131,8 +137,8 @@ class Transfer:
         if descriptor.stream and len(into) == 1:
             return None, descriptor.socket.recv_into(into[0], 0, _HOST_FLAGS[flags]), 0
         received, _, came, sender = descriptor.socket.recvmsg_into(into, 0, _HOST_FLAGS[flags])
-        if sender and not descriptor.stream:
-            self._table.heard(descriptor, *sender[:2])
+        if sender and not descriptor.stream and self._table.egress is not None:
+            self._table.heard(descriptor, sender[0], sender[1], b"".join(into)[:received])
         return sender, received, _TRUNCATED if came & _socket.MSG_TRUNC else 0
 
     def send(self, number: int, vectors: int, count: int, flags: int, result: int) -> int:
@@ -169,9 +175,32 @@ class Transfer:
         if flags:
             return INVAL  # there are none (`siflags`)
         if target is None:
+            self._check(descriptor, data)
             sent = descriptor.write(data)
         else:
-            self._table.check_answer(descriptor, *target)
+            if self._table.egress is not None:
+                self._table.check_datagram(descriptor, *target, b"".join(data))
             sent = descriptor.socket.sendmsg(data, (), _socket.MSG_NOSIGNAL, target)
         U32.pack_into(view, result, sent)
         return SUCCESS
+
+    def _check(self, descriptor: Descriptor, data: list[memoryview]) -> None:
+        """What goes to the peer of a connected socket may be a query for a name."""
+        if (
+            self._table.egress is not None
+            and isinstance(descriptor, Socket)
+            and not descriptor.stream
+        ):
+            host, port, *_ = descriptor.socket.getpeername()
+            self._table.check_datagram(descriptor, host, port, b"".join(data))
+
+    def _hear(self, descriptor: Descriptor, into: list[memoryview], received: int) -> None:
+        """The same for what came from there."""
+        if (
+            self._table.egress is not None
+            and isinstance(descriptor, Socket)
+            and not descriptor.stream
+        ):
+            with contextlib.suppress(OSError):  # it is not connected
+                host, port, *_ = descriptor.socket.getpeername()
+                self._table.heard(descriptor, host, port, b"".join(into)[:received])
