@@ -30,6 +30,7 @@ _ROUNDS = 8
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _GONE = select.EPOLLHUP | select.EPOLLERR
+_ENDING = select.EPOLLRDHUP | select.EPOLLHUP
 _INTEREST = _IN | _OUT | select.EPOLLRDHUP | select.EPOLLET
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 _RESET = struct.pack("ii", 1, 0)
@@ -42,7 +43,17 @@ Target = Callable[[], tuple[str, int] | None]
 class _End:
     """One socket of a connection that is carried."""
 
-    __slots__ = ("carried", "fd", "finished", "other", "pending", "readable", "sock", "writable")
+    __slots__ = (
+        "carried",
+        "ending",
+        "fd",
+        "finished",
+        "other",
+        "pending",
+        "readable",
+        "sock",
+        "writable",
+    )
 
     other: "_End"
 
@@ -51,6 +62,8 @@ class _End:
         self.fd = sock.fileno()
         self.carried = carried
         self.readable = self.writable = False
+        self.ending = False
+        """Its peer has sent the end, which may not have been read yet."""
         self.finished = False
         """It has sent all that it will; told to the other one."""
         self.pending: memoryview | None = None
@@ -105,6 +118,12 @@ class TcpForwarder:
 
     def serve(self, listener: socket.socket, target: Target) -> None:
         """Listen on a socket that is bound, from now on. Raises OSError."""
+        # What connections have of their listener: so none has to be told. The container's side is
+        # watched by its process, and needs nothing to find that it has gone.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
         listener.listen(_BACKLOG)
         listening = _Listening(listener, target)
         self._listening[listener.fileno()] = listening
@@ -144,6 +163,8 @@ class TcpForwarder:
                 continue
             if events & ~_OUT:
                 end.readable = True
+                if events & _ENDING:
+                    end.ending = True
             if events & _OUT:
                 end.writable = True
                 if end.carried.connecting and end is end.carried.container:
@@ -204,6 +225,8 @@ class TcpForwarder:
                 with suppress(OSError):
                     sink.sock.shutdown(socket.SHUT_WR)
                 return
+            if count < BUFFER and not source.ending:
+                source.readable = False  # that was all: for more there will be another event
             rest = self._send(sink, buffer[:count])
             if rest is not None:
                 source.pending = memoryview(bytes(rest))
@@ -266,11 +289,7 @@ class TcpForwarder:
         listening: _Listening,
     ) -> None:
         client.setblocking(False)
-        for each in (client, container):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
-                each.setsockopt(socket.IPPROTO_TCP, option, value)
+        container.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = container.connect_ex(target)
         if code not in (0, errno.EINPROGRESS):
             container.close()
