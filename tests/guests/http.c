@@ -27,6 +27,7 @@ typedef struct { uint8_t some; _Alignas(8) uint8_t again; Sent answer; } Answer;
 
 FROM("forget") void forget(void);
 FROM("environment") void environment(Text *to);
+FROM("arguments") void arguments(Text *to);
 FROM("stdout") uint32_t stdout_stream(void);
 FROM("read") void read(uint32_t stream, uint64_t most, Bytes *to);
 FROM("write") void write(uint32_t stream, uint32_t at, uint32_t size, Bytes *to);
@@ -185,34 +186,54 @@ static void file(Text path) {
     copy(made.handle);
 }
 
-static void fetch(Text url, uint32_t https) {
-    uint32_t size = 0, request = call(fields());
+/* Calls another server; 0 when its answer's body is to be read from `input`. */
+static int request(Text url, uint32_t https, uint32_t *input, uint8_t *error) {
+    uint32_t size = 0, outgoing = call(fields());
     while (size < url.size && ((char *)url.at)[size] != '/') size++;
     Sent sent;
     Answer got;
-    if (set_scheme(request, 1, https, 0, 0) || set_authority(request, 1, url.at, size)
-        || set_path(request, 1, url.at + size, url.size - size)) {
-        say(400, "no such address\n");
-        return;
-    }
-    send(request, 0, 0, &sent);
-    if (sent.failed) {
-        say_number(502, "error ", sent.error[0]);
-        return;
-    }
+    if (set_scheme(outgoing, 1, https, 0, 0) || set_authority(outgoing, 1, url.at, size)
+        || set_path(outgoing, 1, url.at + size, url.size - size)) return 1;
+    send(outgoing, 0, 0, &sent);
+    *error = sent.error[0];
+    if (sent.failed) return 1;
     uint32_t ready = subscribe(sent.handle);
     block(ready);
     drop_pollable(ready);
     get(sent.handle, &got);
-    if (got.answer.failed) {
-        say_number(502, "error ", got.answer.error[0]);
-        return;
-    }
+    *error = got.answer.error[0];
+    if (got.answer.failed) return 1;
     Made made;
     receive(got.answer.handle, &made);
     stream(made.handle, &made);
+    *input = made.handle;
+    return 0;
+}
+
+static void fetch(Text url, uint32_t https) {
+    uint32_t input;
+    uint8_t error = 255;
+    if (request(url, https, &input, &error)) {
+        say_number(502, "error ", error);
+        return;
+    }
     begin(200);
-    copy(made.handle);
+    copy(input);
+}
+
+/* As a command: prints what the server answers that its second argument names, HOST:PORT/PATH. */
+__attribute__((export_name("run"))) uint32_t run(void) {
+    Text all, *words;
+    Bytes piece;
+    uint32_t input, screen = stdout_stream();
+    uint8_t error;
+    arguments(&all);
+    words = (Text *)all.at;
+    if (all.size < 2 || request(words[1], 0, &input, &error)) return 1;
+    for (;;) {
+        read(input, 1 << 16, &piece);
+        if (piece.failed || !put(screen, piece.text)) return 0;
+    }
 }
 
 static void log_line(Text text) {

@@ -22,7 +22,8 @@
   (alias export $streams "input-stream" (type $input))
   (alias export $streams "output-stream" (type $output))
   (import "wasi:cli/environment@0.2.0" (instance $environment
-    (export "get-environment" (func (result (list (tuple string string)))))))
+    (export "get-environment" (func (result (list (tuple string string)))))
+    (export "get-arguments" (func (result (list string))))))
   (import "wasi:cli/stdout@0.2.0" (instance $stdout
     (alias outer 1 $output (type $output))
     (export "output-stream" (type $stream (eq $output)))
@@ -179,6 +180,8 @@
 
   (core func $variables (canon lower (func $environment "get-environment")
     (memory $memory) (realloc $realloc)))
+  (core func $arguments (canon lower (func $environment "get-arguments")
+    (memory $memory) (realloc $realloc)))
   (core func $screen (canon lower (func $stdout "get-stdout")))
   (core func $read (canon lower (func $streams "[method]input-stream.blocking-read")
     (memory $memory) (realloc $realloc)))
@@ -226,6 +229,7 @@
     (export "memory" (memory $memory))
     (export "forget" (func $heap "forget"))
     (export "environment" (func $variables))
+    (export "arguments" (func $arguments))
     (export "stdout" (func $screen))
     (export "read" (func $read))
     (export "write" (func $write))
@@ -254,6 +258,7 @@
     (export "drop-pollable" (func $drop-pollable))
     (export "drop-output" (func $drop-output))))))
 
+  ;; From here on a command has something else.
   (type $own-request (own $request))
   (type $own-out (own $out))
   (func $handle (param "request" $own-request) (param "response-out" $own-out)

@@ -36,6 +36,11 @@ RUST_PROGRAMS = ("hello", "hyper-hello", "preopened")
 
 EMPTY_MODULE = b"\x01\x08\0asm\x01\0\0\0"
 """In a component: a core module without anything in it."""
+RUN = """
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $command (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $command)))
+"""
 RUBY_ARGUMENTS = b"ruby\0-EUTF-8\0-e_=0\0--\0"  # NUL-terminated; those of the container follow
 
 
@@ -105,15 +110,20 @@ class Guests:
         """tests/guests/http.c in the component of http.wat: a handler of wasi:http 0.2."""
         return self.wrapped("http")
 
-    def wrapped(self, name: str) -> Path:
-        """tests/guests/NAME.c, without a libc, in the component of NAME.wat."""
+    def fetch(self) -> Path:
+        """The same as a command, which prints what a server answers: HOST:PORT/PATH."""
+        head, _, _ = self.wat("http").read_text().partition("  ;; From here on a command")
+        return self.wrapped("http", head + RUN)
+
+    def wrapped(self, name: str, text: str = "") -> Path:
+        """tests/guests/NAME.c, without a libc, in the component of NAME.wat or of `text`."""
         from tests.guests.reactor import leb
         from wasmtime import wat2wasm
 
         flags = ["-O2", "-s", "-fno-builtin", "-nostdlib"]
         flags += ["-Wl,--no-entry,--import-memory,-z,stack-size=65536"]
         core = self.c(name, *flags).read_bytes()
-        text = self.wat(name).read_text()
+        text = text or self.wat(name).read_text()
 
         def make(target: Path) -> None:
             # The text form cannot embed a binary: an empty module keeps its place.

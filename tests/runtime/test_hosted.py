@@ -315,6 +315,21 @@ def no_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+async def test_a_command_of_wasi_02_calls_others_without_the_program(
+    launcher: Launcher, guests: Guests, app: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.put("fetch.wasm", guests.fetch().read_bytes())
+    async with serving(launcher, app) as server:
+        monkeypatch.setattr(installed, "candidates", list)
+        words = ("/fetch.wasm", "web.test:8080/zeros/3")
+        done = await run_further(launcher, server.process, app, command(*words))
+        assert (done.status, done.stdout, done.stderr) == (0, bytes(3), b"")
+        refused = await run_further(
+            launcher, server.process, app, command("/fetch.wasm", "web.test:9/")
+        )
+        assert (refused.status, refused.stderr) == (1, b"")
+
+
 async def test_a_command_of_wasi_03_runs(launcher: Launcher, guests: Guests, bundle: Make) -> None:
     container = bundle("/async.wat", "two words", "--three")
     container.put("async.wat", guests.wat("async").read_bytes())

@@ -149,6 +149,7 @@ store_context = _function("wasmtime_store_context", c_void_p, c_void_p)
 store_limiter = _function(
     "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64
 )
+context_set_wasi_http = _function("wasmtime_context_set_wasi_http", None, c_void_p)
 context_set_wasi = _function("wasmtime_context_set_wasi", c_void_p, c_void_p, c_void_p)
 
 wasi_config_new = _function("wasi_config_new", c_void_p)
@@ -244,6 +245,9 @@ func_call_unchecked = _function(
 
 component_linker_new = _function("wasmtime_component_linker_new", c_void_p, c_void_p)
 component_linker_add_wasip2 = _function("wasmtime_component_linker_add_wasip2", c_void_p, c_void_p)
+component_linker_add_wasi_http = _function(
+    "wasmtime_component_linker_add_wasi_http", c_void_p, c_void_p
+)
 component_linker_instantiate = _function(
     "wasmtime_component_linker_instantiate",
     c_void_p,

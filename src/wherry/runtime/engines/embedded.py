@@ -107,6 +107,8 @@ class Engine:
             if component:
                 linker = capi.component_linker_new(self.handle)
                 capi.raise_error(capi.component_linker_add_wasip2(linker))
+                # For calls; to serve, there is the command (`engines.host`).
+                capi.raise_error(capi.component_linker_add_wasi_http(linker))
             else:
                 linker = capi.linker_new(self.handle)
                 capi.raise_error(capi.linker_define_wasi(linker))
@@ -135,6 +137,7 @@ class Loaded:
         capi.raise_error(capi.context_set_wasi(context, _wasi(program)))
         linker = self._engine.linker(self._component)
         if self._component:
+            capi.context_set_wasi_http(context)
             return _ComponentInstance(context, linker, self._program, self._engine.proc_exit)
         instance = _ModuleInstance(context, linker, self._program, self._engine.proc_exit)
         if program.trampolines is not None:
