@@ -45,13 +45,13 @@ def without(reason: str, *, even_in_ci: bool = False) -> NoReturn:
     pytest.skip(reason)
 
 
-def suite(name: str) -> debian.Suite:
-    """A Debian suite with its container engines; `without` where it cannot be made.
+def suite(name: str, *packages: str) -> debian.Suite:
+    """A Debian suite with its container engines and `packages`; `without` where it cannot be made.
 
     Whatever is newer than stable moves, and may be broken on the day of a CI run.
     """
     try:
-        return debian.Suite(name)
+        return debian.Suite(name, *packages)
     except debian.SuiteMissing as error:
         without(str(error), even_in_ci=name != "trixie")
 
