@@ -9,7 +9,6 @@ import select
 import time
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
 
 from wherry.runtime.wasi.errnos import BADF, INVAL, SUCCESS, Failure
 from wherry.runtime.wasi.sockets.descriptors import DIRECTORY
@@ -51,24 +50,17 @@ _FOREVER = 1 << 62
 """Nanoseconds; no clock counts that far."""
 
 
-class _Clock(NamedTuple):
-    """A clock that is waited for: when it is due, in nanoseconds of the host's `clock`."""
+_Clock = tuple[int, int, int]
+"""A clock that is waited for: user data; the host's clock, and when by that it is due, in ns."""
 
-    userdata: int
-    clock: int
-    due: int
-
-
-class _Interest(NamedTuple):
-    """What is waited for on one of the guest's descriptors."""
-
-    userdata: int
-    kind: int
-    numbers: Sequence[int]
+_Interest = tuple[int, int, Sequence[int]]
+"""What is waited for on one of the guest's descriptors: user data, kind, the host's numbers."""
 
 
 class _Request:
     """The subscriptions of one call, sorted by who has the answer."""
+
+    __slots__ = ("answered", "clocks", "interests", "wanted")
 
     def __init__(self) -> None:
         self.answered: list[bytes] = []
@@ -119,7 +111,7 @@ class Poll:
                 except Failure:
                     request.answered.append(EVENT.pack(userdata, BADF, kind, 0, 0))
                     continue
-                request.interests.append(_Interest(userdata, kind, numbers))
+                request.interests.append((userdata, kind, numbers))
                 for one in numbers:
                     wanted[one] = wanted.get(one, 0) | _EVENTS[kind]
             else:
@@ -132,15 +124,15 @@ class Poll:
             raise Failure(INVAL)
         timeout = min(timeout, _FOREVER)
         if not flags & ABSOLUTE:
-            return _Clock(userdata, MONOTONIC, time.monotonic_ns() + timeout)
+            return userdata, MONOTONIC, time.monotonic_ns() + timeout
         if clock == REALTIME:
-            return _Clock(userdata, REALTIME, timeout)
+            return userdata, REALTIME, timeout
         # The guest's begins with the guest.
         error = self._original("clock_time_get", MONOTONIC, 0, scratch)
         if error != SUCCESS:
             raise Failure(error)
         (now,) = U64.unpack_from(self._memory(), scratch)
-        return _Clock(userdata, MONOTONIC, time.monotonic_ns() + timeout - now)
+        return userdata, MONOTONIC, time.monotonic_ns() + timeout - now
 
     def _look_at_file(self, number: int, scratch: int) -> int:
         """Whether wasmtime has a file under `number`: an error number."""
@@ -153,9 +145,9 @@ class Poll:
         """Wait until something has happened, not at all if something is answered already."""
         while True:
             came = self._waiter.wait(request.wanted, self._timeout(request))
-            found = [_happened(one, came) for one in request.interests] if came else []
-            events = [event for event in found if event]
-            events += _run_out(request.clocks)
+            events = _happened(request.interests, came) if came else []
+            if request.clocks:
+                events += _run_out(request.clocks)
             if events or request.answered:
                 return events
 
@@ -163,27 +155,31 @@ class Poll:
         """How long to wait at most, in nanoseconds; sets the alarm for the clock on the wall."""
         if request.answered:
             return 0
-        by_wall = [clock.due for clock in request.clocks if clock.clock == REALTIME]
-        if by_wall:
+        soonest: dict[int, int] = {}
+        for _, clock, due in request.clocks:
+            soonest[clock] = min(due, soonest.get(clock, due))
+        if REALTIME in soonest:
             if self._alarm is None:
                 self._alarm = Alarm()
-            self._alarm.set(min(by_wall))
+            self._alarm.set(soonest[REALTIME])
             request.wanted[self._alarm.number] = select.POLLIN
-        running = [clock.due for clock in request.clocks if clock.clock == MONOTONIC]
-        if not running:
+        if MONOTONIC not in soonest:
             return None
-        return max(min(running) - time.monotonic_ns(), 0)
+        return max(soonest[MONOTONIC] - time.monotonic_ns(), 0)
 
 
-def _happened(interest: _Interest, came: dict[int, int]) -> bytes | None:
-    """The event of a descriptor, if there is one among what `came`."""
-    for number in interest.numbers:
-        events = came.get(number, 0)
-        if events & (_EVENTS[interest.kind] | _GONE):
-            size = _bytes_to_read(number) if interest.kind == READ else _SOME
-            flags = HANGUP if events & select.POLLHUP else 0
-            return EVENT.pack(interest.userdata, SUCCESS, interest.kind, size, flags)
-    return None
+def _happened(interests: list[_Interest], came: dict[int, int]) -> list[bytes]:
+    """The events among what `came`."""
+    found = []
+    for userdata, kind, numbers in interests:
+        for number in numbers:
+            events = came.get(number, 0)
+            if events & (_EVENTS[kind] | _GONE):
+                size = _bytes_to_read(number) if kind == READ else _SOME
+                flags = HANGUP if events & select.POLLHUP else 0
+                found.append(EVENT.pack(userdata, SUCCESS, kind, size, flags))
+                break
+    return found
 
 
 def _bytes_to_read(number: int) -> int:

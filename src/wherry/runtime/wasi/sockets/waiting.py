@@ -27,7 +27,12 @@ class Waiter:
     """Waits for descriptors with the precision of the kernel's own clock."""
 
     def __init__(self) -> None:
-        self._room = ctypes.create_string_buffer(64 * _POLLFD.size)
+        self._make_room(64 * _POLLFD.size)
+
+    def _make_room(self, size: int) -> None:
+        room = ctypes.create_string_buffer(size)
+        self._room = memoryview(room).cast("B")
+        self._address = ctypes.addressof(room)
 
     def wait(self, wanted: Mapping[int, int], timeout: int | None) -> dict[int, int]:
         """Wait for events (POLLIN, …) by descriptor; returns those that came, none after `timeout`.
@@ -37,19 +42,18 @@ class Waiter:
         """
         size = len(wanted) * _POLLFD.size
         if size > len(self._room):
-            self._room = ctypes.create_string_buffer(2 * size)
-        pack = _POLLFD.pack
-        view = memoryview(self._room)[:size].cast("B")
-        view[:] = b"".join([pack(number, events, 0) for number, events in wanted.items()])
+            self._make_room(2 * size)
+        pack, room = _POLLFD.pack, self._room[:size]
+        room[:] = b"".join([pack(number, events, 0) for number, events in wanted.items()])
         time = None if timeout is None else _TIMESPEC.pack(*divmod(timeout, _SECOND))
-        count = _ppoll(ctypes.addressof(self._room), len(wanted), time, None)
+        count = _ppoll(self._address, len(wanted), time, None)
         if count < 0:
             number = ctypes.get_errno()
             if number != errno.EINTR:
                 raise OSError(number, os.strerror(number))
         if count <= 0:
             return {}
-        return {number: came for number, _, came in _POLLFD.iter_unpack(view) if came}
+        return {number: came for number, _, came in _POLLFD.iter_unpack(room) if came}
 
 
 class Alarm:
