@@ -42,6 +42,7 @@ def harbour(request: pytest.FixtureRequest, guests: Guests) -> Iterator[Harbour]
         engine.image("hello", guests.go("hello"))
         engine.image("client", guests.go("client"))
         engine.image("mirror", guests.rust("hello"))
+        engine.image("given", guests.rust("preopened"))
         engine.image("httpd", guests.httpd())
         engine.ok("network", "create", "--subnet", "10.81.0.0/16", "fleet")
         yield Harbour(engine, machine)
@@ -83,6 +84,17 @@ def test_packets_come_in_by_a_published_port(harbour: Harbour) -> None:
             for size in (1, 300):
                 peer.sendto(b"ahoy" * size, (address, 7000))
                 assert peer.recvfrom(5000) == (b"yoha" * size, (address, 7000))
+
+
+def test_a_standard_library_serves_what_is_published_or_exposed(harbour: Harbour) -> None:
+    """The sockets are there in the order of their ports, from descriptor 3 on."""
+    flags = ("--network", "fleet", "-p", "8082:9000", "--expose", "8080")
+    harbour.serving("rust", *flags, "given", "4")
+    assert harbour.curl("http://127.0.0.1:8082/").startswith("descriptor 4, ")
+    harbour.engine.ok("rm", "-f", "rust")
+    harbour.serving("rust", *flags, "given", "3")
+    get = ("run", "--rm", "--network", "fleet", "client", "get", "http://rust:8080/")
+    assert harbour.engine.ok(*get).startswith("200\ndescriptor 3, ")
 
 
 def test_many_requests_at_once_by_a_published_port(harbour: Harbour) -> None:
