@@ -53,7 +53,7 @@ class Ports:
         """Bind what is asked for, all or nothing, instead of what the container had.
 
         If it has got its listening sockets already (`handed`), they are only remembered. Raises
-        PortInUse, NetworkError.
+        PortInUse (by `id` itself where two of them collide), NetworkError.
         """
         self.release(id)
         reservation = Reservation()
@@ -62,7 +62,7 @@ class Ports:
                 if handed and publication.protocol == "tcp":
                     reservation.publications.append(publication)
                     continue
-                for bound, made in self._bind(publication, reservation.publications):
+                for bound, made in self._bind(id, publication, reservation.publications):
                     reservation.publications.append(bound)
                     reservation.sockets[bound] = made
         except BaseException:
@@ -84,7 +84,7 @@ class Ports:
         return None
 
     def _bind(
-        self, asked: Publication, own: Sequence[Publication]
+        self, id: str, asked: Publication, own: Sequence[Publication]
     ) -> list[tuple[Publication, socket.socket]]:
         """Raises PortInUse, NetworkError."""
         if asked.protocol not in _KINDS:
@@ -100,7 +100,7 @@ class Ports:
                 for host in hosts:
                     wanted = msgspec.structs.replace(asked, host_ip=host, host_port=port)
                     if any(_collide(wanted, has) for has in own):
-                        raise NetworkError(f"port {host_address(wanted)} is published twice")
+                        raise PortInUse(wanted, id)
                     made = self._bind_one(wanted)
                     port = made.getsockname()[1]
                     bound.append((msgspec.structs.replace(wanted, host_port=port), made))
