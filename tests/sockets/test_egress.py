@@ -142,9 +142,9 @@ async def test_a_hosts_file_the_guest_has_written_counts_for_nothing(
 ) -> None:
     bundle = puppet()
     async with guarded(launcher, bundle, "db:7000") as container:
+        fd = await container.open()
         (bundle.path / "hosts").write_text("192.0.2.2 db\n")  # a guest may be root in there
         assert "192.0.2.1" in await container.do("lookup", "db")
-        fd = await container.open()
         assert await container.do("connect", fd, "192.0.2.2", 7000) == "ECONNREFUSED"
 
 

@@ -21,7 +21,7 @@ from wherry.runtime.sandbox import listeners
 from wherry.runtime.sandbox.namespaces import wants_network
 
 if TYPE_CHECKING:
-    from wherry.runtime.wasi.sockets import Names, Sockets
+    from wherry.runtime.wasi.sockets import Sockets, SocketTable
 
 _STDERR = 2
 _MAX_FILE = 1 << 20
@@ -62,13 +62,15 @@ def open_for(
     table.egress = outgoing.rules(config)
     if table.egress is not None:
         table.denied = _teller()
-        table.names = _names(config)
     try:
         table.preopen(own.values())
     except OSError as error:
         raise LaunchError(f"the published ports cannot be listened on: {error.strerror}") from None
     _announce(environment, own)
-    return Sockets(table, facts.socket_imports)
+    sockets = Sockets(table, facts.socket_imports)
+    if table.egress is not None:
+        sockets.first = _names(config, table)
+    return sockets
 
 
 def _ports(
@@ -108,20 +110,35 @@ def _teller() -> Callable[[str], None]:
     return tell
 
 
-def _names(config: spec.Spec) -> "Names":
-    """What is said of names by the files that the engine mounts into the container."""
+def _names(config: spec.Spec, table: "SocketTable") -> Callable[[], None]:
+    """Have `table` know names by the files that the engine mounts into the container.
+
+    What is returned reads them: engines write them until they start the container, and afterwards
+    its guest may. Raises LaunchError.
+    """
     from wherry.runtime.wasi.sockets import Names
 
     mounted = {mount.destination.rstrip("/"): mount.source for mount in config.mounts or ()}
-    return Names(*(_read(mounted.get(path, "")) for path in ("/etc/hosts", "/etc/resolv.conf")))
+    files = [_open(mounted.get(path, "")) for path in ("/etc/hosts", "/etc/resolv.conf")]
+
+    def read() -> None:
+        table.names = Names(*map(_read, files))
+
+    return read
 
 
-def _read(path: str) -> str:
-    """A small file of text; what is not there says nothing. Raises LaunchError."""
+def _open(path: str) -> int | None:
     if not path:
-        return ""
+        return None
     try:
-        with open(path, "rb") as file:
-            return file.read(_MAX_FILE).decode(errors="replace")
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise LaunchError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _read(descriptor: int | None) -> str:
+    """A small file of text, which is closed; none says nothing."""
+    if descriptor is None:
+        return ""
+    with open(descriptor, "rb") as file:
+        return file.read(_MAX_FILE).decode(errors="replace")

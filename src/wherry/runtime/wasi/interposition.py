@@ -53,6 +53,7 @@ class Interposition:
         self._context = 0
         self._functions: list[tuple[str, Function, slice]] = []
         self._imports: list[tuple[bytes, bytes, str]] = []
+        self._first: list[Callable[[], None]] = []
         self._originals: dict[str, capi.Func] = {}
         self._descriptors: memoryview | None = None
         self._marks: dict[int, int] = {}
@@ -67,6 +68,10 @@ class Interposition:
     def instead(self, name: str, parameters: str, function: Function) -> None:
         """Have the guest call `function` instead of WASI's `name`, or if WASI has none."""
         self._define_function(_P1, name, parameters, function)
+
+    def first(self, function: Callable[[], None]) -> None:
+        """Have `function` called when the container has been started, before its guest runs."""
+        self._first.append(function)
 
     def mark(self, descriptor: int, whose: int) -> None:
         """Say whose business a `descriptor` below NUMBERS is (`trampolines.ORIGINALS` …)."""
@@ -138,6 +143,8 @@ class Interposition:
         """Link the back to the guest's memory, before the guest runs. Raises GuestError, and
         LaunchError if there is no memory.
         """
+        for function in self._first:
+            function()
         self._memory = self._export_memory(guest, b"memory")
         if self._memory is None:
             raise LaunchError("the module exports no memory, which WASI needs", NOT_RUNNABLE)

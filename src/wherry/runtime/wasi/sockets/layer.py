@@ -35,6 +35,9 @@ class Between(Protocol):
     def instead(self, name: str, parameters: str, function: Function) -> None:
         """Have the guest call `function` instead of WASI's."""
 
+    def first(self, function: Callable[[], None]) -> None:
+        """Have `function` called before the guest runs."""
+
     def mark(self, descriptor: int, whose: int) -> None:
         """Say whose business a descriptor is."""
 
@@ -45,6 +48,8 @@ class Sockets:
     def __init__(self, table: SocketTable, imports: Iterable[tuple[str, str]]) -> None:
         """`imports` are the names and parameters of the functions about sockets it imports."""
         self.table = table
+        self.first: Callable[[], None] = lambda: None
+        """Called once the container has its network, before the guest runs."""
         self._imports = tuple(imports)
 
     @property
@@ -55,6 +60,7 @@ class Sockets:
     def interpose(self, between: Between) -> None:
         """Answer the guest's calls by way of `between`."""
         layer = SocketLayer(self.table, between.memory, between.original)
+        between.first(self.first)
         for name, function in layer.before.items():
             between.host(name, DESCRIPTORS[name][0], function)
         between.host("refuse", "ii", layer.refuse)
