@@ -21,6 +21,7 @@ from wherry.engine.config import (
     EndpointConfig,
     HostConfig,
     NetworkingConfig,
+    PortBinding,
 )
 from wherry.engine.networks.request import Ipam, IpamConfig, NetworkRequest
 
@@ -171,6 +172,16 @@ async def test_a_container_without_sockets_is_in_its_network_in_name_only(engine
     await engine.networks.remove(engine.networks.get("mine"))
     with pytest.raises(EngineError, match="is not connected to network bridge"):
         await engine.containers.disconnect(container, "bridge")
+
+
+async def test_ports_that_nobody_would_answer_at_are_warned_of(engine: Engine) -> None:
+    for mode, warnings in (("bridge", 1), ("host", 1), ("none", 0)):
+        host = HostConfig(
+            network_mode=mode, port_bindings={"80/tcp": [PortBinding(host_port="8080")]}
+        )
+        made = await engine.containers.create(ContainerConfig(image="guests"), host)
+        assert len(made.warnings) == warnings, made.warnings
+        assert all("Published ports" in warning for warning in made.warnings)
 
 
 @pytest.mark.parametrize(

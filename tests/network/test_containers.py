@@ -233,11 +233,13 @@ def test_the_hosts_network_is_used_as_it_is(engine: Wherry) -> None:
 def test_the_way_out_and_none_of_an_internal_network(engine: Wherry) -> None:
     machine: Machine = engine.machine  # type: ignore[attr-defined]
     inner = network(engine, "inner", "--internal")
-    there = serve(engine, "web", "--network", inner)
+    there = serve(engine, "web", "--network", inner, "-p", "8087:8000")
     assert get(engine, there, "--network", inner)
+    assert engine.ok("port", "web") == ""  # as Docker has it
+    assert fetch(engine, 8087).startswith("curl:")
     with machine.outside.answering(FAR, 80):
-        out = engine("run", "--rm", "sockets", "get", FAR, "80", timeout=20)
-        assert INSIDE in out.out, out.said
+        engine.ok("run", "-d", "--name", "out", "sockets", "get", FAR, "80")
+        until(lambda: INSIDE in engine("logs", "out").out, "nobody answered")
         assert engine("run", "--rm", "--network", inner, "sockets", "get", FAR, "80").code != 0
 
 
@@ -261,6 +263,16 @@ def test_a_helper_that_was_killed_is_replaced(engine: Wherry) -> None:
     # What asks for the next helper is the engine itself, or whoever comes first.
     assert get(engine, "web", "--network", "fleet")
     until(lambda: fetch(engine, 8086) == "GET /x HTTP/1.1", "the port is not served again")
+
+
+def test_engine_and_helper_may_both_be_killed(engine: Wherry) -> None:
+    serve(engine, "web", "--network", "fleet", "-p", "8089:8000")
+    pid = helper(engine)
+    engine.kill_daemon()
+    end(pid, signal.SIGKILL)
+    engine.ok("ps")  # the next engine puts everything right by itself
+    until(lambda: fetch(engine, 8089) == "GET /x HTTP/1.1", "the port is not served again")
+    assert get(engine, "web", "--network", "fleet")
 
 
 def test_a_restart_policy_gets_its_port_again(engine: Wherry) -> None:

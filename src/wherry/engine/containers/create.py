@@ -21,12 +21,14 @@ from wherry.engine.containers.limits import check_limits
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.containers.names import check_name, invent_name
 from wherry.engine.containers.networking import Networking
+from wherry.engine.containers.ports import wished_ports
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user
 from wherry.engine.errors import EngineError, InvalidRequest
 from wherry.engine.images import image_errors
 from wherry.engine.inspection import CreateResult
+from wherry.engine.networks import HOST, NONE
 from wherry.engine.record import Life, Mounted, Record
 from wherry.engine.shims import WHERRY
 from wherry.images import Image
@@ -107,6 +109,11 @@ class Creator:
             networks=networks,
         )
         container = Container(record, Life())
+        if await self._publishes_nothing(container):
+            remarks.append(
+                "Published ports have been discarded: the program neither makes sockets nor takes "
+                "connections of any"
+            )
         try:
             self._make_volumes(record)
             await copy_up(context, record)
@@ -120,6 +127,14 @@ class Creator:
         context.volumes.settle(id, [mount.name for mount in mounts if mount.type == "volume"])
         context.tell(container, "create")
         return CreateResult(id=id, warnings=[*warnings, *remarks])
+
+    async def _publishes_nothing(self, container: Container) -> bool:
+        """Whether nothing would ever answer at the ports that are to be published."""
+        if HOST in container.record.networks or NONE in container.record.networks:
+            return False
+        if not wished_ports(container.config, container.host):
+            return False
+        return not await self._networking.wants_network(container)
 
     def _find_image(self, name: str, platform: str | None) -> Image:
         if not name:

@@ -189,8 +189,9 @@ class Networking:
             for network in networks:
                 self.join(container, network)
             context.save(container)
-            wishes = wished_ports(container.config, container.host) if names else []
-            if wishes:
+            wishes = wished_ports(container.config, container.host)
+            # As in Docker: nobody comes into an internal network, by no port either.
+            if wishes and not all(network.internal for network in networks):
                 binding = parse_options(networks[0].options).host_binding
                 container.life.plugged.published = await reserve(
                     context, container, wishes, binding
