@@ -58,6 +58,7 @@ class Docker:
         made = {
             "toolbox": self._guests.toolbox,
             "sockets": self._guests.sockets,
+            "http": self._guests.http,
             "preopened": lambda: self._guests.c("preopened"),
             "client": lambda: self._guests.go("client"),
         }
