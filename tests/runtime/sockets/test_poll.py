@@ -122,6 +122,16 @@ def test_stdin_that_does_not_block_says_again(machine: Machine, stdin: int) -> N
     assert os.get_blocking(0), "others share it"
 
 
+def test_stdin_that_others_made_not_block_is_waited_for(machine: Machine, stdin: int) -> None:
+    os.set_blocking(0, False)
+    read: list[tuple[int, bytes]] = []
+    waiting = threading.Thread(target=lambda: read.append(machine.receive(0)))
+    waiting.start()
+    os.write(stdin, b"line\n")
+    waiting.join()
+    assert read == [(0, b"line\n")]
+
+
 def test_a_descriptor_that_is_not_open_is_told_at_once(machine: Machine) -> None:
     events = machine.poll(readable(1, FIRST), clock(2, LATE), writable(3, 3))
     assert (1, errnos.BADF, READ, 0, 0) in events

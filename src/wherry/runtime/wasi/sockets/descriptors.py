@@ -45,18 +45,28 @@ class Stream:
 
     def read(self, into: list[memoryview]) -> int:
         """Read as readv(2) does. Raises Failure, OSError."""
-        self._await(select.POLLIN)
-        return os.readv(self.number, into)
+        while True:
+            if self.flags:
+                self._await(select.POLLIN)
+            try:
+                return os.readv(self.number, into)
+            except BlockingIOError:  # others may have set the host's flag
+                self._await(select.POLLIN)
 
     def write(self, data: list[memoryview]) -> int:
         """Write as writev(2) does. Raises Failure, OSError."""
-        self._await(select.POLLOUT)
-        return os.writev(self.number, data)
+        while True:
+            if self.flags:
+                self._await(select.POLLOUT)
+            try:
+                return os.writev(self.number, data)
+            except BlockingIOError:
+                self._await(select.POLLOUT)
 
     def _await(self, event: int) -> None:
         waiting = select.poll()
         waiting.register(self.number, event)
-        if not waiting.poll(0 if self.flags & NONBLOCK else None):
+        if not waiting.poll(0 if self.flags else None):
             raise Failure(AGAIN)
 
     def close(self) -> None:
