@@ -1,9 +1,8 @@
 """What a container may reach, as far as its runtime has a say in it.
 
-Where the network enforces the rules, who gives it says so in the bundle and nothing is done here:
-a guest that asks a resolver by packets of its own, as Go does, tells its names to the network only.
-Elsewhere sockets of WASI 0.1 go through wherry's own layer, which asks the rules. Those of
-components, of other engines and of Linux programs do not, and such a container is not run.
+Sockets of WASI 0.1 go through wherry's own layer, which asks the rules. Those of components, of
+other engines and of Linux programs do not: for them the network must enforce the rules, and who
+gives it says so in the bundle. Where nobody does, the container is not run.
 """
 
 from typing import TYPE_CHECKING
@@ -17,13 +16,9 @@ if TYPE_CHECKING:
 
 
 def rules(config: spec.Spec) -> "Egress | None":
-    """The rules to be held here; None for everything, or if the network has them.
-
-    Raises LaunchError.
-    """
-    annotations = config.annotations or {}
-    text = annotations.get(spec.EGRESS)
-    if text is None or annotations.get(spec.ENFORCER) == "network":
+    """The rules of a container; None if it may reach everything. Raises LaunchError."""
+    text = (config.annotations or {}).get(spec.EGRESS)
+    if text is None:
         return None
     # Imported only here: it brings a library that no other container needs.
     from wherry.egress import Egress
