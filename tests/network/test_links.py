@@ -235,13 +235,46 @@ def test_the_hosts_own_network_is_nobodys(machine: Machine, run: Path) -> None:
     assert _left(machine)[0] == before[0]
 
 
-def test_a_bridge_of_somebody_else_is_not_taken(machine: Machine, run: Path) -> None:
-    taken = msgspec.structs.replace(FRONT, bridge="uplink")
+def test_an_interface_of_somebody_else_is_not_taken(machine: Machine, run: Path) -> None:
+    machine.ok("ip", "link", "add", "lan", "type", "bridge")
+    machine.ok("ip", "address", "add", "172.18.0.1/24", "dev", "lan")
+
+    async def trial(links: Links, boxes: Boxes) -> list[str]:
+        said = []
+        for name in ("uplink", "lan"):
+            taken = msgspec.structs.replace(FRONT, bridge=name)
+            with pytest.raises(NetworkError) as caught:
+                await links.attach(boxes.sandbox("one", plug(taken, 2)))
+            said.append(str(caught.value))
+        return said
+
+    try:
+        no_bridge, others = tried(machine, trial, run, None)
+        assert "uplink exists and is no bridge" in no_bridge and "lan is in use by others" in others
+        assert f"{INSIDE}/24" in machine.ok("ip", "address", "show", "uplink")
+        assert "172.18.0.1/24" in machine.ok("ip", "address", "show", "lan")
+    finally:
+        machine.ok("ip", "link", "del", "lan")
+
+
+@pytest.mark.parametrize("same_id", [False, True])
+def test_two_engines_do_not_take_each_others_bridge(
+    machine: Machine, run: Path, same_id: bool
+) -> None:
+    other = msgspec.structs.replace(BACK, bridge=FRONT.bridge, id=FRONT.id if same_id else "e" * 64)
 
     async def trial(links: Links, boxes: Boxes) -> str:
+        await links.attach(boxes.sandbox("one", plug(FRONT, 2)))
+        await links.attach(boxes.sandbox("two", plug(FRONT, 3)))
+        another = Links(run, rootless=False)
         with pytest.raises(NetworkError) as caught:
-            await links.attach(boxes.sandbox("one", plug(taken, 2)))
+            await another.attach(boxes.sandbox("three", plug(other, 2)))
+        await another.remove_network(other.id)
+        await another.close(idle=True)
+        with boxes["one"].answering("172.18.0.2", 80):
+            assert boxes["two"].do(told, "172.18.0.2", 80) == "172.18.0.3"
+            assert boxes["two"].do(told, FAR, 80) == INSIDE
         return str(caught.value)
 
-    assert "uplink" in tried(machine, trial, run, None)
-    assert f"{INSIDE}/24" in machine.ok("ip", "address", "show", "uplink")
+    with machine.outside.answering(FAR, 80):
+        assert "another engine" in tried(machine, trial, run, None)

@@ -3,8 +3,10 @@
 import errno
 import ipaddress
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -21,6 +23,7 @@ _ALIAS = "wherry network "
 """In front of the network's id: by the alias of its interface (`ip link`) a bridge is known."""
 _IFA_F_NODAD = 0x02
 _IFF_UP = 0x1
+_RT_SCOPE_UNIVERSE = 0
 _USUAL_MTU = 1500
 _ROUTER_ACCEPTS = 2
 """accept_ra for who forwards and yet has its own routes by advertisement."""
@@ -63,8 +66,11 @@ class Bridges:
     def remove(self, network: str) -> None:
         """Remove a network's bridge and its rules, if they are there."""
         self._made.pop(network, None)
-        for link in self._links.link("dump"):
-            if link.get("ifalias") == f"{_ALIAS}{network}":
+        links = list(self._links.link("dump"))
+        used = _in_use(links)
+        for link in links:
+            # Another engine's network may have the same id: its containers stay.
+            if link.get("ifalias") == f"{_ALIAS}{network}" and link["index"] not in used:
                 self._firewall.remove_network(link.get("ifname"))
                 if self._host:
                     foreign.dismiss(link.get("ifname"))
@@ -76,11 +82,8 @@ class Bridges:
 
         Whoever else has networks here, another engine say, makes them again when it needs them.
         """
-        links = list(self._links.link("dump"))
-        used = {link.get("master") for link in links if link["flags"] & _IFF_UP}
-        for link in links:
-            alias = link.get("ifalias") or ""
-            if alias.startswith(_ALIAS) and link["index"] not in used:
+        for link in list(self._links.link("dump")):
+            if (alias := link.get("ifalias") or "").startswith(_ALIAS):
                 self.remove(alias.removeprefix(_ALIAS))
         if not self._firewall.networks():
             self._firewall.remove()
@@ -97,12 +100,24 @@ class Bridges:
             if error.code != errno.EEXIST:
                 raise
         (link,) = self._links.link("get", ifname=network.bridge)
-        info = link.get("linkinfo")
-        if info is None or info.get("kind") != "bridge":
-            raise OSError(errno.EEXIST, f"an interface {network.bridge} exists and is no bridge")
+        self._refuse_foreign(network, link)
         if link.get("mtu") != mtu:
             self._links.link("set", index=link["index"], mtu=mtu)
         return int(link["index"])
+
+    def _refuse_foreign(self, network: Network, link: Any) -> None:
+        """Raises OSError if an interface is somebody else's: it is not to lose its addresses."""
+        info = link.get("linkinfo")
+        if info is None or info.get("kind") != "bridge":
+            raise OSError(errno.EEXIST, f"interface {network.bridge} exists and is no bridge")
+        alias = link.get("ifalias") or ""
+        ours, mine = alias.startswith(_ALIAS), alias == f"{_ALIAS}{network.id}"
+        strange = not self._addresses(link["index"]) <= _gateways(network)
+        busy = link["index"] in _in_use(self._links.link("dump"))
+        if (strange and (busy or not ours)) or (busy and ours and not mine):
+            raise OSError(
+                errno.EBUSY, f"bridge {network.bridge} is in use by others, another engine perhaps"
+            )
 
     def _prepare(self, network: Network) -> None:
         set_sysctl(f"ipv4/conf/{network.bridge}/rp_filter", 1)
@@ -117,21 +132,20 @@ class Bridges:
                 set_sysctl(f"{conf}/disable_ipv6", 1)
 
     def _address(self, network: Network, index: int) -> None:
-        wanted = set()
-        for subnet in network.subnets:
-            if subnet.gateway:
-                length = ipaddress.ip_network(subnet.subnet).prefixlen
-                wanted.add((subnet.gateway, length))
-        had = {
-            (found.get("address"), found["prefixlen"])
-            for found in self._links.addr("dump", index=index)
-            if found["index"] == index and found["scope"] == 0
-        }
+        wanted, had = _gateways(network), self._addresses(index)
         for address, length in wanted - had:
             flags = {"flags": _IFA_F_NODAD} if ":" in address else {}
             self._links.addr("add", index=index, address=address, prefixlen=length, **flags)
         for address, length in had - wanted:
             self._links.addr("del", index=index, address=address, prefixlen=length)
+
+    def _addresses(self, index: int) -> set[tuple[str, int]]:
+        """The addresses of an interface, without those it gave itself."""
+        return {
+            (found.get("address"), found["prefixlen"])
+            for found in self._links.addr("dump", index=index)
+            if found["index"] == index and found["scope"] == _RT_SCOPE_UNIVERSE
+        }
 
     def _way_out_mtu(self) -> int:
         """The MTU of the interface that the default route leads to."""
@@ -140,6 +154,20 @@ class Bridges:
                 for link in self._links.link("get", index=index):
                     return int(link.get("mtu") or _USUAL_MTU)
         return _USUAL_MTU
+
+
+def _gateways(network: Network) -> set[tuple[str, int]]:
+    """The addresses that a bridge is to have, with the lengths of their prefixes."""
+    return {
+        (subnet.gateway, ipaddress.ip_network(subnet.subnet).prefixlen)
+        for subnet in network.subnets
+        if subnet.gateway
+    }
+
+
+def _in_use(links: Iterable[Any]) -> set[int]:
+    """The indices of the bridges that have a port that is up."""
+    return {link.get("master") for link in links if link["flags"] & _IFF_UP and link.get("master")}
 
 
 def _forward(network: Network) -> None:

@@ -121,6 +121,7 @@ def prepare(attachment: Attachment) -> None:
     conf = f"ipv6/conf/{attachment.interface}"
     try:
         if any(":" in address for address in attachment.addresses):
+            set_sysctl(f"{conf}/disable_ipv6", 0)
             set_sysctl(f"{conf}/accept_ra", 0)
             set_sysctl(f"{conf}/accept_dad", 0)
         else:

@@ -109,6 +109,9 @@ class Links:
     async def attach(self, sandbox: Sandbox) -> None:
         """Have a container's interfaces, addresses, routes and limits be what `sandbox` says."""
         await self._open()
+        known = self._connected.get(sandbox.id)
+        if known is not None and known.pid != sandbox.pid:
+            await self.detach(sandbox.id)
         await self._do(self._attach, sandbox)
         self._listen(sandbox.id)
 
@@ -249,9 +252,6 @@ class Links:
 
     def _attach(self, sandbox: Sandbox) -> None:
         connected = self._connected.get(sandbox.id)
-        if connected is not None and connected.pid != sandbox.pid:
-            self._detach(self._connected.pop(sandbox.id))
-            connected = None
         if connected is None:
             connected = _Connected(sandbox.pid, self._namespace_of(sandbox), sandbox)
             try:
