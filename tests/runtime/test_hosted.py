@@ -330,6 +330,34 @@ async def test_a_command_of_wasi_02_calls_others_without_the_program(
         assert (refused.status, refused.stderr) == (1, b"")
 
 
+async def test_a_handler_of_wasi_03_answers_many_at_a_time(
+    launcher: Launcher, guests: Guests, bundle: Make
+) -> None:
+    container = bundle("/handler.wat")
+    container.put("handler.wat", guests.wat("handler").read_bytes())
+    async with serving(launcher, container) as server, asyncio.TaskGroup() as group:
+        answers = [group.create_task(server.curl("/")) for _ in range(20)]
+    assert {answer.result() for answer in answers} == {b"hello from 0.3\n"}
+
+
+async def test_words_of_a_container_are_no_options_of_the_program(
+    launcher: Launcher, guests: Guests, bundle: Make
+) -> None:
+    container = bundle("/async.wat", "--dir=/x", "-S", "http=n")
+    container.put("async.wat", guests.wat("async").read_bytes())
+    container.config["process"]["cwd"] = "/a,p3=n"
+    container.config["process"]["env"] = ["--help=1", "-h=", "X=Y"]
+    outcome = await run(launcher, container)
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (4, b"--dir=/x\n", b"")
+
+
+async def test_variables_that_are_no_text_are_refused(launcher: Launcher, app: Bundle) -> None:
+    app.config["process"]["env"] = ["X=a\0b"]
+    with pytest.raises(LaunchError, match="UTF-8 text without NUL") as failure:
+        await run(launcher, app)
+    assert failure.value.exit_code == 126
+
+
 async def test_a_command_of_wasi_03_runs(launcher: Launcher, guests: Guests, bundle: Make) -> None:
     container = bundle("/async.wat", "two words", "--three")
     container.put("async.wat", guests.wat("async").read_bytes())

@@ -126,3 +126,18 @@ def test_components_nested_without_end_are_refused() -> None:
         content = head + b"\4" + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F]) + content
     with pytest.raises(wasm.InvalidWasm, match="nested more than 32 deep"):
         wasm.inspect(content)
+
+
+@pytest.mark.parametrize(
+    ("items", "world", "files"),
+    [
+        ('(instance $i) (export "wasi:cli/run@0.2.0" (instance $i))', "command", False),
+        ('(instance $i) (export "wasi:http/incoming-handler@0.2.4" (instance $i))', "http", False),
+        ('(instance $i) (export "wasi:http/handler@0.3.0" (instance $i))', "http", False),
+        ('(import "wasi:http/outgoing-handler@0.2.0" (instance))', "command", False),
+        ('(import "wasi:filesystem/preopens@0.2.0" (instance))', "command", True),
+    ],
+)
+def test_what_it_is_made_for(items: str, world: str, files: bool) -> None:
+    found = wasm.inspect(component(f"(component {items})"))
+    assert (found.world, found.imports_files) == (world, files)
