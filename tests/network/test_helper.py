@@ -479,3 +479,27 @@ def test_clients_that_come_at_once_start_one_helper(machine: Machine, run: Path)
             client.close()
 
     tried(machine, trial, run, None)
+
+
+def test_egress_is_opened_for_names_of_the_hosts_file(machine: Machine, run: Path) -> None:
+    """Nobody is asked for those."""
+
+    async def trial(trying: Trying) -> None:
+        hosts = {"store": "172.18.0.3"}
+        await trying.client.attach(trying.sandbox("one", 2, hosts=hosts, egress="store:80"))
+        await trying.client.attach(trying.sandbox("two", 3))
+
+        def reach(address: str, port: int) -> str:
+            with trying.boxes["one"].socket() as connection:
+                connection.settimeout(10)
+                try:
+                    connection.connect((address, port))
+                except ConnectionRefusedError:
+                    return "refused"
+                return "reached"
+
+        with trying.boxes["two"].answering("0.0.0.0", 80):
+            assert await asyncio.to_thread(reach, "172.18.0.3", 80) == "reached"
+            assert await asyncio.to_thread(reach, "172.18.0.3", 81) == "refused"
+
+    tried(machine, trial, run, None)

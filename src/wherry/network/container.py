@@ -64,6 +64,8 @@ class Container:
                 f"no name server can be in container {self.sandbox.id[:12]}: {error.strerror}"
             ) from None
         self._name_server = NameServer(self._answers, pair, self._ask, self._allow, self.denied)
+        for name, address in self.sandbox.hosts.items():
+            await self._learn(name, (address,))  # they are in its hosts file: nobody is asked
 
     async def publish(self, reservation: Reservation, tcp: TcpForwarder, sockets: Sockets) -> None:
         """Serve those of its ports that it does not serve itself. Raises NetworkError, OSError."""
@@ -134,10 +136,15 @@ class Container:
         )
 
     async def _allow(self, question: Question, addresses: tuple[str, ...]) -> None:
-        """What a name led to may be reached, on the ports of its rules."""
+        """What an answer says may be reached, on the ports of the name's rules."""
+        await self._learn(question.name, addresses)
+
+    async def _learn(self, name: str, addresses: tuple[str, ...]) -> None:
         if self._egress is not None:
-            for rule in self._egress.rules_of(question.name):
-                for address in addresses:
+            # Not all of them: whoever owns a name may lead it to the container itself.
+            allowed = self._egress.looked_up(name, addresses)
+            for rule in self._egress.rules_of(name):
+                for address in allowed:
                     await self._links.egress_allow(self.sandbox.id, address, rule.first, rule.last)
 
 
