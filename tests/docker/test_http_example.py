@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.docker.engine import WASM, Docker, until
-from tests.guests.toolchain import EXAMPLES, Guests
+from tests.guests.toolchain import EXAMPLES, PROJECT, Guests
 
 pytestmark = [pytest.mark.root, pytest.mark.guests]
 
@@ -37,3 +37,21 @@ def test_the_example_finds_another_by_name(docker: Docker, shops: None) -> None:
     url = "http://127.0.0.1:8081/from/shop"
     done = docker.machine.run("busybox", "wget", "-q", "-O", "-", url)
     assert done.stdout.startswith("shop says: hello "), done.stderr
+
+
+def test_the_compose_file_of_the_docs_makes_two_that_know_each_other(
+    docker: Docker, shops: None
+) -> None:
+    document = (PROJECT / "docs" / "networking.md").read_text()
+    folder = docker.folder()
+    (folder / "compose.yaml").write_text(document.partition("```yaml\n")[2].partition("```")[0])
+    compose = ("compose", "--project-directory", str(folder))
+    docker.ok(*compose, "up", "-d")
+    try:
+        until(lambda: docker(*compose, "logs").stdout.count("listening") == 2)
+        done = docker.machine.run(
+            "busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/from/shop"
+        )
+        assert done.stdout.startswith("shop says: hello "), done.stderr
+    finally:
+        docker.ok(*compose, "down", "-t", "1")
