@@ -17,7 +17,7 @@ import pytest
 from wherry.network.forwarding import tcp
 from wherry.network.forwarding.sockets import DistantSockets, Sockets
 from wherry.network.forwarding.tcp import TcpForwarder
-from wherry.network.forwarding.udp import UdpForwarder
+from wherry.network.forwarding.udp import Room, UdpForwarder
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -311,7 +311,7 @@ async def test_sockets_of_another_network_are_made_there_and_waited_for(
 class Datagrams:
     """A published UDP port, forwarded to an echo."""
 
-    def __init__(self, host: str = "127.0.0.1", **more: float) -> None:
+    def __init__(self, host: str = "127.0.0.1", room: Room | None = None, **more: float) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.port, self.server = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
         self.port.bind((host, 0))
@@ -320,7 +320,8 @@ class Datagrams:
             each.setblocking(False)
         self.seen: set[tuple[str, int]] = set()
         address = self.server.getsockname()[:2]
-        self.forwarder = UdpForwarder(self.port, lambda: address, Sockets(), **more)
+        self.room = room or Room(100)
+        self.forwarder = UdpForwarder(self.port, lambda: address, Sockets(), self.room, **more)
         asyncio.get_running_loop().add_reader(self.server, self._echo)
         self.number: int = self.port.getsockname()[1]
 
@@ -382,6 +383,21 @@ async def test_a_silent_client_is_forgotten_and_its_descriptor_closed() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     assert (await exchange(("127.0.0.1", served.number)))[0] == b"ping"
     served.close()
+    assert served.room.taken == 0
+
+
+async def test_all_ports_together_have_no_more_clients_than_there_is_room_for() -> None:
+    room = Room(3)
+    one, other = Datagrams(room=room), Datagrams(room=room)
+    for served in (one, other, one, other, one):
+        # At first the other one has none that could be forgotten.
+        if room.taken < 3 or served.forwarder._clients:
+            assert (await exchange(("127.0.0.1", served.number)))[0] == b"ping"
+        assert room.taken <= 3
+    assert room.taken == 3
+    one.close()
+    other.close()
+    assert room.taken == 0
 
 
 async def test_of_too_many_clients_who_was_silent_for_longest_is_forgotten(

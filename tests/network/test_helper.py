@@ -331,6 +331,37 @@ def test_a_container_that_fetches_its_listeners_serves_them_itself(
     tried(machine, trial, run, user)
 
 
+def test_more_listeners_are_fetched_than_one_packet_carries(machine: Machine, run: Path) -> None:
+    async def trial(trying: Trying) -> None:
+        asked = [publication(n, 9000 + n) for n in range(1, 151)]
+        assert await trying.client.reserve("web", asked) == asked
+        told, got = await asyncio.to_thread(fetch, run, "web")
+        assert [(each["port"], each["host_port"]) for each in told] == [
+            (each.container_port, each.host_port) for each in asked
+        ]
+        assert [each.getsockname()[1] for each in got] == [each.host_port for each in asked]
+        for each in got:
+            assert os.get_blocking(each.fileno())
+            each.close()
+
+    tried(machine, trial, run, None)
+
+
+def test_a_helper_that_hangs_is_told_of(machine: Machine, run: Path) -> None:
+    async def trial(trying: Trying) -> None:
+        await trying.client.attach(trying.sandbox("one", 2))
+        helper = trying.helper()
+        os.kill(helper, signal.SIGSTOP)
+        trying.client.patience = 0.05
+        with pytest.raises(NetworkError, match="does not answer"):
+            await trying.client.attached()
+        os.kill(helper, signal.SIGCONT)
+        trying.client.patience = 60
+        assert await trying.client.attached() == ["one"]
+
+    tried(machine, trial, run, None)
+
+
 def test_listeners_that_another_process_has_fetched_are_no_container_s(
     machine: Machine, run: Path
 ) -> None:

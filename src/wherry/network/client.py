@@ -35,6 +35,7 @@ from wherry.network.messages import (
 from wherry.network.model import Publication, Sandbox
 from wherry.network.starting import Place
 
+_PATIENCE = 60.0
 _decoder = msgspec.json.Decoder(Telling)
 
 
@@ -55,6 +56,8 @@ class NetworkClient:
         self.lost = asyncio.Event()
         """Set when the helper has ended while this was connected, until there is one again: what
         was attached is then to be attached anew."""
+        self.patience = _PATIENCE
+        """Seconds for an answer; the first container of an ordinary user waits for a way out."""
         self.on_denied: Callable[[str, str], None] | None = None
         """Called with the id of a container whose rules of egress denied something, and a line
         without its end for its log."""
@@ -125,7 +128,14 @@ class NetworkClient:
         for _ in range(3):
             with suppress(_Lost):
                 connection = await self._connect()
-                reply = await connection.ask(request)
+                try:
+                    async with asyncio.timeout(self.patience):
+                        reply = await connection.ask(request)
+                except TimeoutError:
+                    raise NetworkError(
+                        f"the network helper does not answer: see {self._place.log}; if it hangs, "
+                        "end the process wherry-network: another one takes over"
+                    ) from None
                 if isinstance(reply, Failed):
                     raise NetworkError(reply.message)
                 return reply

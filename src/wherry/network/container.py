@@ -16,7 +16,7 @@ from wherry.network.dns.server import NameServer
 from wherry.network.errors import NetworkError
 from wherry.network.forwarding.sockets import Sockets
 from wherry.network.forwarding.tcp import Target, TcpForwarder
-from wherry.network.forwarding.udp import UdpForwarder
+from wherry.network.forwarding.udp import Room, UdpForwarder
 from wherry.network.links import Links
 from wherry.network.model import Publication, Sandbox
 from wherry.network.names import Names
@@ -67,13 +67,15 @@ class Container:
         for name, address in self.sandbox.hosts.items():
             await self._learn(name, (address,))  # they are in its hosts file: nobody is asked
 
-    async def publish(self, reservation: Reservation, tcp: TcpForwarder, sockets: Sockets) -> None:
+    async def publish(
+        self, reservation: Reservation, tcp: TcpForwarder, sockets: Sockets, room: Room
+    ) -> None:
         """Serve those of its ports that it does not serve itself. Raises NetworkError, OSError."""
         for publication, bound in reservation.sockets.items():
             if publication in self._published:
                 await self._links.withdraw(self.sandbox.id, publication)
             else:
-                self._forward(publication, bound, tcp, sockets)
+                self._forward(publication, bound, tcp, sockets, room)
                 self._published.append(publication)
             await self._links.publish(self.sandbox.id, publication)
 
@@ -98,14 +100,19 @@ class Container:
         os.close(self.pidfd)
 
     def _forward(
-        self, publication: Publication, bound: socket.socket, tcp: TcpForwarder, sockets: Sockets
+        self,
+        publication: Publication,
+        bound: socket.socket,
+        tcp: TcpForwarder,
+        sockets: Sockets,
+        room: Room,
     ) -> None:
         target = self._target(publication)
         if publication.protocol == "tcp":
             tcp.serve(bound, target)
             self._tcp.append((tcp, bound))
         else:
-            self._udp.append(UdpForwarder(bound, target, sockets))
+            self._udp.append(UdpForwarder(bound, target, sockets, room))
 
     def _target(self, publication: Publication) -> Target:
         """Where a published port leads: to IPv4 if there is such, as most guests listen there."""

@@ -12,8 +12,8 @@ import msgspec
 
 from wherry.network.model import Publication, Sandbox
 
-MAX_FRAME = 1 << 20
-"""Bytes."""
+MAX_FRAME = 4 << 20
+"""Bytes: room for all ports that a container may publish."""
 
 _LENGTH = struct.Struct("!I")
 

@@ -15,6 +15,7 @@ from wherry.network.dns.upstream import HostServers
 from wherry.network.errors import NetworkError
 from wherry.network.forwarding.sockets import DistantSockets, Sockets
 from wherry.network.forwarding.tcp import TcpForwarder
+from wherry.network.forwarding.udp import Room
 from wherry.network.handover import Handover
 from wherry.network.links import Links
 from wherry.network.model import Publication, Sandbox
@@ -25,7 +26,8 @@ from wherry.network.starting import Place
 _log = logging.getLogger(__name__)
 
 _SPARE = 1024
-"""Descriptors that carried connections leave to all else; each takes two."""
+"""Descriptors for all else than what is forwarded. A connection takes two, a client of UDP one;
+they have half and a quarter of what is left, so that neither takes everything."""
 
 
 @dataclass
@@ -48,7 +50,9 @@ class Service:
         self._links = Links(place.run, rootless=rootless, on_denied=self._denied)
         self._sockets = DistantSockets(self._make_at_bridges) if rootless else Sockets()
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._tcp = TcpForwarder(self._sockets, max(16, (limit - _SPARE) // 2))
+        room = max(64, limit - _SPARE)
+        self._tcp = TcpForwarder(self._sockets, room // 4)
+        self._udp = Room(room // 4)
         self._servers = HostServers()
         self._containers: dict[str, Container] = {}
         self._turns: dict[str, _Turn] = {}
@@ -135,7 +139,7 @@ class Service:
         container.update(sandbox)
         self._names.put(sandbox)
         await container.resolve()
-        await container.publish(reservation, self._tcp, self._sockets)
+        await container.publish(reservation, self._tcp, self._sockets, self._udp)
 
     def _open(self, sandbox: Sandbox) -> Container:
         try:

@@ -22,6 +22,8 @@ BUFFER = 256 << 10
 """Bytes; also how much one connection may keep for each direction."""
 
 _BACKLOG = 4096
+_RETRY = 1.0
+"""Seconds until something is accepted again when the host has no more sockets to give."""
 _ACCEPTS = 64
 """Connections accepted at once, before others are served."""
 _EVENTS = 512
@@ -269,6 +271,8 @@ class TcpForwarder:
             except OSError as error:
                 if error.errno in _SCARCE:
                     self._pause(listening)
+                    # Others may have what is scarce, and no connection of ours that could end.
+                    self._loop.call_later(_RETRY, self._resume)
                     return
                 continue  # that connection has gone again
             finally:

@@ -40,13 +40,27 @@ class _Client:
     opening: "asyncio.Task[None] | None" = None
 
 
+@dataclass
+class Room:
+    """How many clients all ports together may have: each has a descriptor."""
+
+    most: int
+    taken: int = 0
+
+
 class UdpForwarder:
     """Carries the datagrams of one bound socket, until it is closed; the socket stays open."""
 
     def __init__(
-        self, port: socket.socket, target: Target, sockets: Sockets, idle: float = IDLE
+        self,
+        port: socket.socket,
+        target: Target,
+        sockets: Sockets,
+        room: Room,
+        idle: float = IDLE,
     ) -> None:
         self._port, self._target, self._sockets, self._idle = port, target, sockets, idle
+        self._room = room
         self._clients: OrderedDict[_Key, _Client] = OrderedDict()
         self._loop = asyncio.get_running_loop()
         self._forgetting: asyncio.TimerHandle | None = None
@@ -65,6 +79,10 @@ class UdpForwarder:
         while self._clients:
             self._forget(next(iter(self._clients.values())))
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._clients) >= _CLIENTS
+
     def _receive(self) -> None:
         for _ in range(_BURST):
             try:
@@ -77,9 +95,12 @@ class UdpForwarder:
     def _carry(self, key: _Key, data: bytes) -> None:
         client = self._clients.get(key)
         if client is None:
-            client = self._clients[key] = _Client(key, 0.0)
-            if len(self._clients) > _CLIENTS:
+            if self._clients and (self._room.taken >= self._room.most or self._is_full):
                 self._forget(next(iter(self._clients.values())))
+            if self._room.taken >= self._room.most:
+                return
+            client = self._clients[key] = _Client(key, 0.0)
+            self._room.taken += 1
             client.opening = asyncio.create_task(self._open(client))
         self._clients.move_to_end(key)
         client.heard = self._loop.time()
@@ -155,7 +176,8 @@ class UdpForwarder:
             self._forget(longest)
 
     def _forget(self, client: _Client) -> None:
-        self._clients.pop(client.key, None)
+        if self._clients.pop(client.key, None) is not None:
+            self._room.taken -= 1
         if client.opening is not None and client.socket is None:
             client.opening.cancel()
         if client.socket is not None:
