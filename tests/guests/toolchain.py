@@ -188,13 +188,20 @@ class Guests:
         """A folder with app.wasm, the WASI 0.2 component of examples/python-component."""
         return self._componentized((EXAMPLES / "python-component" / "app.py").read_bytes())
 
+    def http_python(self) -> Path:
+        """A folder with app.wasm, the component of wasi:http of examples/http-python."""
+        program = (EXAMPLES / "http-python" / "app.py").read_bytes()
+        return self._componentized(program, "http-python", "shop")
+
     def sockets_component(self) -> Path:
         """A folder with app.wasm, the WASI 0.2 component of tests/guests/sockets_component.py."""
         return self._componentized((HERE / "sockets_component.py").read_bytes())
 
-    def _componentized(self, program: bytes) -> Path:
-        """A component of `program` in Python, in the world of examples/python-component."""
-        source = EXAMPLES / "python-component"
+    def _componentized(
+        self, program: bytes, example: str = "python-component", world: str = "greeter"
+    ) -> Path:
+        """A component of `program` in Python, in a world of an example's."""
+        source = EXAMPLES / example
         files = sorted(path for path in source.rglob("*.wit"))
 
         def make(target: Path) -> None:
@@ -206,7 +213,7 @@ class Guests:
                 self._pip("install", "--no-deps", "--target", str(tool), requirement)
                 target.mkdir()
                 start = "from componentize_py import script; script()"
-                words = ["-d", str(app / "wit"), "-w", "greeter", "componentize"]
+                words = ["-d", str(app / "wit"), "-w", world, "componentize"]
                 words += ["-p", str(app), "app", "-o", str(target / "app.wasm")]
                 _run(
                     [sys.executable, "-c", start, *words],
@@ -331,6 +338,7 @@ def main() -> None:
         "ruby": guests.ruby,
         "python": guests.python,
         "component": guests.component,
+        "http-python": guests.http_python,
         "wasmtime": guests.wasmtime,
         "puppet": guests.puppet,
         "httpd": guests.httpd,

@@ -315,6 +315,16 @@ def no_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.mark.slow
+async def test_a_handler_in_python(launcher: Launcher, guests: Guests, bundle: Make) -> None:
+    container = bundle("/app.wasm")
+    container.put("app.wasm", (guests.http_python() / "app.wasm").read_bytes())
+    container.config["process"]["env"] = ["GREETING=good day"]
+    async with serving(launcher, container) as server:
+        assert await server.curl("/shop?x=1") == b"good day from /shop?x=1\n"
+        assert await server.curl("/", "-d", "words") == b"WORDS"
+
+
 async def test_a_command_of_wasi_02_calls_others_without_the_program(
     launcher: Launcher, guests: Guests, app: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
