@@ -13,15 +13,19 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dns.message
 import dns.query
 import dns.rcode
+import msgspec
 import pytest
-from tests.network.machine import FAR, INSIDE, NOBODY, Box, Machine
+from tests.network import machine as machines
+from tests.network.machine import FAR, INSIDE, NOBODY, Machine
 from tests.network.nets import BACK, FRONT, Boxes, everywhere, plug
 
 from wherry.api import userns
@@ -71,7 +75,9 @@ class Trying:
         return pid
 
 
-def publication(port: int, host_port: int, host_ip: str = "127.0.0.1", protocol: str = "tcp"):  # type: ignore[no-untyped-def]
+def publication(
+    port: int, host_port: int, host_ip: str = "127.0.0.1", protocol: str = "tcp"
+) -> Publication:
     return Publication(container_port=port, protocol=protocol, host_ip=host_ip, host_port=host_port)
 
 
@@ -198,8 +204,6 @@ def test_names_and_ports_go_on_while_the_engine_is_dead(
             client = NetworkClient(run)
             ports = await client.reserve("web", [publication(80, 8081)])
             await client.attach(one)
-            import msgspec
-
             await client.attach(msgspec.structs.replace(web, publications=ports))
             # What was begun and not finished goes with the engine.
             await client.reserve("unfinished", [publication(80, 8082)])
@@ -245,6 +249,52 @@ def test_a_helper_that_is_killed_is_noticed_and_another_one_takes_over(
     tried(machine, trial, run, user)
 
 
+@contextmanager
+def resolver(machine: Machine, address: str) -> Iterator[list[str]]:
+    """A name server of the machine's, which knows one address; the names that it was asked for."""
+    asked: list[str] = []
+    with machine.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((address, 53))
+
+        def answer() -> None:
+            while data := server.recvfrom(4096):
+                if not data[0]:
+                    return
+                said = dns.message.make_response(dns.message.from_wire(data[0]))
+                name = said.question[0].name
+                asked.append(name.to_text())
+                said.answer.append(dns.rrset.from_text(name, 60, "IN", "A", FAR))
+                server.sendto(said.to_wire(), data[1])
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield asked
+        finally:
+            with machine.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+                last.sendto(b"", (address, 53))
+            thread.join()
+
+
+@everywhere
+def test_a_resolver_on_the_host_s_loopback_is_asked_but_not_for_an_internal_network(
+    machine: Machine, user: int | None, run: Path
+) -> None:
+    hidden = msgspec.structs.replace(BACK, internal=True)
+
+    async def trial(trying: Trying) -> None:
+        servers = ["127.0.0.53"]
+        await trying.client.attach(trying.sandbox("one", 2, dns=servers))
+        await trying.client.attach(trying.sandbox("two", 2, hidden, dns=servers))
+        assert await asyncio.to_thread(trying.ask, "one", "www.example.com") == [FAR]
+        assert await asyncio.to_thread(trying.ask, "two", "exfiltrated.example.com") == "SERVFAIL"
+        assert await asyncio.to_thread(trying.ask, "two", "two") == ["172.19.0.2"]
+
+    with resolver(machine, "127.0.0.53") as asked:
+        tried(machine, trial, run, user)
+    assert asked == ["www.example.com."]
+
+
 def fetch(run: Path, id: str) -> tuple[list[dict[str, Any]], list[socket.socket]]:
     """What the container's process is given that asks for the listening sockets of `id`."""
     told: list[dict[str, Any]] = []
@@ -269,12 +319,8 @@ class Served:
         self.pid = os.fork()
         if not self.pid:
             try:
-                box = Box.__new__(Box)  # this process is the container
-                from tests.network import machine as machines
-
                 machines._call("unshare", machines._CLONE_NEWNET)
                 machines._raise_loopback()
-                del box
                 told, got = fetch(run, id)
                 for each in got:
                     each.listen()
@@ -307,8 +353,6 @@ def test_a_container_that_fetches_its_listeners_serves_them_itself(
             assert served.told == [{"port": 80, "address": "127.0.0.1", "host_port": 8084}]
             # Once only, and nobody else's.
             assert fetch(run, "web") == fetch(run, "unknown") == ([], [])
-            import msgspec
-
             sandbox = trying.sandbox("web", 2, publications=ports)
             sandbox = msgspec.structs.replace(sandbox, pid=served.pid)
             await client.attach(sandbox)

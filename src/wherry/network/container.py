@@ -55,15 +55,14 @@ class Container:
 
     async def resolve(self) -> None:
         """Answer for names in its network from now on. Raises NetworkError."""
-        if self._name_server is not None:
-            return
-        try:
-            pair = await self._links.within(self.sandbox.id, detoured_sockets)
-        except OSError as error:
-            raise NetworkError(
-                f"no name server can be in container {self.sandbox.id[:12]}: {error.strerror}"
-            ) from None
-        self._name_server = NameServer(self._answers, pair, self._ask, self._allow, self.denied)
+        if self._name_server is None:
+            try:
+                pair = await self._links.within(self.sandbox.id, detoured_sockets)
+            except OSError as error:
+                raise NetworkError(
+                    f"no name server can be in container {self.sandbox.id[:12]}: {error.strerror}"
+                ) from None
+            self._name_server = NameServer(self._answers, pair, self._ask, self._allow, self.denied)
         for name, address in self.sandbox.hosts.items():
             await self._learn(name, (address,))  # they are in its hosts file: nobody is asked
 

@@ -58,6 +58,7 @@ class Service:
         self._turns: dict[str, _Turn] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._tell, self._idle = tell, idle
+        self._warned = False
 
     @property
     def busy(self) -> bool:
@@ -136,6 +137,9 @@ class Service:
             reservation = self._ports.reserve(sandbox.id, sandbox.publications, handed=handed)
         reservation.taken = True
         await self._links.attach(sandbox)
+        if self._links.warning and not self._warned:
+            self._warned = True
+            _log.warning("%s", self._links.warning)
         container.update(sandbox)
         self._names.put(sandbox)
         await container.resolve()
