@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.runtime.bundles import WAITS_FOR_STDIN, Bundle, run
+from tests.runtime.bundles import WAITS_FOR_STDIN, Bundle, reap, run
 from tests.runtime.test_exec import command, running
 from tests.runtime.test_exec import run as run_beside
 
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.root
 Make = Callable[..., Bundle]
 
 MONOLOGUE = (Path(__file__).parent / "monologue.wat").read_text()
+WAITS = MONOLOGUE.replace("call $connect", "call $nothing").replace(
+    "(func $must", "(func $nothing (param i32 i32 i32) (result i32) (i32.const 0)) (func $must"
+)
+"""The same, but it never connects: it waits for a connection for ever."""
 LESS_RIGHTS = [
     pytest.param(["unshare", "--user", "--map-root-user"], id="user namespace"),
     pytest.param(["setpriv", "--bounding-set=-sys_admin"], id="no namespaces"),
@@ -51,6 +56,47 @@ async def test_in_a_further_process_with_limit_and_working_directory(
             container.put("tmp/file", "")
             outcome = await run_beside(launcher, first, container, wanted)
             assert (outcome.status, outcome.stdout, outcome.stderr) == (0, b"hello\n", b"")
+
+
+async def test_a_signal_reaches_the_shim_while_the_guest_waits_for_a_connection(
+    launcher: Launcher, bundle: Make
+) -> None:
+    container = bundle()
+    container.put("main.wasm", WAITS)
+    process = await launcher.create(container.request(0, 1, 2))
+    came: asyncio.Queue[int] = asyncio.Queue()
+    await process.start(came.put_nowait)
+    await waits_in(process.pid, "accept")
+    os.kill(process.pid, signal.SIGTERM)
+    assert await asyncio.wait_for(came.get(), 20) == signal.SIGTERM
+    signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+    assert await reap(process) == -signal.SIGKILL
+
+
+def test_a_signal_ends_the_runtimes_container_while_its_guest_waits(
+    bundle: Make, tmp_path: Path
+) -> None:
+    container = bundle()
+    of_files(container)
+    (container.path / "rootfs" / "main.wasm").write_text(WAITS)
+    program = "from wherry.runtime.command import main; main()"
+    pid_file = tmp_path / "pid"
+    argv = [sys.executable, "-c", program, "run", "--pid-file", str(pid_file)]
+    environment = {**os.environ, "WHERRY_ROOT": str(tmp_path), "WHERRY_RUNTIME_COLD": "1"}
+    with subprocess.Popen(
+        [*argv, "--bundle", str(container.path), "a"], env=environment
+    ) as command:
+        while not (pid_file.exists() and pid_file.read_text()):
+            os.sched_yield()
+        asyncio.run(waits_in(int(pid_file.read_text()), "accept"))
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(20) == 128 + signal.SIGTERM
+
+
+async def waits_in(pid: int, call: str) -> None:
+    """Until the process is in a system call of the kernel's that is named so."""
+    while call not in Path(f"/proc/{pid}/wchan").read_text():
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("within", [pytest.param([], id="root"), *LESS_RIGHTS])
