@@ -1,4 +1,7 @@
-"""Guests on WasmEdge's sockets in the engine's own networks, as root and as an ordinary user."""
+"""Guests on WasmEdge's sockets in the engine's own networks, as root and as an ordinary user.
+
+Of Go there is one: to compile it takes longer than all else here.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class Harbour(NamedTuple):
 def harbour(request: pytest.FixtureRequest, guests: Guests) -> Iterator[Harbour]:
     with Machine() as machine, Wherry(user=request.param) as engine:
         engine.within = machine.within
-        engine.image("hello", guests.go("hello"))
+        engine.image("hello", guests.rust("hyper-hello"))
         engine.image("client", guests.go("client"))
         engine.image("mirror", guests.rust("hello"))
         engine.image("given", guests.rust("preopened"))
@@ -58,7 +61,7 @@ def nothing_left(harbour: Harbour) -> Iterator[None]:
 def test_a_published_port_shows_the_client_as_it_is(harbour: Harbour) -> None:
     """The guest listens on the host's socket itself: nothing stands between, rootless neither."""
     harbour.serving("web", "-p", "8080:8080", "hello")
-    assert harbour.curl("http://127.0.0.1:8080/") == "hello from Go\n"
+    assert harbour.curl("http://127.0.0.1:8080/") == "hello from hyper\n"
     assert harbour.curl("http://127.0.0.1:8080/who", "--local-port", "9001") == "127.0.0.1:9001\n"
     seen = harbour.curl(f"http://{INSIDE}:8080/who", "--local-port", "9002")
     assert seen == f"{INSIDE}:9002\n"
@@ -69,7 +72,7 @@ def test_a_server_is_found_by_its_name_from_another_container(harbour: Harbour) 
     harbour.serving("web", "--network", "fleet", "hello")
     # With this option a name that nobody here has is not asked for outside, where nobody answers.
     get = ("run", "--rm", "--network", "fleet", "--dns-option", "ndots:1", "client", "get")
-    assert harbour.engine.ok(*get, "http://web:8080/") == "200\nhello from Go"
+    assert harbour.engine.ok(*get, "http://web:8080/") == "200\nhello from hyper"
     harbour.engine.ok("rm", "-f", "web")
     gone = harbour.engine(*get, "http://web:8080/")
     assert gone.code == 1 and "no such host" in gone.err, gone.said

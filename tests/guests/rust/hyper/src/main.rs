@@ -1,6 +1,8 @@
 //! An HTTP server of hyper on tokio, in their editions for WasmEdge's sockets.
 //!
-//!     hyper [ADDRESS]       0.0.0.0:8080 by default; every path but /echo answers one line
+//!     hyper [ADDRESS]       0.0.0.0:8080 by default
+//!
+//! Every path answers one line, but /echo the request's body and /who the client's address.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,9 +12,13 @@ use hyper::service::service_fn;
 use hyper::{Body, Request, Response};
 use tokio::net::TcpListener;
 
-async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    request: Request<Body>,
+    client: SocketAddr,
+) -> Result<Response<Body>, Infallible> {
     let body = match request.uri().path() {
         "/echo" => request.into_body(),
+        "/who" => Body::from(format!("{client}\n")),
         _ => Body::from("hello from hyper\n"),
     };
     Ok(Response::new(body))
@@ -24,9 +30,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(address.parse::<SocketAddr>()?).await?;
     println!("listening on {address}");
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (stream, client) = listener.accept().await?;
         tokio::spawn(async move {
-            if let Err(error) = Http::new().serve_connection(stream, service_fn(answer)).await {
+            let service = service_fn(move |request| answer(request, client));
+            if let Err(error) = Http::new().serve_connection(stream, service).await {
                 eprintln!("{error}");
             }
         });
