@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -87,3 +89,10 @@ def test_no_bytes_crash_the_reader(data: bytes) -> None:
             received(bytes_)
         except FrameError as error:
             assert "\n" not in str(error)
+
+
+def test_what_the_engine_imports_is_light() -> None:
+    heavy = ["dns", "pyroute2", "ctypes", "wherry.network.server", "wherry.network.links"]
+    code = f"import sys, wherry.network; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done
