@@ -38,7 +38,7 @@ NETWORK_FLAGS: tuple[Flag, ...] = (
     many("network-alias", "", "Further name in its network", metavar="NAME"),
     many(
         "publish", "p", "Publish a port on this machine (8080:80, 127.0.0.1:53:53/udp)",
-        metavar="[[ADDRESS:]PORT:]PORT[/PROTO]",
+        metavar="[PORT:]PORT[/udp]",
     ),
     switch("publish-all", "P", "Publish all exposed ports, each at any free one"),
 )  # fmt: skip
