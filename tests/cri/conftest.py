@@ -41,6 +41,14 @@ def images(guests: Guests) -> dict[str, str | Image]:
         "localhost/sockets:latest": Image(
             {"sockets.wasm": guests.sockets().read_bytes()}, ("/sockets.wasm",)
         ),
+        "localhost/preopened:latest": Image(
+            {"preopened.wasm": guests.c("preopened").read_bytes(), "notes.txt": b"some notes\n"},
+            ("/preopened.wasm",),
+            exposed=["9090/tcp", "8080/tcp", "53/udp"],
+        ),
+        "localhost/client:latest": Image(
+            {"client.wasm": guests.go("client").read_bytes()}, ("/client.wasm", "get")
+        ),
         "localhost/environ:latest": guests.wat("environ").read_text(),
         "localhost/hog:latest": HOG,
         "localhost/trap:latest": TRAP,

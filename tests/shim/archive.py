@@ -18,6 +18,7 @@ class Image:
     os: str = "wasi"
     architecture: str = "wasm"
     env: Sequence[str] = ("NAME=value",)
+    exposed: Sequence[str] = ()
 
 
 def oci_archive(images: Mapping[str, str | Image]) -> bytes:
@@ -34,9 +35,12 @@ def oci_archive(images: Mapping[str, str | Image]) -> bytes:
         image = text if isinstance(text, Image) else Image({"main.wasm": text.encode()})
         layer = _tar(image.files)
         platform = {"os": image.os, "architecture": image.architecture}
+        told: dict[str, Any] = {"Entrypoint": list(image.entrypoint), "Env": list(image.env)}
+        if image.exposed:
+            told["ExposedPorts"] = {port: {} for port in image.exposed}
         config = {
             **platform,
-            "config": {"Entrypoint": list(image.entrypoint), "Env": list(image.env)},
+            "config": told,
             "rootfs": {
                 "type": "layers",
                 "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()],
