@@ -28,6 +28,7 @@ from tests.network import machine as machines
 from tests.network.machine import FAR, INSIDE, NOBODY, Machine
 from tests.network.nets import BACK, FRONT, Boxes, everywhere, plug
 
+from wherry import __version__
 from wherry.api import userns
 from wherry.network import NetworkClient, NetworkError, PortInUse, Publication
 from wherry.network.model import Attachment, Network, Sandbox
@@ -500,6 +501,10 @@ def test_who_asks_for_nonsense_is_let_go_and_others_are_not(machine: Machine, ru
             b"\xff\xff\xff\xff",
             struct.pack("!I", 5) + b"{}   ",
             struct.pack("!I", 2) + b"[]",
+            struct.pack("!I", len(__version__) + 2)
+            + f'"{__version__}"'.encode()
+            + struct.pack("!I", 2)
+            + b"{}",
             b"\0\0",
         ):
             with socket.socket(socket.AF_UNIX) as stranger:
@@ -516,6 +521,28 @@ def test_who_asks_for_nonsense_is_let_go_and_others_are_not(machine: Machine, ru
         (run / "network.log").write_text("")
 
     tried(machine, trial, run, None)
+
+
+@everywhere
+def test_a_helper_of_another_version_makes_room_for_one_of_the_engine_s(
+    machine: Machine, user: int | None, run: Path
+) -> None:
+    async def trial(trying: Trying) -> None:
+        one = trying.sandbox("one", 2)
+        await trying.client.attach(one)
+        before = trying.helper()
+        with socket.socket(socket.AF_UNIX) as newer:
+            newer.settimeout(10)
+            newer.connect(str(run / "network.sock"))
+            newer.sendall(struct.pack("!I", 7) + b'"9.9.9"')
+            assert await asyncio.to_thread(newer.recv, 100) == b""
+        async with asyncio.timeout(20):
+            await trying.client.lost.wait()
+        await trying.client.attach(one)
+        assert trying.helper() != before
+        assert trying.ask("one", "one") == ["172.18.0.2"]
+
+    tried(machine, trial, run, user)
 
 
 def test_the_socket_is_for_its_owner_alone(machine: Machine, run: Path) -> None:

@@ -54,10 +54,15 @@ class Resolver(asyncio.DatagramProtocol):
 async def resolver(reply: Reply, tcp_reply: Reply | None = None) -> AsyncIterator[Resolver]:
     loop = asyncio.get_running_loop()
     made = Resolver(reply, tcp_reply)
-    datagrams, other = sockets("127.0.0.1", 0)
-    other.close()
+    while True:
+        datagrams, other = sockets("127.0.0.1", 0)
+        other.close()
+        try:
+            server = await asyncio.start_server(made.converse, *datagrams.getsockname())
+            break
+        except OSError:  # that port is free for UDP only
+            datagrams.close()
     transport, _ = await loop.create_datagram_endpoint(lambda: made, sock=datagrams)
-    server = await asyncio.start_server(made.converse, *datagrams.getsockname())
     made.port = datagrams.getsockname()[1]
     try:
         yield made

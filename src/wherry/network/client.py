@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from wherry import __version__
 from wherry.network.errors import NetworkError, PortInUse
 from wherry.network.messages import (
     Asking,
@@ -152,6 +153,7 @@ class NetworkClient:
                         f"the network helper cannot be started: {error.strerror or error}"
                         f" (see {self._place.log})"
                     ) from None
+                writer.write(encode(__version__))
                 self._connection = _Connection(reader, writer, self._denied, self._end)
                 self.lost.clear()
             return self._connection

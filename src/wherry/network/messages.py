@@ -1,7 +1,9 @@
 """What the helper and its clients say to each other.
 
-A frame is its length (four bytes, network order) and JSON. Each request has a number, which its
-reply repeats; replies come in any order. What the helper tells by itself is no reply.
+A frame is its length (four bytes, network order) and JSON. The first is the client's version, as a
+string: a helper of another version leaves, so that one of the client's can be started. Each request
+has a number, which its reply repeats; replies come in any order. What the helper tells by itself is
+no reply.
 """
 
 import struct
@@ -101,14 +103,14 @@ class Telling(msgspec.Struct):
     reply: Reply | Denied
 
 
-_Frame = TypeVar("_Frame", Asking, Telling)
+_Frame = TypeVar("_Frame", Asking, Telling, str)
 
 
 class FrameError(Exception):
     """What came is no frame. One line."""
 
 
-def encode(frame: Asking | Telling) -> bytes:
+def encode(frame: Asking | Telling | str) -> bytes:
     """The bytes of a frame. Raises FrameError if it is too long."""
     text = msgspec.json.encode(frame)
     if len(text) > MAX_FRAME:

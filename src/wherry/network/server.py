@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from wherry import __version__
 from wherry.network.errors import NetworkError, PortInUse
 from wherry.network.messages import (
     Asking,
@@ -59,6 +60,7 @@ _NS_GET_USERNS = 0xB701
 _PR_SET_NAME = 15
 _PEER = struct.Struct("3i")
 _decoder = msgspec.json.Decoder(Asking)
+_version_decoder = msgspec.json.Decoder(str)
 
 
 def main(arguments: list[str]) -> None:
@@ -121,6 +123,11 @@ class Server:
         peer = _Peer(self._service, reader, writer)
         self._peers.add(peer)
         self._met = True
+        if not await self._is_of_this_version(reader):
+            self._peers.discard(peer)
+            peer.close()
+            self._consider()
+            return
         while self._untold:
             peer.tell(self._untold.popleft())
         try:
@@ -132,6 +139,18 @@ class Server:
             peer.close()
             await peer.forget()
             self._consider()
+
+    async def _is_of_this_version(self, reader: asyncio.StreamReader) -> bool:
+        """Whether a client is to be served; for one of another version this helper makes room."""
+        try:
+            version = await receive(reader, _version_decoder)
+        except (FrameError, OSError) as error:
+            _log.warning("a client is let go: %s", error)
+            return False
+        if version not in (None, __version__):
+            # What is served is attached anew by the helper that comes after this one.
+            self._end.set()
+        return version == __version__
 
     def _tell(self, id: str, line: str) -> None:
         """A line for a container's log goes to whoever is connected, or waits for who comes."""
