@@ -53,7 +53,9 @@ def test_the_older_abi_tells_the_kind_of_an_address(machine: Machine) -> None:
     server, port = machine.listener()
     assert machine.call("sock_getlocaladdr", server, address, kind, told) == 0
     assert (machine.get(kind), machine.get(told)) == (4, port)
-    assert machine.call("sock_getpeeraddr", server, address, kind, told) == errnos.NOTCONN
+    assert machine.call("sock_getpeeraddr", server, address, kind, told) == errnos.of(
+        errno.ENOTCONN
+    )
 
 
 def test_the_older_abi_accepts_without_flags(machine: Machine) -> None:
@@ -178,8 +180,8 @@ def test_errors_are_those_of_the_kernel(machine: Machine) -> None:
     assert machine.call("sock_bind", again, address, port) == of(errno.EADDRINUSE)
     assert machine.call("sock_bind", again, address, 0x10000) == INVAL
     assert machine.call("sock_bind", again, machine.address("::1"), 0) != 0
-    assert machine.send(again, b"x") in (errnos.NOTCONN, of(errno.EPIPE))
-    assert machine.call("sock_shutdown", again, 3) == errnos.NOTCONN
+    assert machine.send(again, b"x") in (errnos.of(errno.ENOTCONN), of(errno.EPIPE))
+    assert machine.call("sock_shutdown", again, 3) == errnos.of(errno.ENOTCONN)
     assert machine.call("sock_shutdown", again, 0) == INVAL
     assert machine.call("sock_listen", machine.open(stream=False), 5) == errnos.NOTSUP
     assert machine.call("sock_listen", again, -1) == 0
@@ -210,7 +212,7 @@ def test_descriptors_say_what_they_are(machine: Machine) -> None:
         assert machine.call("fd_fdstat_set_flags", number, 1) == INVAL
         assert machine.call("fd_fdstat_get", number, stat) == 0
         assert machine.get(stat + 2, 2) == NONBLOCK
-        assert machine.receive(number)[0] in (errnos.AGAIN, errnos.NOTCONN)
+        assert machine.receive(number)[0] in (errnos.AGAIN, errnos.of(errno.ENOTCONN))
         file = machine.room(64)
         assert machine.call("fd_filestat_get", number, file) == 0
         assert machine.get(file + 16, 1) == kind

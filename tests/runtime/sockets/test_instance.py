@@ -222,16 +222,26 @@ async def test_a_start_function_has_sockets_already(launcher: Launcher, bundle: 
         assert hand.call("fd_close", FIRST) == 0
 
 
-async def test_a_guest_without_memory_is_told_so(launcher: Launcher, bundle: Make) -> None:
+async def test_a_guest_without_memory_runs_and_every_pointer_of_its_is_a_fault(
+    launcher: Launcher, bundle: Make
+) -> None:
+    opens = """(module
+      (import "wasi_snapshot_preview1" "sock_open" (func $open (param i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "poll_oneoff"
+        (func $poll (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (func (export "_start")
+        (drop (call $renumber (i32.const 0) (i32.const 3)))
+        (drop (call $poll (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)))
+        (call $exit (call $open (i32.const 1) (i32.const 2) (i32.const 0)))))"""
     container = bundle()
-    container.put(
-        "main.wasm",
-        """(module (import "wasi_snapshot_preview1" "sock_listen"
-          (func (param i32 i32) (result i32))) (func (export "_start")))""",
-    )
-    outcome = await run(launcher, container)
-    assert outcome.status == 126
-    assert outcome.stderr == b"wherry: the module exports no memory, which WASI needs\n"
+    container.put("main.wasm", opens)
+    assert (await run(launcher, container)).status == errnos.FAULT
+    container = bundle()
+    container.config["process"]["cwd"] = "/work"
+    container.put("main.wasm", '(module (func (export "_start")))')
+    assert (await run(launcher, container)).status == 0
 
 
 NAMES = [name for name in FUNCTIONS if name not in ("clock_time_get", "fd_close", "fd_renumber")]

@@ -64,7 +64,7 @@ def test_an_address_written_out_is_itself(machine: Machine) -> None:
     found = List(machine)
     assert found.look_up(b"127.0.0.1\0", b"80\0") == 0
     assert found.found() == [(1, 2, 1, b"\0\x50\x7f\0\0\1" + bytes(8))]
-    assert found.look_up(b"::1", b"443") == 0
+    assert found.look_up(b"::1", b"443", protocol=0xABCDEF01) == 0
     assert found.found() == [(2, 2, 1, b"\x01\xbb" + bytes(4) + bytes(15) + b"\1" + bytes(4))]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ctypes import byref, c_void_p
 
 from wherry.runtime.engines import capi
-from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
+from wherry.runtime.wasi.errnos import FAULT
 
 _P1 = b"wasi_snapshot_preview1"
 _HOST = b"wherry"
@@ -87,12 +87,13 @@ class Interposition:
         self._imports.append((module, name.encode(), parameters))
 
     def memory(self) -> memoryview:
-        """The guest's memory, once it is attached."""
-        assert self._memory is not None, "no guest runs before its memory is attached"
-        return self._memory()
+        """The guest's memory; one of no bytes if it exports none."""
+        return memoryview(b"") if self._memory is None else self._memory()
 
     def original(self, name: str, *arguments: int) -> int:
         """Call WASI's own function on behalf of the guest, which is calling; returns its result."""
+        if self._memory is None:
+            return FAULT  # there is no back
         if name not in self._originals:
             function = capi.Func()
             if not capi.export_function(
@@ -140,14 +141,16 @@ class Interposition:
         return guest_linker
 
     def attach(self, linker: int, guest: capi.Instance) -> None:
-        """Link the back to the guest's memory, before the guest runs. Raises GuestError, and
-        LaunchError if there is no memory.
+        """Link the back to the guest's memory, before the guest runs. Raises GuestError.
+
+        Without a memory there is no back: a call of WASI's own functions is a trap, as it is
+        without trampolines.
         """
         for function in self._first:
             function()
         self._memory = self._export_memory(guest, b"memory")
         if self._memory is None:
-            raise LaunchError("the module exports no memory, which WASI needs", NOT_RUNNABLE)
+            return
         back_linker: int = capi.linker_clone(linker)
         self._define(back_linker, _HOST, self._front_instance)
         self._define(back_linker, b"guest", guest)

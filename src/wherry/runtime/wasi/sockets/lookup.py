@@ -89,6 +89,7 @@ class Lookup:
         name = _text(view, node, node_size, _MAX_NAME)
         port = _text(view, service, service_size, _MAX_SERVICE)
         flags, family, kind, protocol, *_ = _ADDRINFO.unpack_from(view, hints)
+        protocol &= 0xFF  # in the Rust crate it is a byte, with anything behind it
         if not name and not port:
             return errnos.AI_NONAME
         if room == 0:
