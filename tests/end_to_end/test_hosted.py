@@ -69,6 +69,8 @@ def test_a_server_answers_until_it_is_stopped(engine: Wherry) -> None:
         enter = ["nsenter", "-t", str(engine.pid(name)), "-n", "sh", "-c"]
         ask = "ip link set lo up && curl -sS http://127.0.0.1:8080/env/SECRET"
         assert subprocess.run([*enter, ask], capture_output=True).stdout == b"hidden"
+    again = engine("exec", name, "/module.wasm")
+    assert (again.code, "Address already in use" in again.err) == (1, True), again.said
     engine.ok("stop", name)
     assert engine.ok("inspect", "--format", "{{.State.ExitCode}}", name) == "143"
 

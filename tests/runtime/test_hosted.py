@@ -228,6 +228,12 @@ async def test_memory_stays_within_the_limit(launcher: Launcher, app: Bundle) ->
         assert await server.curl("/") == b"hello\n"
 
 
+async def test_small_limits_leave_room_for_the_program(launcher: Launcher, app: Bundle) -> None:
+    app.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}, "pids": {"limit": 1}}
+    async with serving(launcher, app) as server:
+        assert await server.curl("/") == b"hello\n"
+
+
 async def test_an_ordinary_user_serves_from_a_read_only_root(
     launcher: Launcher, app: Bundle
 ) -> None:
