@@ -129,3 +129,8 @@ def test_redis_in_the_world_outside_is_written_and_read(harbour: Harbour, tmp_pa
             "run", "--name", "denied", *flags, *narrow, "client", "redis", "store:6379", "pier"
         )
         assert denied.code == 1 and "refused" in denied.err, denied.said
+
+
+def test_exposed_ports_are_open_in_the_hosts_network_as_well(harbour: Harbour) -> None:
+    harbour.serving("web", "--network", "host", "--expose", "8097", "given", "3")
+    assert harbour.curl("http://127.0.0.1:8097/").startswith("descriptor 3, ")

@@ -73,6 +73,10 @@ class Networking:
         mode = container.host.network_mode
         egress = container.config.labels.get(EGRESS_LABEL)
         annotations = {} if egress is None else {oci.EGRESS: egress}
+        ports = exposed_ports(container.config, container.host)
+        listening = [str(port) for port in ports if port.protocol == "tcp"]
+        if listening:
+            annotations[oci.PORTS] = ",".join(listening)
         if mode.startswith(SHARED):
             return self._share(container, mode.removeprefix(SHARED), annotations)
         bundle = self._context.bundle(container)
@@ -89,10 +93,6 @@ class Networking:
             return Wiring("", bundle, annotations | {oci.NETWORK: "none"})
         await self._take(container)
         self._write_files(container)
-        ports = exposed_ports(container.config, container.host)
-        listening = [str(port) for port in ports if port.protocol == "tcp"]
-        if listening:
-            annotations[oci.PORTS] = ",".join(listening)
         if container.life.plugged is not None and container.life.plugged.published:
             annotations[oci.LISTENERS] = str(self._client.listeners)
         if egress is not None:
