@@ -1,6 +1,7 @@
 """Finding out what a program of the host is loaded from."""
 
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -50,7 +51,7 @@ def examine(path: str) -> HostProgram:
     if not os.stat(path).st_mode & stat.S_IROTH:
         raise LaunchError(f"{path} cannot be read by a container's user: chmod o+r it")
     words = _output([*start, "--version"]).split()
-    if len(words) < 2:
+    if words[:1] != ["wasmtime"] or not re.fullmatch(r"\d[\w.+-]*", (*words, "")[1]):
         raise LaunchError(f"{path} does not tell its release")
     libraries = _libraries(_output([loader, "--list", path])) if loader else {}
     return HostProgram(path, identity(path), words[1], loader, libraries)
