@@ -38,10 +38,12 @@ _PR_SET_NAME, _PR_SET_PDEATHSIG = 15, 1
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 _NETLINK_ROUTE = 0
 _RTMGRP_LINK, _RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_ROUTE = 0x1, 0x40, 0x400
+_ACCEPT_DAD = "/proc/sys/net/ipv6/conf/default/accept_dad"
 _PERIOD = 60_000
 """Milliseconds between looks at whether anybody still needs the namespace."""
 _PATIENCE = 10.0
 """Seconds that a way out may take to be there."""
+_MOMENT = 0.5
 _RESTARTS = 5
 """How often a way out that ended is started again."""
 
@@ -61,6 +63,9 @@ def main() -> None:
         os.close(int(given[0]))
     else:
         _call("unshare", _CLONE_NEWNET)
+        # Nobody else is on the link of the way out: its addresses are good at once.
+        with suppress(OSError), open(_ACCEPT_DAD, "w") as accept:
+            accept.write("0")
     _raise_loopback()
     # pasta drops most of its own, and may open nothing of a process that has more than it.
     _drop_capabilities()
@@ -91,6 +96,7 @@ class WayOut:
     def __init__(self, record: str) -> None:
         self._record = record
         self._starter, child_end = socket.socketpair()
+        self._families = _default_routes()
         self._restarts = _RESTARTS
         self._pidfd = -1
         # There is no way back into the host's network: who starts programs there stays there.
@@ -170,19 +176,28 @@ class WayOut:
                 self._pidfd = os.pidfd_open(pid)
             except (OSError, ValueError):
                 return 0
-            if _until(_has_default_route, changes, self._pidfd):
+            if _until(_default_routes, changes, self._pidfd):
+                if command[0] == "pasta":
+                    # The other family's comes next, or not at all.
+                    every = self._families
+                    _until(lambda: _default_routes() >= every, changes, self._pidfd, _MOMENT)
                 return pid
         self.end()
         return 0
 
 
-def _until(condition: Callable[[], bool], changes: socket.socket, pidfd: int = -1) -> bool:
+def _until(
+    condition: Callable[[], object],
+    changes: socket.socket,
+    pidfd: int = -1,
+    patience: float = _PATIENCE,
+) -> bool:
     """Wait for a condition to be true; False if it takes too long, or a process ends before."""
     watched = select.poll()
     watched.register(changes, select.POLLIN)
     if pidfd >= 0:
         watched.register(pidfd, select.POLLIN)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     while not condition():
         left = end - time.monotonic()
         ready = [descriptor for descriptor, _ in watched.poll(max(0, left) * 1000)]
@@ -243,9 +258,17 @@ def _has_tap() -> bool:
     return TAP in _interfaces()
 
 
-def _has_default_route() -> bool:
+def _default_routes() -> set[int]:
+    """The versions of IP that have a default route, in the namespace that this process is in."""
+    found = set()
     with open("/proc/self/net/route") as table:
-        return any(line.split()[1:2] == ["00000000"] for line in table)
+        if any(line.split()[1:2] == ["00000000"] for line in table):
+            found.add(4)
+    with suppress(OSError), open("/proc/self/net/ipv6_route") as table:
+        words = (line.split() for line in table)
+        if any(each[0] == "0" * 32 and each[1] == "00" and each[-1] != "lo" for each in words):
+            found.add(6)
+    return found
 
 
 def _connected() -> bool:
