@@ -55,7 +55,7 @@ class Docker:
 
     def guest(self, name: str) -> bytes:
         """A guest of tests/guests."""
-        made = {
+        made: dict[str, Callable[[], Path]] = {
             "toolbox": self._guests.toolbox,
             "sockets": self._guests.sockets,
             "http": self._guests.http,

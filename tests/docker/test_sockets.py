@@ -122,6 +122,15 @@ def test_rules_that_nobody_enforces_keep_a_container_from_running(
     )
 
 
+def test_a_linux_program_under_rules_that_nobody_enforces_is_not_run(docker: Docker) -> None:
+    flags = [f"--runtime={RUNTIME}", "--annotation", "io.wherry.egress="]
+    linux = docker("run", "--rm", *flags, "busybox", "/bin/busybox", "true")
+    assert linux.returncode == 125
+    assert "io.wherry.egress cannot be enforced here for the sockets of a Linux program" in (
+        linux.stderr
+    )
+
+
 def of(network: str) -> list[str]:
     return ["--network", network]
 
