@@ -39,6 +39,22 @@ def test_the_example_finds_another_by_name(docker: Docker, shops: None) -> None:
     assert done.stdout.startswith("shop says: hello "), done.stderr
 
 
+def test_egress_by_name_holds_for_a_guest_that_asks_the_resolver_itself(
+    docker: Docker, shops: None
+) -> None:
+    flags = ["--network", "streets", "-p", "8082:8080", "--annotation", "io.wherry.egress=web:8080"]
+    docker.ok("run", "-d", "--name", "guarded", *WASM, *flags, "http-go")
+    try:
+        until(lambda: "listening" in docker("logs", "guarded").stderr)
+        for name, code in (("web", 200), ("shop", 502)):
+            url = f"http://127.0.0.1:8082/from/{name}"
+            done = docker.machine.run("busybox", "wget", "-S", "-O", "-", url)
+            assert f"HTTP/1.1 {code}" in done.stderr, done
+        assert "egress to shop denied" in docker("logs", "guarded").stderr
+    finally:
+        docker.remove("guarded")
+
+
 def test_the_compose_file_of_the_docs_makes_two_that_know_each_other(
     docker: Docker, shops: None
 ) -> None:
