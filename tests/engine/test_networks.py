@@ -23,6 +23,8 @@ from wherry.engine.config import (
     NetworkingConfig,
     PortBinding,
 )
+from wherry.engine.containers import recovery
+from wherry.engine.networks import collection, subnets
 from wherry.engine.networks.request import Ipam, IpamConfig, NetworkRequest
 
 pytestmark = pytest.mark.root
@@ -154,6 +156,30 @@ async def test_networks_outlive_the_engine(places: tuple[Path, Path]) -> None:
     engine = await Engine.open(*places)
     assert engine.networks.list() == before
     await engine.close()
+
+
+async def test_after_a_reboot_the_predefined_one_gives_way_to_the_hosts(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await Engine.open(*places)
+    engine.networks.create(network("mine"))
+    before = {each.name: each for each in engine.networks.list()}
+    await engine.close()
+    taken = [ip_network(before[name].ipam.config[0].subnet) for name in ("bridge", "mine")]
+    for module in (collection, subnets):
+        monkeypatch.setattr(module, "host_networks", lambda: taken)
+    engine = await Engine.open(*places)
+    same = {each.name: each for each in engine.networks.list()}
+    await engine.close()
+    assert same == before
+    monkeypatch.setattr(recovery, "_boot", lambda: "another")
+    engine = await Engine.open(*places)
+    after = {each.name: each for each in engine.networks.list()}
+    await engine.close()
+    (config,) = after["bridge"].ipam.config
+    assert not any(ip_network(config.subnet).overlaps(each) for each in taken)
+    # What people made stays as it is: they may have written its addresses down.
+    assert after["mine"] == before["mine"]
 
 
 async def test_a_container_without_sockets_is_in_its_network_in_name_only(engine: Engine) -> None:

@@ -28,9 +28,9 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 async def recover(context: Context, lifecycle: Lifecycle) -> None:
     """Bring the containers of the engine's file back; before anything else is done with them."""
-    context.networks.recover()
     boot = _boot()
     rebooted = context.state.fact("boot") != boot
+    context.networks.recover(rebooted=rebooted)
     for record, life in context.state.containers():
         container = Container(record, life)
         context.index.add(container)

@@ -24,11 +24,12 @@ from wherry.engine.networks.inspection import (
 )
 from wherry.engine.networks.leases import Leases
 from wherry.engine.networks.request import Ipam, IpamConfig, NetworkRequest
-from wherry.engine.networks.subnets import plan_subnets
+from wherry.engine.networks.subnets import overlap, plan_subnets
 from wherry.engine.record import Endpoint, NetworkRecord
 from wherry.engine.state import State
 from wherry.network import Network, NetworkClient, NetworkError, Subnet
 from wherry.network.addresses import Subnet as IPSubnet
+from wherry.network.host import networks as host_networks
 
 if TYPE_CHECKING:
     from wherry.engine.containers.container import Container
@@ -74,8 +75,12 @@ class Networks:
         self.leases = Leases()
         """The addresses of running containers."""
 
-    def recover(self) -> None:
-        """Read what is there; the predefined networks are made the first time."""
+    def recover(self, *, rebooted: bool = False) -> None:
+        """Read what is there; the predefined networks are made the first time.
+
+        Once the machine has `rebooted`, with nothing in it, `bridge` gives way to the host's own
+        networks, which may be others than before.
+        """
         for record in sorted(self._state.networks(), key=lambda record: record.created):
             self._put(record)
         for name, driver in ((BRIDGE, "bridge"), (HOST, "host"), (NONE, "null")):
@@ -89,6 +94,16 @@ class Networks:
                 record.options = {options.DEFAULT_BRIDGE: "true", options.NAME: _BRIDGE_INTERFACE}
             self._state.save_network(record)
             self._put(record)
+        if rebooted:
+            self._give_way(self._by_name[BRIDGE])
+
+    def _give_way(self, record: NetworkRecord) -> None:
+        theirs = host_networks()
+        mine = [ip_network(pool.subnet) for pool in record.pools]
+        if any(overlap(one, other) for one in mine for other in theirs):
+            others = [subnet for subnet in self._subnets() if subnet not in mine]
+            record.pools = plan_subnets(record.name, (), others, ipv6=record.ipv6)
+            self._state.save_network(record)
 
     def get(self, reference: str) -> NetworkRecord:
         """The network of that name, id, or beginning of an id. Raises NotFound, InvalidRequest."""

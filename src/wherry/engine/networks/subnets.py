@@ -34,7 +34,7 @@ def plan_subnets(
         version = pool.subnet.version
         if version == 6 and not ipv6:
             raise _invalid(f"invalid subnet {pool.subnet}: it is of IPv6: give --ipv6, too")
-        if taken := [other for other in others if _overlap(pool.subnet, other)]:
+        if taken := [other for other in others if overlap(pool.subnet, other)]:
             raise Forbidden(
                 "Pool overlaps with other one on this address space: "
                 f"{taken[0]} is that of another network"
@@ -83,7 +83,8 @@ def _describe(pool: Pool, config: IpamConfig | None = None) -> AddressPool:
     )
 
 
-def _overlap(one: Subnet, other: Subnet) -> bool:
+def overlap(one: Subnet, other: Subnet) -> bool:
+    """Whether some address is in both."""
     return one.version == other.version and one.overlaps(ip_network(other))
 
 
