@@ -50,6 +50,19 @@ def test_a_program_that_tells_no_release_is_refused(tmp_path: Path) -> None:
         examine(shutil.copy("/bin/echo", str(tmp_path / "wasmtime")))
 
 
+@pytest.mark.guests
+def test_a_broken_one_on_the_path_does_not_hide_a_good_one(
+    guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = program(tmp_path / "wasmtime", STATIC, 0o755)
+    finder = installed.Installed(str(tmp_path / "known"))
+    monkeypatch.setattr(installed, "candidates", lambda: [broken])
+    with pytest.raises(LaunchError, match="does not start"):
+        finder.find()
+    monkeypatch.setattr(installed, "candidates", lambda: [broken, str(guests.wasmtime())])
+    assert finder.find().path == str(guests.wasmtime())
+
+
 def test_scripts_and_folders_are_no_programs(tmp_path: Path) -> None:
     assert not is_program(program(tmp_path / "wasmtime", b"#!/bin/sh\n", 0o755))
     assert not is_program(str(tmp_path))

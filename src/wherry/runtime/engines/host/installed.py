@@ -45,17 +45,17 @@ class Installed:
 
     def find(self) -> HostProgram:
         """The command to use. Raises LaunchError if there is none that is new enough."""
-        old = None
+        wrong = []
         for path in candidates():
-            program = self._examine(path)
+            try:
+                program = self._examine(path)
+            except LaunchError as error:
+                wrong.append(error.message)
+                continue
             if _major(program) >= OLDEST:
                 return program
-            old = old or program
-        if old is not None:
-            raise LaunchError(
-                f"{old.path} is release {old.release}, and {OLDEST} or newer is needed: {HINT}"
-            )
-        raise LaunchError(f"the wasmtime command is not installed: {HINT}")
+            wrong.append(f"{path} is release {program.release}, and {OLDEST} or newer is needed")
+        raise LaunchError(f"{(*wrong, 'the wasmtime command is not installed')[0]}: {HINT}")
 
     def _examine(self, path: str) -> HostProgram:
         name = identity(path)
