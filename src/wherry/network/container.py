@@ -47,7 +47,7 @@ class Container:
         self._name_server: NameServer | None = None
         self._tcp: list[tuple[TcpForwarder, socket.socket]] = []
         self._udp: list[UdpForwarder] = []
-        self._published: list[Publication] = []
+        self._published: set[Publication] = set()
 
     def update(self, sandbox: Sandbox) -> None:
         """What it is now; rules of egress stay. The caller keeps names and links."""
@@ -75,7 +75,7 @@ class Container:
                 await self._links.withdraw(self.sandbox.id, publication)
             else:
                 self._forward(publication, bound, tcp, sockets, room)
-                self._published.append(publication)
+                self._published.add(publication)
             await self._links.publish(self.sandbox.id, publication)
 
     def denied(self, target: str) -> None:

@@ -39,6 +39,8 @@ class Ports:
 
     def __init__(self) -> None:
         self._reservations: dict[str, Reservation] = {}
+        # By protocol and number: who has it at which address.
+        self._holders: dict[tuple[str, int], list[tuple[str, Publication]]] = {}
 
     def __len__(self) -> int:
         return len(self._reservations)
@@ -56,36 +58,44 @@ class Ports:
         PortInUse (by `id` itself where two of them collide), NetworkError.
         """
         self.release(id)
-        reservation = Reservation()
+        reservation = self._reservations[id] = Reservation()
         try:
             for publication in asked:
                 if handed and publication.protocol == "tcp":
-                    reservation.publications.append(publication)
+                    self._hold(id, reservation, publication)
                     continue
-                for bound, made in self._bind(id, publication, reservation.publications):
-                    reservation.publications.append(bound)
+                for bound, made in self._bind(publication):
                     reservation.sockets[bound] = made
+                    self._hold(id, reservation, bound)
         except BaseException:
-            reservation.close()
+            self.release(id)
             raise
-        self._reservations[id] = reservation
         return reservation
 
     def release(self, id: str) -> None:
         """Free what a container has; it need not be known."""
-        if (reservation := self._reservations.pop(id, None)) is not None:
-            reservation.close()
+        if (reservation := self._reservations.pop(id, None)) is None:
+            return
+        for publication in reservation.publications:
+            place = (publication.protocol, publication.host_port)
+            left = [each for each in self._holders.pop(place, ()) if each != (id, publication)]
+            if left:
+                self._holders[place] = left
+        reservation.close()
 
     def holder(self, wanted: Publication) -> str | None:
         """The container that has the port, or one that stands in its way."""
-        for id, reservation in self._reservations.items():
-            if any(_collide(wanted, has) for has in reservation.publications):
+        for id, has in self._holders.get((wanted.protocol, wanted.host_port), ()):
+            if _collide(wanted, has):
                 return id
         return None
 
-    def _bind(
-        self, id: str, asked: Publication, own: Sequence[Publication]
-    ) -> list[tuple[Publication, socket.socket]]:
+    def _hold(self, id: str, reservation: Reservation, publication: Publication) -> None:
+        reservation.publications.append(publication)
+        place = (publication.protocol, publication.host_port)
+        self._holders.setdefault(place, []).append((id, publication))
+
+    def _bind(self, asked: Publication) -> list[tuple[Publication, socket.socket]]:
         """Raises PortInUse, NetworkError."""
         if asked.protocol not in _KINDS:
             raise NetworkError(f"port {asked.container_port}/{asked.protocol}: only tcp and udp")
@@ -99,8 +109,6 @@ class Ports:
             try:
                 for host in hosts:
                     wanted = msgspec.structs.replace(asked, host_ip=host, host_port=port)
-                    if any(_collide(wanted, has) for has in own):
-                        raise PortInUse(wanted, id)
                     made = self._bind_one(wanted)
                     port = made.getsockname()[1]
                     bound.append((msgspec.structs.replace(wanted, host_port=port), made))
@@ -152,8 +160,7 @@ def _bind(made: socket.socket, wanted: Publication) -> None:
 
 
 def _collide(one: Publication, other: Publication) -> bool:
-    if (one.protocol, one.host_port) != (other.protocol, other.host_port):
-        return False
+    """Whether two of one protocol and number cannot both be."""
     if (":" in one.host_ip) != (":" in other.host_ip):
         return False
     wild = ("0.0.0.0", "::")  # noqa: S104
