@@ -11,7 +11,7 @@ from tests.runtime.bundles import Bundle
 from tests.sockets.containers import Container, created
 
 from wherry.oci.runtime import EGRESS
-from wherry.runtime import Launcher
+from wherry.runtime import Launcher, LaunchError
 from wherry.runtime.wasi.sockets import dns
 
 pytestmark = [pytest.mark.root, pytest.mark.guests]
@@ -218,3 +218,13 @@ async def test_a_name_server_is_no_way_out(launcher: Launcher, puppet: Puppet) -
             "ECONNREFUSED"
         )
         assert await container.do("bind", fd, "0.0.0.0", 53) == "EACCES"
+
+
+async def test_a_hosts_file_that_is_none_is_told(launcher: Launcher, puppet: Puppet) -> None:
+    bundle = puppet()
+    bundle.config["annotations"] = {EGRESS: "db:7000"}
+    folder = {"destination": "/etc/hosts", "type": "bind", "source": str(bundle.image)}
+    bundle.config.setdefault("mounts", []).append({**folder, "options": ["rbind"]})
+    with pytest.raises(LaunchError, match="is no file to read names from"):
+        async with created(launcher, bundle):
+            pass

@@ -9,6 +9,7 @@ with sd_listen_fds(3); LISTEN_FDNAMES are the ports).
 import contextlib
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -131,9 +132,12 @@ def _open(path: str) -> int | None:
     if not path:
         return None
     try:
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise LaunchError(f"{path} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise LaunchError(f"{path} is no file to read names from")
+    return descriptor
 
 
 def _read(descriptor: int | None) -> str:
