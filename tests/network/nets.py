@@ -12,9 +12,10 @@ namespace, as wherryd would be. What it returns or raises comes back.
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import errno
+import os
+import select
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +117,14 @@ def failure(function: Callable[..., Any], *arguments: Any) -> str:
     except TimeoutError:
         return "timeout"
     except OSError as error:
-        import errno
-
         return errno.errorcode.get(error.errno or 0, repr(error))
 
 
-@contextmanager
-def udp_echo(box: Box, address: str, port: int) -> Iterator[socket.socket]:
-    """A UDP socket in a box, bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with box.socket(family, socket.SOCK_DGRAM) as bound:
-        bound.bind((address, port))
-        bound.settimeout(10)
-        yield bound
+def ended(pid: int) -> None:
+    """Wait until a process has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    assert select.select([pidfd], [], [], 20)[0], f"process {pid} has not ended"
+    os.close(pidfd)

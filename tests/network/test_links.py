@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pyroute2 import IPRoute
 from tests.network.machine import FAR, FAR6, INSIDE, INSIDE6, MTU, Machine, told
-from tests.network.nets import BACK, FRONT, Boxes, everywhere, failure, plug, tried
+from tests.network.nets import BACK, FRONT, Boxes, ended, everywhere, failure, plug, tried
 
 from wherry.network.errors import NetworkError
 from wherry.network.links import Links
@@ -215,8 +215,8 @@ def test_nothing_is_left_behind(machine: Machine, user: int | None, run: Path) -
 
     tried(machine, trial, run, user)
     assert _left(machine) == before
-    while set(machine.processes()) - set(running):
-        pass  # what was told to end is about to
+    for pid in set(machine.processes()) - set(running):
+        ended(pid)  # as it was told to
     assert {path.name for path in run.iterdir()} <= {"network-home.lock"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import shutil
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from tests.conftest import without
 from tests.network.machine import FAR, FAR6, INSIDE, INSIDE6, NOBODY, OUTSIDE, Box, Machine, told
-from tests.network.nets import BACK, FRONT, Boxes, attempt, everywhere, failure, plug, tried
+from tests.network.nets import BACK, FRONT, Boxes, attempt, ended, everywhere, failure, plug, tried
 
 from wherry.api import userns
 from wherry.network import keeper
@@ -112,16 +111,6 @@ def _in_fork(work: Callable[[], Any]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _gone(pid: int) -> None:
-    """Wait until a process has ended."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    assert select.select([pidfd], [], [], 20)[0], f"process {pid} has not ended"
-    os.close(pidfd)
-
-
 def _record(run: Path) -> tuple[int, str]:
     pid, _, way_out, *_ = (run / "network-home").read_text().split()
     return int(pid), way_out
@@ -147,7 +136,7 @@ def test_the_next_helper_finds_the_namespace_of_the_last(machine: Machine, run: 
 
     same, pid = tried(machine, trial, run, NOBODY)
     assert same
-    _gone(pid)  # with the last helper that left
+    ended(pid)  # with the last helper that left
 
 
 def test_a_killed_keeper_is_replaced_and_networks_stay(machine: Machine, run: Path) -> None:
@@ -189,7 +178,7 @@ def test_a_keeper_that_nobody_needs_ends_by_itself(machine: Machine, run: Path) 
             os.sched_yield()
         return _record(run)[0]
 
-    _gone(machine.call(keep, user=NOBODY))
+    ended(machine.call(keep, user=NOBODY))
     assert not (run / "network-home").exists()
 
 

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.conftest import without
 from tests.network.machine import FAR, FAR6, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, Machine, told
 from tests.network.nets import BACK, FRONT, Boxes, everywhere, failure, plug, tried
@@ -15,6 +17,7 @@ from tests.network.nets import BACK, FRONT, Boxes, everywhere, failure, plug, tr
 from wherry.network.denials import Denied, parse
 from wherry.network.links import Links
 from wherry.network.model import Publication
+from wherry.network.netfilter import attributes, messages
 
 pytestmark = pytest.mark.root
 
@@ -215,6 +218,15 @@ def test_no_rules_at_all_deny_everything(machine: Machine, user: int | None, run
 
     with machine.outside.answering(FAR, 80), machine.outside.answering(FAR6, 80):
         assert tried(machine, trial, run, user) == ["ECONNREFUSED", "ECONNREFUSED", INSIDE]
+
+
+@given(st.binary(max_size=90))
+def test_no_packet_is_too_strange_to_be_told(packet: bytes) -> None:
+    found = parse(packet)
+    assert found is None or 0 <= found.port <= 65535
+    # Nor is what is said to come from the kernel.
+    assert all(len(value) <= len(packet) for _, value in attributes(packet))
+    assert all(len(payload) <= len(packet) for _, _, payload in messages(packet))
 
 
 def test_a_denied_packet_is_read_however_it_is_cut() -> None:

@@ -30,11 +30,6 @@ _PF = {4: 2, 6: 10}
 Match = list[bytes]
 
 
-def iifname(name: bytes) -> Match:
-    """Came in by the interface (`name` as a key)."""
-    return [_meta(_META_IIFNAME), _compare(name)]
-
-
 def oifname(name: bytes) -> Match:
     """Goes out by the interface (`name` as a key)."""
     return [_meta(_META_OIFNAME), _compare(name)]

@@ -88,13 +88,6 @@ class Links:
         """Whether `publish` has the kernel forward ports: not without root."""
         return not self._home.rootless
 
-    def namespace(self, id: str) -> int:
-        """A descriptor of the network namespace of an attached container; stays ours.
-
-        Raises KeyError.
-        """
-        return self._connected[id].namespace
-
     async def within(self, id: str | None, work: Callable[[], _T]) -> _T:
         """What `work` returns, done in the namespace of an attached container, or of the bridges.
 
