@@ -63,6 +63,7 @@ def open_for(
     table.egress = outgoing.rules(config)
     if table.egress is not None:
         table.denied = _teller()
+        table.servers_judge = outgoing.are_enforced(config)
     try:
         table.preopen(own.values())
     except OSError as error:

@@ -29,15 +29,19 @@ def rules(config: spec.Spec) -> "Egress | None":
         raise LaunchError(f"{spec.EGRESS}: {error}") from None
 
 
+def are_enforced(config: spec.Spec) -> bool:
+    """Whether the network holds the container to its rules, and its name servers do."""
+    return (config.annotations or {}).get(spec.ENFORCER) == "network"
+
+
 def require_enforcer(config: spec.Spec, whose: str) -> None:
     """Raises LaunchError if rules hold for sockets that only the network sees, and it does not.
 
     `whose` are they, for the message: "a component".
     """
-    annotations = config.annotations or {}
-    if spec.EGRESS not in annotations or not wants_network(config):
+    if spec.EGRESS not in (config.annotations or {}) or not wants_network(config):
         return
-    if annotations.get(spec.ENFORCER) != "network":
+    if not are_enforced(config):
         raise LaunchError(
             f"{spec.EGRESS} cannot be enforced here for the sockets of {whose}: only wherry's own"
             " engine does, in the network it gives"

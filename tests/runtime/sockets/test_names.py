@@ -141,3 +141,12 @@ def test_a_name_without_a_rule_is_not_asked_for(machine: Machine) -> None:
             table.check_datagram(asker, "192.0.2.53", 53, packet)
     assert denied == ["secret.evil.test", "192.0.2.53:53"]
     asker.close()
+
+
+def test_a_name_server_that_knows_the_rules_is_asked_for_anything(machine: Machine) -> None:
+    table, asker = machine.table, datagram_socket()
+    table.servers_judge = True
+    table.check_datagram(asker, "192.0.2.53", 53, dns.query(1, "secret.evil.test", dns.A))
+    with pytest.raises(errnos.Failure):
+        table.check_datagram(asker, "192.0.2.54", 53, dns.query(1, "db", dns.A))
+    asker.close()

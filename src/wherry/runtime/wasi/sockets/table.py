@@ -53,6 +53,8 @@ class SocketTable:
         self._mark: Callable[[int, bool], None] = lambda _number, _claimed: None
         self.names: Names | None = None
         """Where names under `egress` are looked up; the C library's way, if None."""
+        self.servers_judge = False
+        """Whether the name servers know the rules: they say best that a name is not there."""
         self._askers: dict[tuple[Socket, str, int], None] = {}
         self.preopened = 0
         """How many listening sockets the guest finds open."""
@@ -174,6 +176,8 @@ class SocketTable:
             return
         if self.names is None or not self.names.is_server(address, port):
             self.check_way_out(address, port)
+            return
+        if self.servers_judge:
             return
         name = dns.question(datagram)
         if name is None or not any(map(self.egress.permits, self.names.meant(name))):
