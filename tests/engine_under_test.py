@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -223,6 +224,13 @@ def end(pid: int, number: signal.Signals) -> None:
         assert select.select([pidfd], [], [], 30)[0], f"process {pid} survives {number.name}"
     finally:
         os.close(pidfd)
+
+
+def until(true: Callable[[], object], otherwise: str, patience: float = 60) -> None:
+    """Ask again, which takes its time, until it is so; fails with `otherwise` if it never is."""
+    last = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < last, otherwise
 
 
 def _is_daemon(pid: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import suite
-from tests.engine_under_test import Wherry
+from tests.engine_under_test import Wherry, until
 from tests.guests.toolchain import Guests
 from tests.network.machine import Machine
 
@@ -69,11 +69,7 @@ def test_services_in_networks_come_up_and_go(
     assert machine.ok("curl", "-sS", "--retry", "5", "--retry-all-errors",
                       "http://127.0.0.1:8091/x") == "GET /x HTTP/1.1\n"  # fmt: skip
     # The client begins anew until the server listens.
-    for _ in range(100):
-        if "GET / HTTP/1.0" in docker("logs", "fleet-client-1").stdout:
-            break
-    else:
-        pytest.fail(docker("logs", "fleet-client-1").stdout)
+    until(lambda: "GET / HTTP/1.0" in docker("logs", "fleet-client-1").stdout, "nobody was served")
     shown = "{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}};{{end}}"
     found = docker("inspect", "-f", shown, "fleet-web-1").stdout
     assert found.startswith("fleet_back 10.99.0.7;fleet_front 172.")

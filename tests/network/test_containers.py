@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.engine_under_test import Wherry, end
+from tests.engine_under_test import Wherry, end, until
 from tests.guests.toolchain import Guests
 from tests.network.machine import FAR, INSIDE, NOBODY, Machine
 
@@ -58,24 +58,16 @@ def address(engine: Wherry, name: str) -> str:
 
 def get(engine: Wherry, name: str, *flags: str, port: int = 8000) -> bool:
     """Whether another container reaches `name`."""
-    done = engine("run", "--rm", *QUIET, *flags, "sockets", "get", name, str(port), timeout=20)
+    done = engine("run", "--rm", *QUIET, *flags, "sockets", "get", name, str(port))
     return done.code == 0 and "GET / HTTP" in done.out
 
 
 def fetch(engine: Wherry, port: int, host: str = "127.0.0.1") -> str:
     """What the host's curl is answered."""
-    curl = ["curl", "-sS", "-m", "10", f"http://{host}:{port}/x"]
+    curl = ["curl", "-sS", "-m", "50", f"http://{host}:{port}/x"]
     machine: Machine = engine.machine  # type: ignore[attr-defined]
     done = machine.run(*curl)
     return done.stdout.strip() or f"curl: {done.returncode}"
-
-
-def until(true: Callable[[], bool], otherwise: str) -> None:
-    """Ask again, which takes its time, until it is so."""
-    for _ in range(100):
-        if true():
-            return
-    pytest.fail(otherwise)
 
 
 def network(engine: Wherry, name: str, *flags: str) -> str:

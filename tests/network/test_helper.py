@@ -61,7 +61,7 @@ class Trying:
         """What the container `id` is told of a name: data, or the response code without."""
         asked = dns.message.make_query(name, kind)
         said: dns.message.Message = self.boxes[id].do(
-            lambda: dns.query.udp(asked, "127.0.0.11", timeout=10)
+            lambda: dns.query.udp(asked, "127.0.0.11", timeout=60)
         )
         data = [str(each) for rrset in said.answer for each in rrset]
         return data or dns.rcode.to_text(said.rcode())
@@ -100,7 +100,7 @@ async def _attempt(trial: Trial, run: Path, user: int | None) -> Any:
         trying.boxes.end()
         trying.client.close()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while trying.client._place.is_served():
                     await asyncio.sleep(0.01)
         finally:
@@ -109,7 +109,7 @@ async def _attempt(trial: Trial, run: Path, user: int | None) -> Any:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -117,7 +117,7 @@ async def until(condition: Callable[[], Any]) -> None:
 def get(address: str, port: int) -> bytes:
     """What is sent to who connects; empty if nobody lets it."""
     try:
-        with socket.create_connection((address, port), 10) as connection:
+        with socket.create_connection((address, port), 60) as connection:
             return connection.recv(100)
     except ConnectionError:
         return b""
@@ -176,8 +176,8 @@ def test_published_ports_lead_to_the_container_until_it_ends(
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as guest,
         ):
             server.bind(("0.0.0.0", 53))
-            server.settimeout(10)
-            guest.settimeout(10)
+            server.settimeout(60)
+            guest.settimeout(60)
             for address in ("127.0.0.1", INSIDE):
                 guest.sendto(b"ping", (address, ports[2].host_port))
                 data, peer = await asyncio.to_thread(server.recvfrom, 100)
@@ -238,7 +238,7 @@ def test_a_helper_that_is_killed_is_noticed_and_another_one_takes_over(
         await client.attach(web)
         assert not client.lost.is_set()
         os.kill(trying.helper(), signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await client.lost.wait()
         assert await client.attached() == []
         await client.attach(web)
@@ -301,7 +301,7 @@ def fetch(run: Path, id: str) -> tuple[list[dict[str, Any]], list[socket.socket]
     told: list[dict[str, Any]] = []
     got: list[socket.socket] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
-        giver.settimeout(10)
+        giver.settimeout(60)
         giver.connect(str(run / "listeners.sock"))
         giver.send(id.encode())
         while True:
@@ -334,7 +334,7 @@ class Served:
             finally:
                 os._exit(1)
         tell.close()
-        self._told.settimeout(20)
+        self._told.settimeout(60)
         self.told: list[dict[str, Any]] = json.loads(self._told.recv(1 << 16))
 
     def end(self) -> None:
@@ -360,7 +360,7 @@ def test_a_container_that_fetches_its_listeners_serves_them_itself(
             assert await asyncio.to_thread(get, "127.0.0.1", 8084) == b"the guest itself"
             # Another helper knows that it has them.
             os.kill(trying.helper(), signal.SIGKILL)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await client.lost.wait()
             assert await asyncio.to_thread(get, "127.0.0.1", 8084) == b"the guest itself"
             await client.attach(sandbox)
@@ -468,7 +468,7 @@ def test_other_names_are_asked_of_the_container_s_servers_and_egress_is_opened_f
 
         def reach(port: int) -> str:
             with trying.boxes["one"].socket() as connection:
-                connection.settimeout(10)
+                connection.settimeout(60)
                 try:
                     connection.connect(("172.18.0.3", port))
                 except ConnectionRefusedError:
@@ -508,7 +508,7 @@ def test_who_asks_for_nonsense_is_let_go_and_others_are_not(machine: Machine, ru
             b"\0\0",
         ):
             with socket.socket(socket.AF_UNIX) as stranger:
-                stranger.settimeout(10)
+                stranger.settimeout(60)
                 stranger.connect(str(run / "network.sock"))
                 stranger.sendall(nonsense)
                 stranger.shutdown(socket.SHUT_WR)
@@ -532,11 +532,11 @@ def test_a_helper_of_another_version_makes_room_for_one_of_the_engine_s(
         await trying.client.attach(one)
         before = trying.helper()
         with socket.socket(socket.AF_UNIX) as newer:
-            newer.settimeout(10)
+            newer.settimeout(60)
             newer.connect(str(run / "network.sock"))
             newer.sendall(struct.pack("!I", 7) + b'"9.9.9"')
             assert await asyncio.to_thread(newer.recv, 100) == b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await trying.client.lost.wait()
         await trying.client.attach(one)
         assert trying.helper() != before
@@ -555,7 +555,7 @@ def test_the_socket_is_for_its_owner_alone(machine: Machine, run: Path) -> None:
         for name, kind in (("network.sock", "STREAM"), ("listeners.sock", "SEQPACKET")):
             code = (
                 f"import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_{kind});"
-                f"s.connect({str(run / name)!r}); s.settimeout(10); print(s.recv(10))"
+                f"s.connect({str(run / name)!r}); s.settimeout(60); print(s.recv(10))"
             )
             done = subprocess.run(
                 ["setpriv", "--reuid=65534", "--clear-groups", "python3", "-c", code],
@@ -593,7 +593,7 @@ def test_egress_is_opened_for_names_of_the_hosts_file(machine: Machine, run: Pat
 
         def reach(address: str, port: int) -> str:
             with trying.boxes["one"].socket() as connection:
-                connection.settimeout(10)
+                connection.settimeout(60)
                 try:
                     connection.connect((address, port))
                 except ConnectionRefusedError:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.engine_under_test import Wherry, end
+from tests.engine_under_test import Wherry, end, until
 from tests.guests.toolchain import Guests
 from tests.network.machine import Machine
 
@@ -85,9 +85,10 @@ def test_a_killed_engine_leaves_the_networks_of_what_runs(
         engine.ok("run", "-d", *flags, "sockets", "serve", "8000")
     engine.ok("rm", "-f", *names)
     # The kernel takes a container's interfaces away with its namespace, a little later.
-    for _ in range(200):
-        shown = machine.ok("ip", "-o", "link", "show", "type", "veth").splitlines()
-        left = [line for line in shown if "uplink" not in line.split(":")[1]]
-        if not left:
-            return
-    pytest.fail(f"interfaces that nobody has: {left}")
+    until(lambda: not interfaces(machine), "interfaces are left that nobody has")
+
+
+def interfaces(machine: Machine) -> list[str]:
+    """Those of the machine that lead to containers."""
+    shown = machine.ok("ip", "-o", "link", "show", "type", "veth").splitlines()
+    return [line for line in shown if "uplink" not in line.split(":")[1]]

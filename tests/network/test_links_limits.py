@@ -160,7 +160,7 @@ def test_what_a_container_may_not_reach_is_refused_and_told(
             seen["later"] = one.do(told, "172.18.0.3", 80)
         while len(boxes.denied) < 4:
             boxes.on_denied.clear()
-            await asyncio.wait_for(boxes.on_denied.wait(), 10)
+            await asyncio.wait_for(boxes.on_denied.wait(), 60)
         return seen, boxes.denied
 
     with machine.outside.answering(FAR, 80), machine.outside.answering(FAR, 90):
@@ -188,7 +188,7 @@ def test_what_a_container_may_not_reach_is_refused_and_told(
 
 def _ask(address: str, port: int) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(10)
+        asking.settimeout(60)
         asking.connect((address, port))
         asking.send(b"?")
         return asking.recv(10)

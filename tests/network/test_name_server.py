@@ -114,11 +114,11 @@ class Served:
 
     async def udp(self, name: str, kind: str = "A") -> dns.message.Message:
         asked = dns.message.make_query(name, kind)
-        return await dns.asyncquery.udp(asked, "127.0.0.1", timeout=10, port=self.port)
+        return await dns.asyncquery.udp(asked, "127.0.0.1", timeout=60, port=self.port)
 
     async def tcp(self, name: str, kind: str = "A") -> dns.message.Message:
         asked = dns.message.make_query(name, kind)
-        return await dns.asyncquery.tcp(asked, "127.0.0.1", timeout=10, port=self.tcp_port)
+        return await dns.asyncquery.tcp(asked, "127.0.0.1", timeout=60, port=self.tcp_port)
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ async def test_connections_are_few_and_one_carries_several_queries(
 ) -> None:
     served = serve(World(web()))
     opened = [await asyncio.open_connection("127.0.0.1", served.tcp_port) for _ in range(40)]
-    ended = await asyncio.wait_for(opened[-1][0].read(), 10)
+    ended = await asyncio.wait_for(opened[-1][0].read(), 60)
     assert ended == b""
     reader, writer = opened[0]
     for n in range(3):

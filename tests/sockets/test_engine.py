@@ -102,7 +102,9 @@ def test_a_standard_library_serves_what_is_published_or_exposed(harbour: Harbour
 
 def test_many_requests_at_once_by_a_published_port(harbour: Harbour) -> None:
     harbour.serving("web", "-p", "8081:8080", "httpd")
-    said = harbour.machine.ok("wrk", "-t1", "-c32", "-d1s", "http://127.0.0.1:8081/")
+    said = harbour.machine.ok(
+        "wrk", "-t1", "-c32", "-d1s", "--timeout=60s", "http://127.0.0.1:8081/"
+    )
     assert "requests in" in said and "Socket errors" not in said
 
 
