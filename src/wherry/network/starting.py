@@ -9,11 +9,12 @@ import errno
 import fcntl
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from wherry.interpreter import command
 
 LISTENER, LOCK = 3, 4
 """The helper's descriptors."""
@@ -114,16 +115,12 @@ def short_path(path: Path) -> Iterator[str]:
 
 def _spawn(run: Path, listener: int, lock: int, log: int) -> None:
     """Start the helper. A shell stands between, so that it is no child of this process."""
-    path = [entry for entry in sys.path if entry and os.path.isabs(entry)]
-    module = "wherry.network.server"
-    code = f"import sys; sys.path[:] = {path!r}; from {module} import main; main(sys.argv[1:])"
-    command = [sys.executable, "-I", "-S", "-c", code, str(run)]
     # Numbers that none of the targets has, or one would overwrite another.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (log, log, listener, lock)]
     try:
         shell = os.posix_spawn(
             "/bin/sh",
-            ["sh", "-c", '"$@" & ', "sh", *command],
+            ["sh", "-c", '"$@" & ', "sh", *command("wherry.network.server", str(run))],
             {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from wherry.interpreter import command
 from wherry.runtime.engines import settings
 from wherry.runtime.engines.host import HostProgram, words
 from wherry.runtime.exits import ENGINE_FAILED, NOT_RUNNABLE, LaunchError
 from wherry.runtime.facts import Facts
-from wherry.runtime.interpreter import command
 from wherry.runtime.sandbox import syscalls as sys
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wherry.interpreter import command
 from wherry.oci import encode
 from wherry.oci import runtime as spec
 from wherry.runtime import messages
@@ -27,7 +28,6 @@ from wherry.runtime.creation import (
 )
 from wherry.runtime.exits import ContainerEnded, LaunchError
 from wherry.runtime.guest_process import Process
-from wherry.runtime.interpreter import command
 from wherry.runtime.process import RunningContainer
 from wherry.runtime.requests import CreateRequest, ExecRequest
 from wherry.runtime.sandbox.cgroups import Cgroup

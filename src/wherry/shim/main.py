@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from wherry import __version__
-from wherry.runtime.interpreter import forgo
+from wherry.interpreter import forgo
 from wherry.shim.places import COMMAND, CommandError
 
 _PREFIX = "containerd-shim-"

@@ -4,9 +4,9 @@ import gc
 import os
 import sys
 
+from wherry.interpreter import forgo
 from wherry.runtime.command.options import Options, UsageError
 from wherry.runtime.exits import LaunchError
-from wherry.runtime.interpreter import forgo
 
 TYPE_CHECKING = False
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from wherry.interpreter import command
 from wherry.oci import document
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import ENGINE_FAILED, LaunchError
 from wherry.runtime.hooks.job import Job, run_jobs
 from wherry.runtime.hooks.outside import to_job
-from wherry.runtime.interpreter import command
 from wherry.runtime.sandbox import capabilities, identity, namespaces, syscalls
 
 

@@ -1,4 +1,4 @@
-"""Python interpreters for the runtime's own processes: how one starts, what it goes without."""
+"""Python interpreters for wherry's own processes: how one starts, what it goes without."""
 
 import os
 import sys
