@@ -27,13 +27,14 @@ from ipaddress import (
 )
 from typing import Self
 
+from wherry.ports import LAST, parse_range
+
 LABEL = "io.wherry.egress"
 """The label of a container, and the annotation of its bundle."""
 
 _MAX_TEXT = 16 << 10
 _MAX_RULES = 256
 _MAX_NAME = 253
-_MAX_PORT = 65535
 _MAX_ADDRESSES = 4096
 """Addresses of names that are remembered: those looked up longest ago are forgotten first."""
 
@@ -205,12 +206,13 @@ def _split(word: str) -> tuple[str, str]:
 
 def _parse_ports(text: str) -> tuple[int, int]:
     if text == "*":
-        return 1, _MAX_PORT
-    first, dash, last = text.partition("-")
-    numbers = [int(part) for part in (first, last if dash else first) if _is_number(part)]
-    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1] <= _MAX_PORT:
-        raise ValueError(f"a port is a number from 1 to {_MAX_PORT}, a range like 5000-5999, or *")
-    return numbers[0], numbers[1]
+        return 1, LAST
+    try:
+        ports = parse_range(text)
+    except ValueError:
+        message = f"a port is a number from 1 to {LAST}, a range like 5000-5999, or *"
+        raise ValueError(message) from None
+    return ports[0], ports[-1]
 
 
 def _parse_name(host: str) -> str:

@@ -13,15 +13,14 @@ from msgspec.structs import replace
 from wherry.build import syntax
 from wherry.build.errors import BuildError
 from wherry.oci import RuntimeConfig
+from wherry.ports import parse_range
 
 Expand = Callable[[str], str]
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 """What runs the shell form where no SHELL says otherwise."""
 
-_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-zA-Z]+))?")
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
-_MAX_PORTS = 65536
 
 
 def apply(
@@ -115,14 +114,16 @@ def _ports(text: str) -> list[str]:
     """The ports of one word of EXPOSE, each as `80/tcp`."""
     found: list[str] = []
     for word in text.split():
-        match = _PORT.fullmatch(word)
-        first = int(match.group(1)) if match else 0
-        last = int(match.group(2) or first) if match else 0
-        protocol = (match.group(3) or "tcp").lower() if match else ""
-        if match is None or not 0 < first <= last < _MAX_PORTS or protocol not in _PROTOCOLS:
+        numbers, slash, protocol = word.partition("/")
+        protocol = protocol.lower() if slash else "tcp"
+        try:
+            ports = parse_range(numbers)
+        except ValueError:
+            ports = range(0)
+        if not ports or protocol not in _PROTOCOLS:
             message = f"EXPOSE: {word!r} is not a port"
             raise BuildError(f"{message}: write 80, 80/udp or 8000-8010/tcp, up to 65535")
-        found.extend(f"{port}/{protocol}" for port in range(first, last + 1))
+        found.extend(f"{port}/{protocol}" for port in ports)
     return found
 
 

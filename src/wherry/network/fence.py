@@ -17,6 +17,7 @@ import errno
 import struct
 from ipaddress import ip_address, ip_network
 
+from wherry import ports
 from wherry.egress import Egress, Rule
 from wherry.network import expressions as nft
 from wherry.network.netfilter import (
@@ -42,7 +43,6 @@ _NEIGHBOURS = (133, 137)
 """Types of ICMPv6: solicitations and advertisements of routers and neighbours, redirects."""
 _LISTENERS = 143
 """Type of ICMPv6: which multicast a host listens to."""
-_LAST_PORT = 65535
 
 
 class Fence:
@@ -69,7 +69,7 @@ class Fence:
         """Let the container send to ports `first` to `last` of an address, by TCP and UDP."""
         at = ip_address(address)
         change = Transaction(TABLE)
-        if (first, last) == (1, _LAST_PORT):
+        if (first, last) == (1, ports.LAST):
             change.add_element(f"addresses{at.version}", at.packed)
         elif first == last:
             change.add_element(f"targets{at.version}", key(at.packed, struct.pack("!H", first)))

@@ -13,6 +13,7 @@ import msgspec
 
 from wherry.oci import document
 from wherry.oci import runtime as spec
+from wherry.ports import parse_range
 from wherry.runtime.exits import LaunchError
 
 _MOST = 256
@@ -61,16 +62,13 @@ def parse(exposed: Iterable[str]) -> list[int]:
     """
     found: set[int] = set()
     for port in exposed:
-        number, _, protocol = port.partition("/")
-        first, dash, last = number.partition("-")
-        words = (first, last if dash else first)
-        if not all(word.isascii() and word.isdigit() and len(word) <= 5 for word in words):
-            raise LaunchError(f"{port[:40]!r} is no port (expected one like 8080/tcp)")
-        low, high = map(int, words)
-        if not 0 < low <= high < 65536:
-            raise LaunchError(f"{port[:40]!r} is no port: they go from 1 to 65535")
+        numbers, _, protocol = port.partition("/")
+        try:
+            within = parse_range(numbers)
+        except ValueError as error:
+            raise LaunchError(str(error)) from None
         if protocol.lower() in ("", "tcp"):
-            found.update(range(low, high + 1))
+            found.update(within)
         if len(found) > _MOST:
             raise LaunchError(f"more than {_MOST} ports are exposed: a module cannot serve so many")
     return sorted(found)

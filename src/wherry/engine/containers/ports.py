@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from wherry.engine.config import ContainerConfig, HostConfig
 from wherry.engine.errors import InvalidRequest
+from wherry.ports import parse_range
 
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _MOST = 4096
@@ -51,8 +52,8 @@ def wished_ports(config: ContainerConfig, host: HostConfig) -> list[Wish]:
             if port.protocol == "sctp" and bindings:
                 raise InvalidRequest(f"cannot publish {port}: only TCP and UDP ports can be")
             for binding in bindings or ():
-                first, last = _range(binding.host_port) if binding.host_port else (0, 0)
-                wishes.append(Wish(port, _address(binding.host_ip), first, last))
+                on_host = _range(binding.host_port) if binding.host_port else range(1)
+                wishes.append(Wish(port, _address(binding.host_ip), on_host[0], on_host[-1]))
     if host.publish_all_ports:
         asked = {wish.port for wish in wishes}
         wishes += [
@@ -71,8 +72,7 @@ def parse_ports(text: str) -> list[Port]:
     protocol = protocol.lower() if slash else "tcp"
     if protocol not in _PROTOCOLS:
         raise InvalidRequest(f"invalid proto: {protocol[:20]!r} of port {text[:80]!r}")
-    first, last = _range(numbers)
-    return [Port(number, protocol) for number in range(first, last + 1)]
+    return [Port(number, protocol) for number in _range(numbers)]
 
 
 def _exposed(config: ContainerConfig) -> Iterator[Port]:
@@ -85,17 +85,14 @@ def _bound(host: HostConfig) -> Iterator[Port]:
         yield from parse_ports(key)
 
 
-def _range(text: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    numbers = [first, last if dash else first]
-    if not all(word.isascii() and word.isdigit() and len(word) < 6 for word in numbers):
-        raise InvalidRequest(f"invalid port specification: {text[:80]!r}")
-    low, high = map(int, numbers)
-    if not 0 < low <= high < 1 << 16:
-        raise InvalidRequest(f"invalid port specification: {text[:80]!r}")
-    if high - low >= _MOST:
+def _range(text: str) -> range:
+    try:
+        ports = parse_range(text)
+    except ValueError:
+        raise InvalidRequest(f"invalid port specification: {text[:80]!r}") from None
+    if len(ports) > _MOST:
         raise InvalidRequest(f"invalid port specification: {text!r}: more than {_MOST} ports")
-    return low, high
+    return ports
 
 
 def _address(text: str) -> str:
