@@ -1,7 +1,8 @@
 """The image of a container, as containerd has it: its documents and blobs, by gRPC."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from wherry import oci
@@ -18,10 +19,24 @@ from wherry.shim.protobuf import Message
 from wherry.shim.ttrpc import CallError, Code
 
 _SERVICES = "/containerd.services"
+_PATIENCE = 10.0
+"""Seconds for containerd to tell of an image."""
 _MAX_DOCUMENT = 4 << 20
 _IMAGE_CONFIGS = (oci.MediaType.CONFIG, oci.MediaType.DOCKER_CONFIG)
 
 M = TypeVar("M", bound=Message)
+
+
+async def exposed_ports(images: Images, container: str, report: Callable[[str], None]) -> list[str]:
+    """What a container's image exposes, as far as it can be known: why not is reported."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await ImageReader(images).exposed_ports(container)
+    except (CallError, ValueError, OSError) as error:
+        # TimeoutError says nothing by itself.
+        reason = str(error) or "containerd does not answer"
+        report(f"container {container}: its image cannot be read: {reason}")
+        return []
 
 
 class ImageReader:

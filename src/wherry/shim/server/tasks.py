@@ -1,6 +1,5 @@
 """The tasks of one shim: made, started, stopped, watched and forgotten."""
 
-import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,9 +39,6 @@ from wherry.shim.ttrpc import CallError, Code
 
 _LAUNCH_CODES = {126: Code.INVALID_ARGUMENT, 127: Code.NOT_FOUND}
 """How a container that cannot be run is told from an engine that failed, by exit code."""
-
-_PATIENCE = 10.0
-"""Seconds for containerd to tell of an image."""
 
 _DOCKERS_WORDS = {126: "permission denied", 127: "no such file or directory"}
 """By these words in a message, and nothing else, Docker knows which exit code to give."""
@@ -177,19 +173,12 @@ class Tasks:
         return await self._launcher.create(replace(request, rootfs=(*request.rootfs, module)))
 
     async def _exposed_ports(self, container: str) -> list[str]:
-        """What the container's image exposes, as far as it can be known."""
         if self._images is None:
             return []
-        from wherry.shim.containerd.image import ImageReader
+        # Here, for shims whose modules have no use for it.
+        from wherry.shim.containerd.image import exposed_ports
 
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return await ImageReader(self._images).exposed_ports(container)
-        except (CallError, ValueError, OSError) as error:
-            # TimeoutError says nothing by itself.
-            reason = str(error) or "containerd does not answer"
-            self._report(f"container {container}: its image cannot be read: {reason}")
-            return []
+        return await exposed_ports(self._images, container, self._report)
 
     def exec(self, request: ExecProcessRequest) -> None:
         """Add a process to a container; `start` makes it."""
