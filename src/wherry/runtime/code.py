@@ -18,33 +18,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from wherry.interpreter import command
 from wherry.runtime.engines import settings
 from wherry.runtime.engines.host import HostProgram, words
-from wherry.runtime.exits import ENGINE_FAILED, NOT_RUNNABLE, LaunchError
-from wherry.runtime.facts import Facts
+from wherry.runtime.exits import LaunchError
+from wherry.runtime.facts import Entry, Facts, mode_of
 from wherry.runtime.sandbox import syscalls as sys
 
 if TYPE_CHECKING:
     from wherry.runtime.engines.host.installed import Installed
-
-_NEEDS_PROGRAM = 3
-"""Status of the compiler process (see `runtime.compiler`)."""
 
 _SETTLED = 2_000_000_000
 """Nanoseconds. A file changed less than this ago may change again within the same time stamp."""
 
 MAX_MODULE = 1 << 30
 """Bytes; a larger module is refused."""
-
-
-class _Entry(msgspec.Struct):
-    """What is written down about a cached code file."""
-
-    inode: int
-    size: int
-    sha256: str
-    facts: Facts
 
 
 class CompiledCode(NamedTuple):
@@ -140,16 +127,21 @@ class CodeCache:
         return found
 
     def _compile(self, module: int, digest: str, name: str, bounded: bool) -> None:
-        program, lacking = None, ""
+        # Here: it starts processes, which who has all modules compiled already does not.
+        from wherry.runtime.compiling import ProgramNeeded, compile_module
+
+        folder, program, lacking = self._codes[bounded], None, ""
         try:
             program = self._program()
         except LaunchError as error:
             lacking = error.message
         try:
-            compiled = _compile(module, digest, self._codes[bounded], name, bounded, program)
+            with _reopened(module) as source:
+                compiled = compile_module(
+                    source, digest, folder, name, bounded=bounded, program=program
+                )
         except ProgramNeeded as need:
             raise LaunchError(f"{name} needs the wasmtime command {need}: {lacking}") from None
-        folder = self._codes[bounded]
         if compiled.entry.facts.hosted and program is not None:
             folder = self._folder_for(program)
             os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -198,11 +190,6 @@ def _engine_key() -> str:
     return f"{library.st_size:x}-{library.st_mtime_ns:x}-{facts:08x}"
 
 
-def _mode(facts: Facts) -> int:
-    """Of a file of code. A program opens it itself, as the user that the container has."""
-    return 0o644 if facts.hosted else 0o600
-
-
 @functools.cache
 def _cpu() -> str:
     """What this machine's processor can do."""
@@ -240,14 +227,14 @@ def _open(folder: int, digest: str) -> CompiledCode | None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with open(os.open(f"{digest}.json", flags, dir_fd=folder), "rb") as file:
-            entry = msgspec.json.decode(file.read(), type=_Entry)
+            entry = msgspec.json.decode(file.read(), type=Entry)
         descriptor = os.open(digest, flags, dir_fd=folder)
     except (OSError, msgspec.DecodeError):
         return None
     found = os.fstat(descriptor)
     trusted = (
         found.st_uid == os.geteuid()
-        and found.st_mode & 0o777 == _mode(entry.facts)
+        and found.st_mode & 0o777 == mode_of(entry.facts)
         and found.st_size == entry.size
         and found.st_ino == entry.inode
     )
@@ -255,74 +242,6 @@ def _open(folder: int, digest: str) -> CompiledCode | None:
         os.close(descriptor)
         return None
     return CompiledCode(descriptor, entry.facts)
-
-
-class ProgramNeeded(Exception):
-    """A module was to be compiled that only the `wasmtime` command can run; says what for."""
-
-
-class _Compiled(NamedTuple):
-    """A file of code that has no place yet."""
-
-    path: str
-    entry: _Entry
-
-
-def _compile(
-    module: int, digest: str, folder: str, name: str, bounded: bool, program: HostProgram | None
-) -> _Compiled:
-    """Compile into a new file in `folder`. Raises LaunchError, and ProgramNeeded without one."""
-    import hashlib
-    import subprocess
-    import tempfile
-
-    arguments = ["bounded" if bounded else "plain"]
-    if program is not None:
-        arguments += [program.loader, program.path]
-    with (
-        _reopened(module) as source,
-        tempfile.NamedTemporaryFile(dir=folder, delete=False) as output,
-    ):
-        try:
-            process = subprocess.run(
-                command("wherry.runtime.compiler", *arguments),
-                stdin=source,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                env={"PATH": os.defpath},
-                check=False,
-            )
-            said = process.stderr.decode(errors="replace").strip().splitlines()
-            if said and said[0] != digest and process.returncode in (0, 1, _NEEDS_PROGRAM):
-                # Else the code of one module would be kept, for everybody, under another's digest.
-                raise LaunchError(f"{name} was changed while it was compiled", NOT_RUNNABLE)
-            if process.returncode == _NEEDS_PROGRAM and said:
-                raise ProgramNeeded(said[-1])
-            if process.returncode == 1 and len(said) > 2:  # the command's words, line by line
-                reason = " ".join(" ".join(said[2:]).split())[:500]
-                raise LaunchError(
-                    f"{name}: not a valid WebAssembly program: {reason}", NOT_RUNNABLE
-                )
-            if process.returncode == 1 and said:
-                raise LaunchError(f"{name}: {said[-1]}", NOT_RUNNABLE)
-            if process.returncode != 0 or len(said) < 2:
-                raise LaunchError(
-                    f"{name}: the compiler ended with status {process.returncode}"
-                    + (f": {said[-1]}" if said else ""),
-                    ENGINE_FAILED,
-                )
-            os.fsync(output.fileno())
-            stored = os.fstat(output.fileno())
-            with open(output.name, "rb") as content:
-                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-            facts = msgspec.json.decode(said[1], type=Facts)
-            os.fchmod(output.fileno(), _mode(facts))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(output.name)
-            raise
-    entry = _Entry(inode=stored.st_ino, size=stored.st_size, sha256=sha256, facts=facts)
-    return _Compiled(output.name, entry)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from wherry import wasm
 from wherry.runtime.engines import embedded
 from wherry.runtime.engines.capi import GuestError
 from wherry.runtime.engines.host import words
-from wherry.runtime.facts import Facts
+from wherry.runtime.facts import NEEDS_PROGRAM, Facts
 from wherry.runtime.sandbox import capabilities, seccomp
 
 _MAX_CPU = 900
@@ -29,8 +29,6 @@ _MAX_CPU = 900
 
 _MAX_OUTPUT = 4 << 30
 """Bytes of code."""
-
-_NEEDS_PROGRAM = 3
 
 _FOR_PROGRAM = {"wasi-http-server": "to serve HTTP", "wasi-0.3": "for WASI 0.3"}
 """What the embedded engine has not, and how that is said."""
@@ -93,7 +91,7 @@ def _have_compiled(
     """Become the `wasmtime` command, which compiles `content`."""
     if not program:
         _say(next(reason for need, reason in _FOR_PROGRAM.items() if need in found.needs))
-        os._exit(_NEEDS_PROGRAM)
+        os._exit(NEEDS_PROGRAM)
     _say(msgspec.json.encode(facts).decode())
     source = os.memfd_create("component", 0)
     with open(source, "wb", closefd=False) as file:

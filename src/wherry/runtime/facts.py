@@ -1,8 +1,11 @@
-"""What the compiler finds out about a module that decides how it is run."""
+"""What the compiler finds out about a module that decides how it is run, kept with its code."""
 
 from typing import Literal
 
 import msgspec
+
+NEEDS_PROGRAM = 3
+"""Status of the compiler's process if the module needs the `wasmtime` command and there is none."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -22,3 +25,18 @@ class Facts(msgspec.Struct, frozen=True):
     socket_imports: tuple[tuple[str, str], ...] = ()
     """Names and parameters (`i` is i32, `I` is i64) of the functions about sockets that a module of
     WASI 0.1 imports: the ABI of some of them shows in their types alone."""
+
+
+class Entry(msgspec.Struct):
+    """What is written down about a file of code: by this it is known again."""
+
+    inode: int
+    size: int
+    """In bytes."""
+    sha256: str
+    facts: Facts
+
+
+def mode_of(facts: Facts) -> int:
+    """Of a file of code. A program opens it itself, as the user that the container has."""
+    return 0o644 if facts.hosted else 0o600
