@@ -72,6 +72,38 @@ def test_a_connection_that_waits_to_be_accepted_is_something_to_read(machine: Ma
         assert machine.poll(readable(1, number), clock(2, LATE)) == [(1, 0, READ, 1, 0)]
 
 
+def test_the_same_poll_is_about_the_socket_that_is_there_now(machine: Machine) -> None:
+    number, peer = machine.connection()
+    asked = readable(1, number), clock(2, 0)
+    with peer:
+        peer.sendall(b"x")
+        for _ in range(2):
+            assert [event[0] for event in machine.poll(*asked)] == [1, 2]
+        assert machine.call("fd_close", number) == 0
+        assert machine.poll(*asked)[0] == (1, errnos.BADF, READ, 0, 0)
+    again, peer = machine.connection()
+    assert again == number
+    with peer:
+        assert machine.poll(*asked) == [(2, 0, CLOCK, 0, 0)]
+        peer.sendall(b"xy")
+        assert machine.poll(*asked)[0] == (1, 0, READ, 2, 0)
+
+
+def test_a_socket_asked_for_twice_is_told_twice(machine: Machine) -> None:
+    number, peer = machine.connection()
+    with peer:
+        peer.sendall(b"x")
+        assert machine.poll(readable(1, number), readable(1, number)) == [(1, 0, READ, 1, 0)] * 2
+
+
+def test_clocks_may_be_anywhere_and_many(machine: Machine) -> None:
+    number, peer = machine.connection()
+    with peer:
+        peer.sendall(b"x")
+        asked = clock(1, 0), readable(2, number), clock(3, LATE), writable(4, number), clock(5, 0)
+        assert [event[0] for event in machine.poll(*asked)] == [2, 4, 1, 5]
+
+
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
 @pytest.mark.parametrize("which", [0, 1], ids=["realtime", "monotonic"])
 def test_the_earlier_of_two_clocks_runs_out(which: int, absolute: bool) -> None:

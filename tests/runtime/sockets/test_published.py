@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.runtime.sockets.machine import NONBLOCK, Machine, readable
+from tests.runtime.sockets.machine import NONBLOCK, Machine, clock, readable
 
 from wherry.runtime.wasi import errnos
 
@@ -47,6 +47,25 @@ def test_connections_of_both_sides_are_accepted(machine: Machine, host: socket.s
             error, accepted = accept(machine, number)
             assert error == 0
             assert machine.peer(accepted) == client.getsockname()
+
+
+def test_who_waits_for_connections_waits_for_those_of_the_host_once_it_listens(
+    machine: Machine, host: socket.socket
+) -> None:
+    number = served(machine, NONBLOCK)
+    asked = readable(1, number), clock(2, 0)
+    machine.poll(*asked)
+    published(machine, number, host)
+    assert [event[0] for event in machine.poll(*asked)] == [2]
+    with socket.create_connection(host.getsockname()):
+        assert [event[0] for event in machine.poll(*asked)] == [1, 2]
+    assert machine.call("sock_shutdown", number, 3) == 0
+    assert machine.call("sock_listen", number, 16) == 0
+    with (
+        socket.create_connection(host.getsockname()),
+        socket.create_connection(("127.0.0.2", machine.local(number)[1])),
+    ):
+        assert [event[0] for event in machine.poll(*asked)] == [1, 2]
 
 
 def test_who_does_not_wait_is_told_that_nobody_is_there(

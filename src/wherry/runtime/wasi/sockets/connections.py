@@ -70,6 +70,7 @@ class Connections:
             if not _is_loopback(host):
                 others = self._table.published.get(port, ())
         descriptor.listen(min(backlog, _MAX_BACKLOG), others)
+        self._table.version += 1
         return SUCCESS
 
     def accept(self, number: int, result: int) -> int:
@@ -99,6 +100,7 @@ class Connections:
         if how not in _HOW:
             return INVAL
         descriptor.shut_down(_HOW[how])
+        self._table.version += 1
         return SUCCESS
 
     def local_address(self, number: int, pointer: int, port: int) -> int:

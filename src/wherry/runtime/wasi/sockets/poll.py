@@ -7,7 +7,7 @@ files, which are always ready; it is only asked whether they are there.
 import fcntl
 import select
 import time
-from collections.abc import Sequence
+from itertools import compress
 from struct import Struct
 
 from wherry.runtime.wasi.errnos import BADF, INVAL, SUCCESS, Failure
@@ -32,6 +32,9 @@ HANGUP = 1
 SUBSCRIPTION = Struct("<QB7xI4xQ8xH6x")
 """`subscription`: user data, kind, descriptor or clock, then of a clock its timeout and flags."""
 
+_KIND = 8
+"""Where the kind is in a subscription."""
+
 EVENT = Struct("<QHB5xQH6x")
 """`event`: user data, error, kind, bytes there are, flags."""
 
@@ -39,8 +42,6 @@ MAX_SUBSCRIPTIONS = 1 << 16
 """More than twice the descriptors that a process may have."""
 
 _EVENTS = {READ: select.POLLIN, WRITE: select.POLLOUT}
-_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
-
 _FIONREAD = 0x541B
 _INT = Struct("=i")
 _SOME = 1
@@ -53,22 +54,24 @@ _FOREVER = 1 << 62
 _Clock = tuple[int, int, int]
 """A clock that is waited for: user data; the host's clock, and when by that it is due, in ns."""
 
-_Interest = tuple[int, int, Sequence[int]]
-"""What is waited for on one of the guest's descriptors: user data, kind, the host's numbers."""
+_Interest = tuple[tuple[int, int], int]
+"""What is waited for on one of the host's descriptors: the subscription's user data and kind, and
+the descriptor. A subscription to several has as many, one after the other."""
 
 
 class _Request:
-    """The subscriptions of one call, sorted by who has the answer."""
+    """The subscriptions of one call that are not about clocks, sorted by who has the answer."""
 
-    __slots__ = ("answered", "clocks", "interests", "wanted")
-
-    def __init__(self) -> None:
-        self.answered: list[bytes] = []
+    def __init__(
+        self, asked: bytes, version: int, interests: list[_Interest], answered: list[bytes]
+    ) -> None:
+        self.asked = asked
+        self.version = version
+        """The table's, when this was made."""
+        self.interests = interests
+        self.answered = answered
         """Events that are certain already."""
-        self.clocks: list[_Clock] = []
-        self.interests: list[_Interest] = []
-        self.wanted: dict[int, int] = {}
-        """What to poll for, by the host's descriptors."""
+        self.waiter = Waiter([(number, _EVENTS[kind]) for (_, kind), number in interests])
 
 
 class Poll:
@@ -78,46 +81,55 @@ class Poll:
         self._table = table
         self._memory = memory
         self._original = original
-        self._waiter = Waiter()
         self._alarm: Alarm | None = None
+        self._request = _Request(b"", table.version, [], [])
 
     def one_off(self, subscriptions: int, events: int, count: int, result: int) -> int:
         """`poll_oneoff`: wait for one of `count` subscriptions at least."""
         if not 0 < count <= MAX_SUBSCRIPTIONS:
             return INVAL
         view = self._memory()
-        source = span(view, subscriptions, count * SUBSCRIPTION.size)
+        asked = bytes(span(view, subscriptions, count * SUBSCRIPTION.size))
         target = span(view, events, count * EVENT.size)
         span(view, result, U32.size)
         # wasmtime ends a guest for a pointer that is not aligned; 24 bytes of an event always are.
-        request = self._sort(bytes(source), (events + 7) & ~7)
-        found = request.answered + self._wait(request)
-        target[: len(found) * EVENT.size] = b"".join(found)
-        U32.pack_into(view, result, len(found))
+        scratch = (events + 7) & ~7
+        clocks: list[_Clock] = []
+        if CLOCK in asked[_KIND :: SUBSCRIPTION.size]:
+            asked, found = _apart(asked)
+            clocks = [self._clock(*clock, scratch) for clock in found]
+        told = self._wait(self._sorted(asked, scratch), clocks)
+        target[: len(told) * EVENT.size] = b"".join(told)
+        U32.pack_into(view, result, len(told))
         return SUCCESS
 
-    def _sort(self, subscriptions: bytes, scratch: int) -> _Request:
-        """Sort the subscriptions. Where the events come, at `scratch`, wasmtime may answer."""
-        request = _Request()
-        wanted, table = request.wanted, self._table
-        for userdata, kind, number, timeout, flags in SUBSCRIPTION.iter_unpack(subscriptions):
-            if kind == CLOCK:
-                request.clocks.append(self._clock(userdata, number, timeout, flags, scratch))
-            elif kind not in _EVENTS:
+    def _sorted(self, asked: bytes, scratch: int) -> _Request:
+        """Sort the subscriptions. Where the events come, at `scratch`, wasmtime may answer.
+
+        Servers ask the same again and again: so the last ones are remembered, while they are about
+        the same sockets and files are not among them.
+        """
+        request, table = self._request, self._table
+        if request.asked == asked and request.version == table.version and not request.answered:
+            return request
+        interests: list[_Interest] = []
+        answered: list[bytes] = []
+        for userdata, kind, number, _, _ in SUBSCRIPTION.iter_unpack(asked):
+            if kind not in _EVENTS:
                 raise Failure(INVAL)
-            elif table.owns(number):
+            if table.owns(number):
                 try:
                     numbers = table.get(number).to_poll()
                 except Failure:
-                    request.answered.append(EVENT.pack(userdata, BADF, kind, 0, 0))
+                    answered.append(EVENT.pack(userdata, BADF, kind, 0, 0))
                     continue
-                request.interests.append((userdata, kind, numbers))
-                for one in numbers:
-                    wanted[one] = wanted.get(one, 0) | _EVENTS[kind]
+                subscription = userdata, kind
+                interests += [(subscription, one) for one in numbers]
             else:
                 error = self._look_at_file(number, scratch)
-                request.answered.append(EVENT.pack(userdata, error, kind, 0 if error else _SOME, 0))
-        return request
+                answered.append(EVENT.pack(userdata, error, kind, 0 if error else _SOME, 0))
+        self._request = _Request(asked, table.version, interests, answered)
+        return self._request
 
     def _clock(self, userdata: int, clock: int, timeout: int, flags: int, scratch: int) -> _Clock:
         if clock not in (REALTIME, MONOTONIC):
@@ -141,53 +153,71 @@ class Poll:
             return BADF
         return error
 
-    def _wait(self, request: _Request) -> list[bytes]:
-        """Wait until something has happened, not at all if something is answered already."""
+    def _wait(self, request: _Request, clocks: list[_Clock]) -> list[bytes]:
+        """Wait until something has happened, not at all if something is answered already.
+
+        Returns the events.
+        """
         while True:
-            came = self._waiter.wait(request.wanted, self._timeout(request))
-            events = _happened(request.interests, came) if came else []
-            if request.clocks:
-                events += _run_out(request.clocks)
-            if events or request.answered:
+            timeout, alarm = (0, None) if request.answered else self._limits(clocks)
+            came = request.waiter.wait(timeout, alarm)
+            events = request.answered + _happened(request.interests, came)
+            if clocks:
+                events += _run_out(clocks)
+            if events:
                 return events
 
-    def _timeout(self, request: _Request) -> int | None:
-        """How long to wait at most, in nanoseconds; sets the alarm for the clock on the wall."""
-        if request.answered:
-            return 0
+    def _limits(self, clocks: list[_Clock]) -> tuple[int | None, Alarm | None]:
+        """How long to wait at most, in nanoseconds; the alarm, set for the clock on the wall."""
         soonest: dict[int, int] = {}
-        for _, clock, due in request.clocks:
+        for _, clock, due in clocks:
             soonest[clock] = min(due, soonest.get(clock, due))
+        timeout = alarm = None
         if REALTIME in soonest:
-            if self._alarm is None:
-                self._alarm = Alarm()
-            self._alarm.set(soonest[REALTIME])
-            request.wanted[self._alarm.number] = select.POLLIN
-        if MONOTONIC not in soonest:
-            return None
-        return max(soonest[MONOTONIC] - time.monotonic_ns(), 0)
+            alarm = self._alarm = self._alarm or Alarm()
+            alarm.set(soonest[REALTIME])
+        if MONOTONIC in soonest:
+            timeout = max(soonest[MONOTONIC] - time.monotonic_ns(), 0)
+        return timeout, alarm
 
 
-def _happened(interests: list[_Interest], came: dict[int, int]) -> list[bytes]:
-    """The events among what `came`."""
-    found = []
-    for userdata, kind, numbers in interests:
-        for number in numbers:
-            events = came.get(number, 0)
-            if events & (_EVENTS[kind] | _GONE):
-                size = _bytes_to_read(number) if kind == READ else _SOME
-                flags = HANGUP if events & select.POLLHUP else 0
-                found.append(EVENT.pack(userdata, SUCCESS, kind, size, flags))
-                break
+def _apart(asked: bytes) -> tuple[bytes, list[tuple[int, int, int, int]]]:
+    """All subscriptions but those to clocks; and those, without their kind."""
+    kinds, size = asked[_KIND :: SUBSCRIPTION.size], SUBSCRIPTION.size
+    others, clocks, begin = [], [], 0
+    at = kinds.find(CLOCK)
+    while at >= 0:
+        userdata, _, *clock = SUBSCRIPTION.unpack_from(asked, at * size)
+        clocks.append((userdata, *clock))
+        others.append(asked[begin : at * size])
+        begin = (at + 1) * size
+        at = kinds.find(CLOCK, at + 1)
+    others.append(asked[begin:])
+    return b"".join(others), clocks
+
+
+def _happened(interests: list[_Interest], came: bytes) -> list[bytes]:
+    """The events that `came`, one byte for each of `interests`."""
+    found: list[bytes] = []
+    told = None
+    for (subscription, number), events in compress(zip(interests, came, strict=False), came):
+        if subscription is told:
+            continue
+        told = subscription
+        userdata, kind = subscription
+        size = _bytes_to_read(number) if kind == READ else _SOME
+        flags = HANGUP if events & select.POLLHUP else 0
+        found.append(EVENT.pack(userdata, SUCCESS, kind, size, flags))
     return found
 
 
 def _bytes_to_read(number: int) -> int:
+    size = bytearray(_INT.size)
     try:
-        (size,) = _INT.unpack(fcntl.ioctl(number, _FIONREAD, b"\0\0\0\0"))
+        fcntl.ioctl(number, _FIONREAD, size)
     except OSError:
         return _SOME
-    return int(size)
+    return int(_INT.unpack(size)[0])
 
 
 def _run_out(clocks: list[_Clock]) -> list[bytes]:

@@ -51,6 +51,8 @@ class SocketTable:
         self._free: list[int] = []
         self._claimed = set(self._open)
         self._mark: Callable[[int, bool], None] = lambda _number, _claimed: None
+        self.version = 0
+        """Another number whenever another descriptor of the host's may be under one of these."""
         self.names: Names | None = None
         """Where names under `egress` are looked up; the C library's way, if None."""
         self.servers_judge = False
@@ -120,6 +122,7 @@ class SocketTable:
             number = self._next
             self._next += 1
         self._open[number] = descriptor
+        self.version += 1
         return number
 
     def put(self, number: int, descriptor: Descriptor) -> None:
@@ -127,6 +130,7 @@ class SocketTable:
         if number in self._open:
             self._open[number].close()
         self._open[number] = descriptor
+        self.version += 1
         if number < FIRST:
             self._claimed.add(number)
             self._mark(number, True)
@@ -138,6 +142,7 @@ class SocketTable:
         """
         descriptor = self.get(number)
         del self._open[number]
+        self.version += 1
         if FIRST <= number < self._next:
             heapq.heappush(self._free, number)
         return descriptor
@@ -147,6 +152,7 @@ class SocketTable:
         if number in self._open:
             self.take(number).close()
         self._claimed.discard(number)
+        self.version += 1
         self._mark(number, False)
 
     def heard(self, receiver: Socket, address: str, port: int, datagram: bytes) -> None:

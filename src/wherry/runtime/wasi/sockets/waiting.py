@@ -3,10 +3,14 @@
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
+import select
+from collections.abc import Iterable
 from struct import Struct
 
-_POLLFD = Struct("=iHH")
+_POLLFD = Struct("=ihh")
+_REVENTS = 6
+"""Where the lower byte of what came is in a pollfd: little-endian, as WASI is."""
+
 _TIMESPEC = Struct("=qq")
 _ITIMERSPEC = Struct("=qqqq")
 _SECOND = 1_000_000_000
@@ -24,36 +28,34 @@ _timerfd_settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes
 
 
 class Waiter:
-    """Waits for descriptors with the precision of the kernel's own clock."""
+    """Waits for the same descriptors again and again, as precisely as the kernel's own clock."""
 
-    def __init__(self) -> None:
-        self._make_room(64 * _POLLFD.size)
+    def __init__(self, wanted: Iterable[tuple[int, int]]) -> None:
+        """`wanted` are descriptors, each with an event (POLLIN, …); the same may come twice."""
+        packed = b"".join([_POLLFD.pack(number, event, 0) for number, event in wanted])
+        self._count = len(packed) // _POLLFD.size
+        self._room = ctypes.create_string_buffer(packed, len(packed) + _POLLFD.size)
+        self._address = ctypes.addressof(self._room)
+        self._came = memoryview(self._room).cast("B")[_REVENTS : len(packed) : _POLLFD.size]
 
-    def _make_room(self, size: int) -> None:
-        room = ctypes.create_string_buffer(size)
-        self._room = memoryview(room).cast("B")
-        self._address = ctypes.addressof(room)
+    def wait(self, timeout: int | None, alarm: "Alarm | None" = None) -> bytes:
+        """Wait until something has happened, at most for `timeout` or until `alarm`.
 
-    def wait(self, wanted: Mapping[int, int], timeout: int | None) -> dict[int, int]:
-        """Wait for events (POLLIN, …) by descriptor; returns those that came, none after `timeout`.
-
-        `timeout` is in nanoseconds, none waits for ever. A signal ends the waiting as the time
-        does. Raises OSError.
+        Returns a byte for each of `wanted`: the events that came (they fit into one), none at all
+        if there were none. `timeout` is in nanoseconds, none waits for ever. A signal ends the
+        waiting as the time does. Raises OSError.
         """
-        size = len(wanted) * _POLLFD.size
-        if size > len(self._room):
-            self._make_room(2 * size)
-        pack, room = _POLLFD.pack, self._room[:size]
-        room[:] = b"".join([pack(number, events, 0) for number, events in wanted.items()])
+        count = self._count
+        if alarm is not None:
+            _POLLFD.pack_into(self._room, count * _POLLFD.size, alarm.number, select.POLLIN, 0)
+            count += 1
         time = None if timeout is None else _TIMESPEC.pack(*divmod(timeout, _SECOND))
-        count = _ppoll(self._address, len(wanted), time, None)
-        if count < 0:
+        found = _ppoll(self._address, count, time, None)
+        if found < 0:
             number = ctypes.get_errno()
             if number != errno.EINTR:
                 raise OSError(number, os.strerror(number))
-        if count <= 0:
-            return {}
-        return {number: came for number, _, came in _POLLFD.iter_unpack(room) if came}
+        return bytes(self._came) if found > 0 else b""
 
 
 class Alarm:
