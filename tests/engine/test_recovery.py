@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.engine.kitchen import environment, interactive, logged, make, make_image, run
 
-from wherry.engine import Engine, StateInUse
+from wherry.engine import Engine, EngineError, StateInUse
 from wherry.engine.config import ContainerConfig, HostConfig, RestartPolicy
 from wherry.engine.containers import Container
 from wherry.shim.client import TaskClient, TaskError
@@ -178,6 +178,33 @@ async def test_a_dead_shim_ends_its_containers_and_a_new_one_takes_over(engine: 
     assert container.state.error == "the shim that ran the container died"
     after = await make(engine, "/exit.wasm", "9")
     assert await run(engine, after) == (9, "")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("moment", ["attach", "start"])
+async def test_a_shim_that_dies_while_a_container_starts_leaves_no_cgroup(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    container = await make(engine, "/loop.wasm")
+    lifecycle = engine.containers._lifecycle
+    attach = lifecycle.networking.attach
+
+    async def die(container: Container, pid: int) -> None:
+        assert engine.shims.own is not None
+        assert cgroups(container)
+        _end(await engine.shims.own.shim_pid(container.id))
+        if moment == "attach":
+            raise EngineError("the container has ended")
+        await attach(container, pid)
+
+    monkeypatch.setattr(lifecycle.networking, "attach", die)
+    with pytest.raises(EngineError):
+        await engine.containers.start(container)
+    assert cgroups(container) == []
+
+
+def cgroups(container: Container) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/wherry/{container.id}"))
 
 
 @pytest.mark.root

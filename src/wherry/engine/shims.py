@@ -7,6 +7,7 @@ until its exit is dealt with.
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,20 @@ class Shims:
             await delete_shim(
                 runtime=runtime, namespace=NAMESPACE, id=id, bundle=bundle, address=self._address
             )
+
+    async def forget(self, task: TaskClient | None, runtime: str, id: str, bundle: Path) -> None:
+        """Make sure that nothing is left of a container's task, in whatever state that is.
+
+        `task` is its shim, None if that has no such task or is dead; it may be dying.
+        """
+        if task is not None:
+            with contextlib.suppress(TaskError):
+                await task.kill(id, signal.SIGKILL, all=True)
+                await task.wait(id)
+            with contextlib.suppress(TaskError):
+                await task.delete(id)
+        if task is None or task.closed.is_set():
+            await self.clean_up(runtime, id, bundle)
 
     def expect(self, id: str) -> None:
         """A container begins to run: collect what is told of it."""

@@ -7,7 +7,6 @@ bundle from before the task is made until it is deleted.
 
 import asyncio
 import os
-import signal
 import time
 from contextlib import suppress
 from functools import partial
@@ -123,7 +122,7 @@ class Lifecycle:
         except asyncio.CancelledError:
             self._abandon_run(container)
             if task is not None:
-                await asyncio.shield(forget_task(task, container.id))
+                await asyncio.shield(self._forget_task(container, task))
             await asyncio.shield(self.networking.unplug(container))
             raise
         container.life.state = ContainerState(
@@ -188,15 +187,16 @@ class Lifecycle:
             if error.code != "ALREADY_EXISTS":
                 raise
             # An engine that was killed had asked for it.
-            await forget_task(task, container.id)
+            await self._forget_task(container, task)
             return await create()
 
     async def _launch_failed(
         self, container: Container, task: TaskClient | None, error: Exception
     ) -> EngineError:
         """Put everything back; what is to be raised."""
-        if task is not None:
-            await forget_task(task, container.id)
+        died = isinstance(error, TaskError) and error.code == "UNAVAILABLE"
+        if task is not None or died:
+            await self._forget_task(container, task)
         await self.networking.unplug(container)
         failure = start_failed(error)
         state = container.state
@@ -296,16 +296,21 @@ class Lifecycle:
         if task is not None:
             with suppress(TaskError):
                 await task.delete(container.id)
-            if runtime != WHERRY:
-                with suppress(TaskError):
-                    await task.shutdown(container.id)
-                task.close()
-        if task is None or runtime != WHERRY:
+        died = task is None or task.closed.is_set()
+        if task is not None and runtime != WHERRY:
+            with suppress(TaskError):
+                await task.shutdown(container.id)
+            task.close()
+        if died or runtime != WHERRY:
             await self._context.shims.clean_up(runtime, container.id, bundle)
         if container.plumbing is not None:
             await container.plumbing.finish()
             container.plumbing = None
         (bundle / "config.json").unlink(missing_ok=True)
+
+    async def _forget_task(self, container: Container, task: TaskClient | None) -> None:
+        bundle = self._context.bundle(container)
+        await self._context.shims.forget(task, container.host.runtime, container.id, bundle)
 
     def _end_run(self, container: Container) -> Run | None:
         """The container runs no more; the run that it was, to be told so when all is written."""
@@ -367,7 +372,7 @@ class Lifecycle:
         async with container.lock:
             task = self._context.shims.own
             if task is not None and container.task is None:
-                await forget_task(task, id)
+                await self._forget_task(container, task)
 
     def cancel_restart(self, container: Container) -> None:
         """Let a container that waits for its next run be one that has ended."""
@@ -399,12 +404,3 @@ class Lifecycle:
         context.volumes.discard(doomed)
         context.tell(container, "destroy")
         container.tell_removed()
-
-
-async def forget_task(task: TaskClient, id: str) -> None:
-    """Make sure that the shim has no task of that container, whatever state it is in."""
-    with suppress(TaskError):
-        await task.kill(id, signal.SIGKILL, all=True)
-        await task.wait(id)
-    with suppress(TaskError):
-        await task.delete(id)

@@ -15,9 +15,10 @@ from wherry.engine.clock import timestamp
 from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.execs import clear_leftovers
-from wherry.engine.containers.lifecycle import Lifecycle, forget_task
+from wherry.engine.containers.lifecycle import Lifecycle
 from wherry.engine.containers.restart import starts_with_machine
 from wherry.engine.inspection import NEVER, ContainerState
+from wherry.engine.shims import WHERRY
 from wherry.shim.client import TaskError, TaskState
 
 _LOST = 255
@@ -63,8 +64,8 @@ async def _clear_strangers(context: Context) -> None:
     for bundle in list(context.folder.iterdir()):
         if bundle.name in context.index:
             continue
-        if context.shims.own is not None and (bundle / "config.json").exists():
-            await forget_task(context.shims.own, bundle.name)
+        if (bundle / "config.json").exists():
+            await context.shims.forget(context.shims.own, WHERRY, bundle.name, bundle)
         context.trash.discard(bundle)
 
 
@@ -85,10 +86,8 @@ async def _recover(
             if found.status == "stopped":
                 await watching
             return
-        if task is not None and found is not None:
-            await forget_task(task, container.id)
-        else:
-            await context.shims.clean_up(container.host.runtime, container.id, bundle)
+        known = task if found is not None else None
+        await context.shims.forget(known, container.host.runtime, container.id, bundle)
         # A living shim may still be making what the last engine asked for: it tells when it has,
         # and until the container has run again each engine asks for it anew.
         if task is None or found is not None or container.state.running:
