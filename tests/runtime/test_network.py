@@ -1,5 +1,6 @@
 """Which network namespace a container gets."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -104,22 +105,64 @@ __attribute__((constructor)) static void loaded(void) { write(1, "NATIVE\\n", 7)
 """
 
 
+ASKS_FOR_A_SERVICE = """(module
+  (import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "sock_getaddrinfo"
+    (func $ask (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "harbour")
+  (data (i32.const 64) "\\00\\00\\00\\02")
+  (func (export "_start")
+    (i32.store (i32.const 32) (i32.const 128))
+    (call $exit (call $ask (i32.const 256) (i32.const 0) (i32.const 16) (i32.const 7)
+      (i32.const 64) (i32.const 32) (i32.const 1) (i32.const 40)))))"""
+
+
+def hostile(folder: Path) -> Path:
+    """A library that says so when it is loaded."""
+    if shutil.which("gcc") is None:
+        without("gcc, to make a library")
+    (folder / "hostile.c").write_text(HOSTILE_LIBRARY)
+    library = folder / "hostile.so"
+    gcc = ["gcc", "-shared", "-fPIC", "-o", str(library), str(folder / "hostile.c")]
+    subprocess.run(gcc, check=True)
+    return library
+
+
+def bring(container: Bundle, library: Path, *sources: str) -> None:
+    """Have an image bring `library` as what looks up things for each of `sources`."""
+    machine = f"{os.uname().machine}-linux-gnu"
+    folders = ("lib", "lib64", "usr/lib", "usr/lib64", f"lib/{machine}", f"usr/lib/{machine}")
+    for folder in folders:
+        for source in sources:
+            container.put(f"{folder}/libnss_{source}.so.2", library.read_bytes())
+
+
+async def test_no_library_of_an_image_is_loaded_to_look_up_a_service(
+    launcher: Launcher, bundle: Make, tmp_path: Path
+) -> None:
+    """Debian's own nsswitch.conf names one for services (db) that nothing has loaded yet."""
+    container = bundle()
+    container.put("main.wasm", ASKS_FOR_A_SERVICE)
+    container.put("etc/services", "harbour 4711/tcp\n")
+    container.put("etc/nsswitch.conf", "services: hostile\n")
+    with contextlib.suppress(OSError):
+        words = Path("/etc/nsswitch.conf").read_text().split()
+        bring(container, hostile(tmp_path), "hostile", "db", *filter(str.isalnum, words))
+    outcome = await run(launcher, container)
+    assert (outcome.status, outcome.stdout) == (0, b"")  # it is found in the image's file
+
+
 async def test_no_library_of_an_image_is_loaded_to_look_up_a_name(
     launcher: Launcher, bundle: Make, guests: Guests, tmp_path: Path
 ) -> None:
     """glibc takes the sources of names from /etc/nsswitch.conf, and each may be a library."""
-    if shutil.which("gcc") is None:
-        without("gcc, to make a library")
-    (tmp_path / "hostile.c").write_text(HOSTILE_LIBRARY)
-    library = tmp_path / "hostile.so"
-    gcc = ["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "hostile.c")]
-    subprocess.run(gcc, check=True)
+    library = hostile(tmp_path)
     container = bundle("/main.wasm", "get", "nowhere", "80")
     container.put("main.wasm", guests.sockets().read_bytes())
     container.put("etc/nsswitch.conf", "hosts: hostile\n")
-    machine = f"{os.uname().machine}-linux-gnu"
-    for folder in ("lib", "lib64", "usr/lib", "usr/lib64", f"lib/{machine}", f"usr/lib/{machine}"):
-        container.put(f"{folder}/libnss_hostile.so.2", library.read_bytes())
+    bring(container, library, "hostile")
     outcome = await run(launcher, container)
     assert b"NATIVE" not in outcome.stdout
     assert b"resolve" in outcome.stdout  # it was asked, and is not known

@@ -140,6 +140,19 @@ def test_what_an_interpreter_needs_is_allowed(machine: str, call: str) -> None:
     assert asker(machine)(call) == ALLOW
 
 
+def test_no_code_is_mapped_but_by_what_becomes_a_program(machine: str) -> None:
+    """A library is: wasmtime's own code is made executable where it lies."""
+    read, write, execute = 1, 2, 4
+    for sockets in (False, True):
+        ask = asker(machine, allow_sockets=sockets)
+        assert ask("mmap", 0, 4096, read | write) == ALLOW
+        assert ask("mmap", 0, 4096, read | execute) == EPERM
+        assert ask("mprotect", 0, 4096, read | execute) == ALLOW
+    program = seccomp.build(allow_sockets=False, machine=machine, becomes_program=True)
+    number = NUMBERS["mmap"][list(ARCHITECTURES).index(machine)]
+    assert answer(program, ARCHITECTURES[machine], number, 0, 4096, read | execute) == ALLOW
+
+
 def test_what_becomes_a_program_executes_by_a_descriptor_only(machine: str) -> None:
     program = seccomp.build(allow_sockets=True, machine=machine, becomes_program=True)
     column = list(ARCHITECTURES).index(machine)
@@ -157,7 +170,7 @@ def test_what_becomes_a_program_executes_by_a_descriptor_only(machine: str) -> N
 def test_exactly_the_named_calls_pass_whatever_their_number(machine: str) -> None:
     program = seccomp.build(allow_sockets=False, machine=machine)
     column = list(ARCHITECTURES).index(machine)
-    checked = {"clone", "clone3", "ioctl", "prctl", "prlimit64", "socket", "socketpair"}
+    checked = {"clone", "clone3", "ioctl", "mmap", "prctl", "prlimit64", "socket", "socketpair"}
     with_sockets = {"bind", "listen", "accept", "accept4", "connect"}
     others = checked | with_sockets | {"execveat", "arch_prctl"}
     allowed = {NUMBERS[name][column] for name in NUMBERS.keys() - others}
@@ -357,7 +370,7 @@ def test_all_threads_are_filtered_not_only_the_one_that_asked() -> None:
 @native
 def test_an_interpreter_goes_on_working(tmp_path: Path) -> None:
     script = FILTERED % True + (
-        "import mmap, random, select, signal, socket, threading, time\n"
+        "import encodings.idna, mmap, random, select, signal, socket, threading, time\n"
         f"os.chdir({str(tmp_path)!r})\n"
         "filtered()\n"
         "done = []\n"

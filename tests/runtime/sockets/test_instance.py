@@ -258,6 +258,33 @@ CALLS = st.lists(
 )
 
 
+INNARDS = (
+    '"wasi_snapshot_preview1" "table" (table 1 funcref)',
+    '"wasi_snapshot_preview1" "descriptors" (memory 1)',
+    '"wherry" "table" (table 1 funcref)',
+    '"wherry" "descriptors" (memory 1)',
+    '"wherry" "pick" (func (param i32 i32) (result i32))',
+    '"wherry" "fd_close" (func (param i32) (result i32))',
+)
+
+
+@pytest.mark.parametrize("wanted", INNARDS)
+async def test_what_trampolines_are_made_of_is_no_import_of_a_guests(
+    launcher: Launcher, bundle: Make, wanted: str
+) -> None:
+    """Who wrote to it would reach what stands under the numbers of sockets."""
+    container = bundle()
+    container.put("work/file", "")
+    container.config["process"]["cwd"] = "/work"  # with all trampolines that there are
+    text = f"""(module (import {wanted})
+      (import "wasi_snapshot_preview1" "sock_open" (func (param i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (func (export "_start")))"""
+    container.put("main.wasm", text)
+    outcome = await run(launcher, container)
+    assert outcome.status == 126
+    assert b"unknown import" in outcome.stderr
+
+
 async def test_no_call_of_any_kind_ends_the_process(launcher: Launcher, bundle: Make) -> None:
     container = bundle()
     container.config["annotations"] = {EGRESS: "127.0.0.0/8, [::1/128]"}

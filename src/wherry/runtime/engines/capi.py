@@ -186,6 +186,16 @@ instance_export_get = _function(
     c_size_t,
     POINTER(Extern),
 )
+instance_export_nth = _function(
+    "wasmtime_instance_export_nth",
+    c_bool,
+    c_void_p,
+    POINTER(Instance),
+    c_size_t,
+    POINTER(c_void_p),
+    POINTER(c_size_t),
+    POINTER(Extern),
+)
 linker_clone = _function("wasmtime_linker_clone", c_void_p, c_void_p)
 linker_allow_shadowing = _function("wasmtime_linker_allow_shadowing", None, c_void_p, c_bool)
 linker_define_instance = _function(
@@ -196,6 +206,17 @@ linker_define_instance = _function(
     c_char_p,
     c_size_t,
     POINTER(Instance),
+)
+linker_define = _function(
+    "wasmtime_linker_define",
+    c_void_p,
+    c_void_p,
+    c_void_p,
+    c_char_p,
+    c_size_t,
+    c_void_p,
+    c_size_t,
+    POINTER(Extern),
 )
 UncheckedCallback = ctypes.CFUNCTYPE(
     c_size_t, c_void_p, c_void_p, POINTER(ctypes.c_uint32), c_size_t

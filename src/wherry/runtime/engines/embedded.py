@@ -190,7 +190,7 @@ class _ModuleInstance(Instance):
         _raise_link_error(error)
         capi.raise_trap(trap)
         if self._between is not None:
-            self._between.attach(self._linker, instance)
+            self._between.attach(instance)
         self._call(instance, DEFERRED_START)
         if not self._call(instance, "_start"):
             raise LaunchError("the module exports no function _start to run", NOT_RUNNABLE)

@@ -17,15 +17,22 @@ _size_of.argtypes, _size_of.restype = [c_void_p], c_size_t
 _SOURCES = ("files", "dns")
 """Where names are looked up (nsswitch.conf(5)): in /etc/hosts, and by asking name servers."""
 
+_OTHERS = (
+    *("aliases", "ethers", "group", "gshadow", "initgroups", "netgroup", "networks", "passwd"),
+    *("protocols", "publickey", "rpc", "services", "shadow"),
+)
+"""All that is looked up but the names of hosts: getaddrinfo(3) asks for services."""
+
 _BUILT_IN = (2, 34)
 """The first glibc that has these two inside itself instead of in libraries of their own."""
 
 
 def keep_lookups_at_home() -> None:
-    """Have the C library look names up by itself, in this process and all that come from it.
+    """Have the C library look everything up by itself, in this process and all that come from it.
 
-    An image's /etc/nsswitch.conf would name libraries of the image, which glibc would load: native
-    code out of an image of Wasm. To be called while the host's root is in sight. Raises OSError.
+    An image's /etc/nsswitch.conf would name libraries of the image, and the host's own names some
+    that glibc would find there: native code out of an image of Wasm. To be called while the host's
+    root is in sight. Raises OSError.
     """
     # All of a name's addresses in /etc/hosts count, not the first alone, though the image has no
     # /etc/host.conf that says so (host.conf(5)): Docker writes two lines for who has two addresses.
@@ -37,6 +44,9 @@ def keep_lookups_at_home() -> None:
             ctypes.CDLL(f"libnss_{source}.so.2")  # loaded once, it is not looked for again
     if _libc.__nss_configure_lookup(b"hosts", " ".join(_SOURCES).encode()) != 0:
         raise OSError("the C library does not take the sources of names")
+    for database in _OTHERS:
+        # One that this release does not know is not looked up by it.
+        _libc.__nss_configure_lookup(database.encode(), b"files")
 
 
 def _release_of_glibc() -> tuple[int, ...]:

@@ -3,14 +3,16 @@
 It lets through what an interpreter with wasmtime in it calls once the sandbox stands: files beneath
 its root, memory, threads, clocks, and sockets if the module imports them. Everything else answers
 EPERM; calls newer than this file answer ENOSYS, so that the C library takes an older one. There is
-no fork and no execve: a container is one process. One that is to become a program of the host's
-(`engines.host`) may execute what it holds open, by execveat(2), and no path.
+no fork and no execve: a container is one process, into which no library is loaded any more. One
+that is to become a program of the host's (`engines.host`) may execute what it holds open, by
+execveat(2), and no path.
 
 `build` is for before the fork (it takes most of a millisecond), `install` for the child.
 """
 
 import ctypes
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -58,6 +60,9 @@ _ALLOWED = "".join((_FILES, _MEMORY, _WAITING, _THREADS, _SIGNALS, _SELF, _TIME,
 
 _CHECKED = ("clone", "clone3", "ioctl", "prctl", "prlimit64", "socket", "socketpair")
 """Each has a label of its own, where its arguments are looked at."""
+
+_CHECKED_UNLESS_STARTING = ("mmap",)
+"""Code that is mapped is a library's: wasmtime maps its own as data and protects it afterwards."""
 
 _CHECKED_WHEN_STARTING = ("execveat", "arch_prctl")
 """The same, for what starts a program. A C library sets its thread's register by the second."""
@@ -166,11 +171,14 @@ def build(
     actions.update((name, "allow") for name in _ALLOWED)
     if allow_sockets:
         actions.update((name, "allow") for name in _ALLOWED_WITH_SOCKETS)
-    if becomes_program:
-        actions.update((name, name) for name in _CHECKED_WHEN_STARTING)
+    checked = _CHECKED_WHEN_STARTING if becomes_program else _CHECKED_UNLESS_STARTING
+    actions.update((name, name) for name in checked)
     numbered = {NUMBERS[name][column]: action for name, action in actions.items()}
     program = _begin(machine, numbered)
 
+    program.label("mmap")
+    program.emit(_LOAD, _argument(2))
+    program.emit(_IF_ANY_BIT, mmap.PROT_EXEC, then="refuse", otherwise="allow")
     program.label("clone")
     program.emit(_LOAD, _argument(0))
     program.emit(_IF_ANY_BIT, _CLONE_NAMESPACES, then="refuse")

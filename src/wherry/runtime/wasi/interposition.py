@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
-from ctypes import byref, c_void_p
+from ctypes import byref, c_size_t, c_void_p
 
 from wherry.runtime.engines import capi
 from wherry.runtime.wasi.errnos import FAULT
@@ -51,6 +51,7 @@ class Interposition:
         self._front_instance = capi.Instance()
         self._back_instance = capi.Instance()
         self._context = 0
+        self._inner = 0
         self._functions: list[tuple[str, Function, slice]] = []
         self._imports: list[tuple[bytes, bytes, str]] = []
         self._first: list[Callable[[], None]] = []
@@ -115,12 +116,14 @@ class Interposition:
     def shadow(self, linker: int, context: int) -> int:
         """A linker for the guest in which the front stands before WASI. Raises GuestError."""
         self._context = context
-        guest_linker: int = capi.linker_clone(linker)
-        capi.linker_allow_shadowing(guest_linker, True)
+        guest_linker = self._clone(linker)
+        # What the front is made of is in a linker of its own: its table and its memory, and what
+        # stands behind them, are no import of the guest's.
+        self._inner = self._clone(linker)
         for number, (module, name, parameters) in enumerate(self._imports, 1):
             capi.raise_error(
                 capi.linker_define_func_unchecked(
-                    guest_linker,
+                    guest_linker if module == _P1 else self._inner,
                     module,
                     len(module),
                     name,
@@ -131,8 +134,8 @@ class Interposition:
                     None,
                 )
             )
-        self._instantiate(guest_linker, self._front, self._front_instance)
-        self._define(guest_linker, _P1, self._front_instance)
+        self._instantiate(self._inner, self._front, self._front_instance)
+        self._define_functions(guest_linker, self._front_instance)
         memory = self._export_memory(self._front_instance, b"descriptors")
         if memory is not None:
             self._descriptors = memory()
@@ -140,7 +143,7 @@ class Interposition:
                 self._descriptors[descriptor] = whose
         return guest_linker
 
-    def attach(self, linker: int, guest: capi.Instance) -> None:
+    def attach(self, guest: capi.Instance) -> None:
         """Link the back to the guest's memory, before the guest runs. Raises GuestError.
 
         Without a memory there is no back: a call of WASI's own functions is a trap, as it is
@@ -151,10 +154,30 @@ class Interposition:
         self._memory = self._export_memory(guest, b"memory")
         if self._memory is None:
             return
-        back_linker: int = capi.linker_clone(linker)
-        self._define(back_linker, _HOST, self._front_instance)
-        self._define(back_linker, b"guest", guest)
-        self._instantiate(back_linker, self._back, self._back_instance)
+        self._define(self._inner, _HOST, self._front_instance)
+        self._define(self._inner, b"guest", guest)
+        self._instantiate(self._inner, self._back, self._back_instance)
+
+    @staticmethod
+    def _clone(linker: int) -> int:
+        clone: int = capi.linker_clone(linker)
+        capi.linker_allow_shadowing(clone, True)
+        return clone
+
+    def _define_functions(self, linker: int, instance: capi.Instance) -> None:
+        """Have those exports of `instance` that are functions be WASI's."""
+        name, size, item = c_void_p(), c_size_t(), capi.Extern()
+        index = 0
+        while capi.instance_export_nth(
+            self._context, byref(instance), index, byref(name), byref(size), byref(item)
+        ):
+            index += 1
+            if item.kind == capi.EXTERN_FUNC:
+                capi.raise_error(
+                    capi.linker_define(
+                        linker, self._context, _P1, len(_P1), name, size, byref(item)
+                    )
+                )
 
     def _export_memory(self, instance: capi.Instance, name: bytes) -> Memory | None:
         item = capi.Extern()
