@@ -20,6 +20,9 @@ U32 = Struct("<I")
 U64 = Struct("<Q")
 _VECTOR = Struct("<II")
 
+check_u16, check_u32 = U16.unpack_from, U32.unpack_from
+"""Raise struct.error if there is no such number in a view at a pointer. Cheaper than `span`."""
+
 
 def span(view: memoryview, pointer: int, size: int) -> memoryview:
     """The `size` bytes at `pointer`. Raises Failure (FAULT)."""
@@ -30,10 +33,16 @@ def span(view: memoryview, pointer: int, size: int) -> memoryview:
 
 
 def buffers(view: memoryview, pointer: int, count: int) -> list[memoryview]:
-    """The buffers that the array of `count` iovec or ciovec at `pointer` names. Raises Failure."""
+    """The buffers that the array of `count` iovec or ciovec at `pointer` names.
+
+    Raises Failure, struct.error.
+    """
     if count == 1:
         start, size = _VECTOR.unpack_from(view, pointer)
-        return [span(view, start, size)]
+        end = start + size
+        if end > len(view):
+            raise Failure(FAULT)
+        return [view[start:end]]
     if count > MAX_VECTORS:
         raise Failure(INVAL)
     vectors = span(view, pointer, count * _VECTOR.size)

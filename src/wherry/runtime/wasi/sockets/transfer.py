@@ -10,7 +10,7 @@ import contextlib
 from wherry.runtime.wasi.errnos import INVAL, SUCCESS, Failure
 from wherry.runtime.wasi.sockets import address
 from wherry.runtime.wasi.sockets.descriptors import Descriptor, Socket
-from wherry.runtime.wasi.sockets.memory import U16, U32, Memory, buffers, span
+from wherry.runtime.wasi.sockets.memory import U16, U32, Memory, buffers, check_u16, check_u32
 from wherry.runtime.wasi.sockets.table import SocketTable
 
 _PEEK, _WAIT_ALL = 1, 2
@@ -37,19 +37,21 @@ class Transfer:
     def read(self, number: int, vectors: int, count: int, result: int) -> int:
         """`fd_read`."""
         view = self._memory()
-        span(view, result, U32.size)
+        check_u32(view, result)
         descriptor, into = self._table.get(number), buffers(view, vectors, count)
         received = descriptor.read(into)
-        self._hear(descriptor, into, received)
+        if self._table.egress is not None:
+            self._hear(descriptor, into, received)
         U32.pack_into(view, result, received)
         return SUCCESS
 
     def write(self, number: int, vectors: int, count: int, result: int) -> int:
         """`fd_write`."""
         view = self._memory()
-        span(view, result, U32.size)
+        check_u32(view, result)
         descriptor, data = self._table.get(number), buffers(view, vectors, count)
-        self._check(descriptor, data)
+        if self._table.egress is not None:
+            self._check(descriptor, data)
         sent = descriptor.write(data)
         U32.pack_into(view, result, sent)
         return SUCCESS
@@ -77,7 +79,7 @@ class Transfer:
     ) -> int:
         """`sock_recv_from`: also writes the sender's address and port."""
         view = self._memory()
-        span(view, port, U32.size)
+        check_u32(view, port)
         return self._receive_from(number, vectors, count, pointer, flags, port, size, out_flags)
 
     def receive_from_without_port(
@@ -129,8 +131,8 @@ class Transfer:
     ) -> tuple[address.Name | None, int, int]:
         """Whom it came from, if that is not known anyway; the bytes received; `roflags`."""
         descriptor = self._table.socket(number)
-        span(view, size, U32.size)
-        span(view, out_flags, U16.size)
+        check_u32(view, size)
+        check_u16(view, out_flags)
         into = buffers(view, vectors, count)
         if flags not in _HOST_FLAGS:
             raise Failure(INVAL)
@@ -170,12 +172,13 @@ class Transfer:
     ) -> int:
         view = self._memory()
         descriptor = self._table.socket(number)
-        span(view, result, U32.size)
+        check_u32(view, result)
         data = buffers(view, vectors, count)
         if flags:
             return INVAL  # there are none (`siflags`)
         if target is None:
-            self._check(descriptor, data)
+            if self._table.egress is not None:
+                self._check(descriptor, data)
             sent = descriptor.write(data)
         else:
             if self._table.egress is not None:
@@ -186,21 +189,13 @@ class Transfer:
 
     def _check(self, descriptor: Descriptor, data: list[memoryview]) -> None:
         """What goes to the peer of a connected socket may be a query for a name."""
-        if (
-            self._table.egress is not None
-            and isinstance(descriptor, Socket)
-            and not descriptor.stream
-        ):
+        if isinstance(descriptor, Socket) and not descriptor.stream:
             host, port, *_ = descriptor.socket.getpeername()
             self._table.check_datagram(descriptor, host, port, b"".join(data))
 
     def _hear(self, descriptor: Descriptor, into: list[memoryview], received: int) -> None:
         """The same for what came from there."""
-        if (
-            self._table.egress is not None
-            and isinstance(descriptor, Socket)
-            and not descriptor.stream
-        ):
+        if isinstance(descriptor, Socket) and not descriptor.stream:
             with contextlib.suppress(OSError):  # it is not connected
                 host, port, *_ = descriptor.socket.getpeername()
                 self._table.heard(descriptor, host, port, b"".join(into)[:received])
