@@ -150,6 +150,7 @@ def test_no_code_is_mapped_but_by_what_becomes_a_program(machine: str) -> None:
         assert ask("mprotect", 0, 4096, read | execute) == ALLOW
     program = seccomp.build(allow_sockets=False, machine=machine, becomes_program=True)
     number = NUMBERS["mmap"][list(ARCHITECTURES).index(machine)]
+    assert number is not None
     assert answer(program, ARCHITECTURES[machine], number, 0, 4096, read | execute) == ALLOW
 
 

@@ -1,6 +1,7 @@
 """What a guest on WasmEdge's sockets may reach, held in its own process."""
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -218,6 +219,26 @@ async def test_a_name_server_is_no_way_out(launcher: Launcher, puppet: Puppet) -
             "ECONNREFUSED"
         )
         assert await container.do("bind", fd, "0.0.0.0", 53) == "EACCES"
+
+
+@pytest.mark.parametrize("rules", [None, "db:7000"])
+async def test_files_that_rules_trust_in_are_not_the_guests_to_write(
+    launcher: Launcher, puppet: Puppet, rules: str | None
+) -> None:
+    """A health check is a further process, which would read what the first one wrote there."""
+    bundle = puppet()
+    bundle.config["annotations"] = {} if rules is None else {EGRESS: rules}
+    bundle.config["mounts"] = mounts = []
+    for name in ("hosts", "resolv.conf", "hostname"):
+        (bundle.path / name).write_text("")
+        mount = {"destination": f"/etc/{name}", "type": "bind", "options": ["rbind", "rw"]}
+        mounts.append({**mount, "source": str(bundle.path / name)})
+    async with created(launcher, bundle) as container:
+        etc = f"/proc/{container.process.pid}/root/etc"
+        sealed = {
+            name for name in os.listdir(etc) if os.statvfs(f"{etc}/{name}").f_flag & os.ST_RDONLY
+        }
+        assert sealed == (set() if rules is None else {"hosts", "resolv.conf"})
 
 
 async def test_a_hosts_file_that_is_none_is_told(launcher: Launcher, puppet: Puppet) -> None:

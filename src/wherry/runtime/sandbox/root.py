@@ -12,6 +12,8 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_FOUND, NOT_RUNNABLE, LaunchError
 from wherry.runtime.sandbox import devices, mounts, namespaces
@@ -19,6 +21,10 @@ from wherry.runtime.sandbox import syscalls as sys
 
 _OWN_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
 """Files that engines bind into every container, writable for no reason that counts here."""
+
+
+_NAMES = frozenset({"/etc/hosts", "/etc/resolv.conf"})
+"""Those that say where the names in rules of egress lead."""
 
 
 class Preopen(NamedTuple):
@@ -47,6 +53,8 @@ class MountedRoot:
         """What the guest may open, once this is entered."""
         self._readonly = config.root is not None and config.root.readonly
         wanted = [mount for mount in config.mounts or () if _is_for_guests(mount)]
+        if spec.EGRESS in (config.annotations or {}):
+            wanted = list(map(_kept_from_guests, wanted))
         among_devices = [mount for mount in wanted if _is_among_devices(mount)]
         for mount in wanted:
             if mount not in among_devices:
@@ -236,3 +244,13 @@ def _make_workdir(root: int, workdir: str) -> None:
         raise LaunchError(
             f"the working directory {workdir} cannot be made: {error.strerror}", NOT_FOUND
         ) from None
+
+
+def _kept_from_guests(mount: spec.Mount) -> spec.Mount:
+    """What rules of egress trust in is the engine's to write, not the guest's.
+
+    It would be read by a further process in the container, and by Docker's next start of it.
+    """
+    if mount.destination.rstrip("/") not in _NAMES:
+        return mount
+    return msgspec.structs.replace(mount, options=[*(mount.options or ()), "ro"])
