@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.engine.config import ContainerConfig, HostConfig, PortBinding
-from wherry.engine.containers.ports import Port, Wish, exposed_ports, parse_ports, wished_ports
+from wherry.engine.containers.networking.ports import (
+    Port,
+    Wish,
+    exposed_ports,
+    parse_ports,
+    wished_ports,
+)
 from wherry.engine.errors import InvalidRequest
 
 

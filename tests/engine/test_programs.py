@@ -7,8 +7,8 @@ import pytest
 from wasmtime import wat2wasm
 
 from wherry.engine.config import ContainerConfig, HostConfig
-from wherry.engine.containers import programs
-from wherry.engine.containers.programs import Programs
+from wherry.engine.containers.networking import programs
+from wherry.engine.containers.networking.programs import Programs
 from wherry.engine.record import Mounted, Record
 
 _NOTHING = b"(module)"

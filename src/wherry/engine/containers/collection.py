@@ -12,7 +12,6 @@ from wherry.engine.config import (
 )
 from wherry.engine.containers import archive, description, output
 from wherry.engine.containers.archive import PathStat
-from wherry.engine.containers.connections import Connections
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.control import Control
@@ -20,6 +19,7 @@ from wherry.engine.containers.create import Creator
 from wherry.engine.containers.execs import Execs
 from wherry.engine.containers.lifecycle import Lifecycle
 from wherry.engine.containers.listing import select
+from wherry.engine.containers.networking import Connections
 from wherry.engine.containers.output import Attachment, Output
 from wherry.engine.containers.recovery import recover
 from wherry.engine.containers.running import running_task, task_errors

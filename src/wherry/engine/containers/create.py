@@ -16,12 +16,15 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.copy_up import copy_up
 from wherry.engine.containers.healthcheck import check_healthcheck, merge_healthcheck
-from wherry.engine.containers.joining import check_egress, plan_networks
 from wherry.engine.containers.limits import check_limits
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.containers.names import check_name, invent_name
-from wherry.engine.containers.networking import Networking
-from wherry.engine.containers.ports import wished_ports
+from wherry.engine.containers.networking import (
+    Networking,
+    check_egress,
+    plan_networks,
+    wished_ports,
+)
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from wherry.engine.clock import human_duration, nanoseconds, timestamp
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.network_settings import (
+from wherry.engine.containers.networking import (
     endpoints,
     listed_ports,
     network_settings,

@@ -18,8 +18,7 @@ from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.execs import Execs
 from wherry.engine.containers.health import HealthMonitors
-from wherry.engine.containers.mending import Mending
-from wherry.engine.containers.networking import Networking, Wiring
+from wherry.engine.containers.networking import Mending, Networking, Wiring
 from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.restart import delay_before_restart
 from wherry.engine.containers.spec import build_root, build_spec

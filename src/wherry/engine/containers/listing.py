@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.ports import Port, exposed_ports, parse_ports
+from wherry.engine.containers.networking import Port, exposed_ports, parse_ports
 from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.filters import Filters
 from wherry.images import ImageError

@@ -17,17 +17,17 @@ from wherry.egress import LABEL as EGRESS_LABEL
 from wherry.engine.config import EndpointAddresses
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.joining import SHARED
-from wherry.engine.containers.links import linked_names, links
-from wherry.engine.containers.netfiles import (
+from wherry.engine.containers.networking.files import (
     extra_hosts,
     write_hostname,
     write_hosts,
     write_resolv_conf,
 )
-from wherry.engine.containers.ports import exposed_ports, wished_ports
-from wherry.engine.containers.programs import Programs
-from wherry.engine.containers.publishing import reserve
+from wherry.engine.containers.networking.links import linked_names, links
+from wherry.engine.containers.networking.plan import SHARED
+from wherry.engine.containers.networking.ports import exposed_ports, wished_ports
+from wherry.engine.containers.networking.programs import Programs
+from wherry.engine.containers.networking.publishing import reserve
 from wherry.engine.errors import Conflict, EngineError, NetworkRefused, StartFailed
 from wherry.engine.networks import BRIDGE, HOST, NONE, parse_options
 from wherry.engine.privileges import may_make_namespaces

@@ -3,8 +3,8 @@
 from wherry.engine.config import EndpointConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.joining import ALONE, PRIVATE, SHARED, check_endpoint
-from wherry.engine.containers.networking import Networking
+from wherry.engine.containers.networking.plan import ALONE, PRIVATE, SHARED, check_endpoint
+from wherry.engine.containers.networking.plugging import Networking
 from wherry.engine.errors import Conflict, EngineError, Forbidden, InvalidRequest, NotFound
 from wherry.engine.networks import HOST, NONE
 from wherry.engine.record import NetworkRecord

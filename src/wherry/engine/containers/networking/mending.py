@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.networking import Networking
+from wherry.engine.containers.networking.plugging import Networking
 from wherry.network import NetworkError, PortInUse
 from wherry.shim.client.log import note
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.ports import Wish
+from wherry.engine.containers.networking.ports import Wish
 from wherry.engine.errors import EngineError, NetworkRefused
 from wherry.engine.record import Published
 from wherry.network import NetworkError, PortInUse, Publication

@@ -7,9 +7,9 @@ from wherry.egress import LABEL as EGRESS_LABEL
 from wherry.egress import Egress
 from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig, NetworkingConfig
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.links import check_links
-from wherry.engine.containers.netfiles import check_network_files
-from wherry.engine.containers.ports import exposed_ports, wished_ports
+from wherry.engine.containers.networking.files import check_network_files
+from wherry.engine.containers.networking.links import check_links
+from wherry.engine.containers.networking.ports import exposed_ports, wished_ports
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.networks import BRIDGE, HOST, NONE, check_addresses
 from wherry.engine.record import NetworkRecord

@@ -6,8 +6,8 @@ from typing import Any
 from wherry.engine.config import EndpointConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
-from wherry.engine.containers.networking import dns_names
-from wherry.engine.containers.ports import exposed_ports
+from wherry.engine.containers.networking.plugging import dns_names
+from wherry.engine.containers.networking.ports import exposed_ports
 from wherry.engine.inspection import EndpointSettings, NetworkSettings
 from wherry.engine.networks import BRIDGE, HOST, NONE
 from wherry.engine.record import Endpoint
