@@ -22,7 +22,7 @@ from tests.network.test_names import World, query, web
 
 from wherry.network.dns import upstream
 from wherry.network.dns.question import Question
-from wherry.network.dns.server import NameServer, sockets
+from wherry.network.dns.server import _MOST, NameServer, sockets
 from wherry.network.dns.upstream import HostServers, answers, ask, question_of
 
 Reply = Callable[[dns.message.Message], bytes]
@@ -132,6 +132,41 @@ async def serve() -> AsyncIterator[Callable[..., Served]]:
     yield make
     for each in made:
         each.server.close()
+
+
+def test_the_container_cannot_have_its_name_servers_port_as_well() -> None:
+    """It would get what is asked there, and could answer itself."""
+    for mine in sockets("127.0.0.1", 0):
+        with mine, socket.socket(socket.AF_INET, mine.type) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(mine.getsockname())
+                other.listen()
+
+
+async def test_of_a_flood_of_queries_only_so_many_wait(serve: Callable[..., Served]) -> None:
+    """Each that leads to a new address has rules changed, which is done in turn."""
+    served = serve(World(web(), egress="web:80"))
+    enough = asyncio.Event()
+
+    async def allow(question: Question, addresses: tuple[str, ...]) -> None:
+        await enough.wait()
+
+    served.server._allow = allow
+    asked = dns.message.make_query("web", "A").to_wire()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", served.port))
+        client.setblocking(False)
+        for _ in range(_MOST + 20):
+            client.send(asked)
+        # This one waits for nothing, and is looked at last.
+        client.send(b"12\x28\0" + bytes(8))
+        loop = asyncio.get_running_loop()
+        assert (await loop.sock_recv(client, 512))[:2] == b"12"
+        assert len(served.server._waiting) == _MOST
+        enough.set()
+        for _ in range(_MOST):
+            assert (await loop.sock_recv(client, 512))[:2] == asked[:2]
 
 
 async def test_names_are_told_by_udp_and_tcp(serve: Callable[..., Served]) -> None:

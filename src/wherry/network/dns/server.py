@@ -13,7 +13,7 @@ ADDRESS = "127.0.0.11"
 PORT = 53
 
 _MOST = 128
-"""Queries of one container that may wait for others' answers."""
+"""Queries of one container that may wait, for others' answers or for rules to be changed."""
 _CONNECTIONS = 32
 _IDLE = 10.0
 """Seconds that a connection may be open without a query."""
@@ -40,7 +40,8 @@ def sockets(address: str, port: int) -> Pair:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             each = made.enter_context(socket.socket(socket.AF_INET, kind))
             each.setblocking(False)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Ended connections are in nobody's way. With UDP, the container could have it as well.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
             each.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
             each.bind((address, port))
             pair.append(each)
@@ -86,11 +87,12 @@ class NameServer:
                 # There is none; or the kernel tells that an answer found nobody.
                 return
             decision = self.answers.decide(wire)
+            full = len(self._waiting) >= _MOST
+            if full and isinstance(decision, Forward):
+                decision = self.answers.check(decision.question, None)
             if isinstance(decision, Respond) and not decision.learned:
                 self._send(decision, client)
-            elif decision is not None:
-                if len(self._waiting) >= _MOST and isinstance(decision, Forward):
-                    decision = self.answers.check(decision.question, None)
+            elif decision is not None and not full:  # who is not answered asks again
                 task = asyncio.create_task(self._carry_out(decision, client))
                 self._waiting.add(task)
                 task.add_done_callback(self._waiting.discard)
