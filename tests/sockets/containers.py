@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import threading
@@ -125,10 +126,13 @@ class Container:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def memory(self) -> int:
-        """How much memory is its process's own, in bytes."""
+        """How much memory its process has that is no file's, in bytes.
+
+        Not how much is its own alone: that grows when others end that have the same pages.
+        """
         rollup = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
-        lines = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
-        return sum(int(lines[f"Private_{kind}"].split()[0]) for kind in ("Clean", "Dirty")) * 1024
+        (anonymous,) = re.findall(r"^Anonymous: +(\d+) kB$", rollup, re.MULTILINE)
+        return int(anonymous) * 1024
 
 
 def number(answer: str) -> int:

@@ -20,8 +20,7 @@ Module = Callable[..., Bundle]
 CONNECTIONS = int(os.environ.get("WHERRY_SOAK", "20000"))
 WARM_UP, BATCH = 1000, 10_000
 SLACK = (256 << 10) + 8 * CONNECTIONS
-"""Bytes of memory that may come and go, such as pages shared with the zygote until they are written
-to. No object is as small as this for each connection."""
+"""Bytes of memory that may come and go. No object is as small as this for each connection."""
 
 
 async def test_a_server_keeps_nothing_of_its_clients(
