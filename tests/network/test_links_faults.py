@@ -62,7 +62,7 @@ def test_attaching_survives_kill_between_any_two_lines(
             for sandbox in wanted:
                 await links.detach(sandbox.id)
 
-        step = 211  # prime to what repeats
+        step = 499  # prime to what repeats
         while _killed_after(kills * step + 1, killed):
             kills += 1
             code = _in_fork(lambda: asyncio.run(attempt(mended, run, rootless=user is not None)))
