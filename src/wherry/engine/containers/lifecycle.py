@@ -6,23 +6,19 @@ bundle from before the task is made until it is deleted.
 """
 
 import asyncio
-import os
 import time
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
-from urllib.parse import quote
 
 from wherry.engine.clock import nanoseconds, timestamp
 from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.execs import Execs
 from wherry.engine.containers.health import HealthMonitors
-from wherry.engine.containers.networking import Mending, Networking, Wiring
+from wherry.engine.containers.networking import Mending, Networking
 from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.restart import delay_before_restart
-from wherry.engine.containers.spec import build_root, build_spec
 from wherry.engine.containers.start_failure import start_failed
+from wherry.engine.containers.task import delete_task, forget_task, make_task, write_config
 from wherry.engine.errors import (
     Conflict,
     EngineError,
@@ -33,7 +29,6 @@ from wherry.engine.errors import (
 )
 from wherry.engine.inspection import ContainerState
 from wherry.engine.shims import WHERRY
-from wherry.oci import encode
 from wherry.shim.client import Exit, TaskClient, TaskError
 
 _NETWORK_ERRORS = (Conflict, Forbidden, NetworkRefused, NotFound)
@@ -100,14 +95,13 @@ class Lifecycle:
 
     async def _launch(self, container: Container) -> None:
         context = self._context
-        bundle = context.bundle(container)
         context.shims.expect(container.id)
         since = time.time_ns()
         task = None
         try:
             wiring = await self.networking.plug(container)
-            self._write_config(container, bundle, wiring)
-            task, pid = await self._make_task(container, bundle)
+            write_config(context, container, wiring)
+            task, pid = await make_task(context, container)
             await self.networking.attach(container, pid)
             run = Run(since)
             # Who is attached opens the log before the guest can write to it.
@@ -121,7 +115,7 @@ class Lifecycle:
         except asyncio.CancelledError:
             self._abandon_run(container)
             if task is not None:
-                await asyncio.shield(self._forget_task(container, task))
+                await asyncio.shield(forget_task(self._context, container, task))
             await asyncio.shield(self.networking.unplug(container))
             raise
         container.life.state = ContainerState(
@@ -135,67 +129,13 @@ class Lifecycle:
         context.tell(container, "start")
         self.watch(container, task, run)
 
-    def _write_config(self, container: Container, bundle: Path, wiring: Wiring) -> None:
-        context = self._context
-        for mount in container.record.mounts:
-            source = context.source(mount)
-            if mount.type == "bind" and not os.path.exists(source):
-                if not mount.create_source:
-                    raise EngineError(f"bind source path does not exist: {source}")
-                os.makedirs(source, mode=0o755)
-        spec = build_spec(container.record, wiring, context.source)
-        (bundle / "config.json").write_bytes(encode(spec))
-
-    async def _make_task(self, container: Container, bundle: Path) -> tuple[TaskClient, int]:
-        """The task, created and not started, and the pid of its process."""
-        shims, runtime = self._context.shims, container.host.runtime
-        if runtime != WHERRY:
-            log = self._context.log(container)
-            container.plumbing = Plumbing(bundle, log, tty=container.config.tty, begin=True)
-        task = await shims.connect(runtime, container.id, bundle)
-        try:
-            return task, await self._create_task(container, task, bundle)
-        except TaskError as error:
-            if error.code != "UNAVAILABLE":
-                raise
-            # The shim has died since it was last heard of: another takes its place.
-            task = await shims.connect(runtime, container.id, bundle)
-            return task, await self._create_task(container, task, bundle)
-
-    async def _create_task(self, container: Container, task: TaskClient, bundle: Path) -> int:
-        context = self._context
-        config, layers = container.config, container.record.layers
-        if container.plumbing is not None:
-            stdout, stderr = container.plumbing.stdout, container.plumbing.stderr
-        else:
-            log = f"wherry-log://{quote(str(context.log(container)))}"
-            stdout, stderr = f"{log}?stream=stdout", f"{log}?stream=stderr"
-        create = partial(
-            task.create,
-            id=container.id,
-            bundle=str(bundle),
-            rootfs=[build_root(layers, bundle, unprivileged=context.unprivileged)],
-            stdin=str(bundle / "stdin") if config.open_stdin else "",
-            stdout=stdout,
-            stderr="" if config.tty else stderr,
-            terminal=config.tty,
-        )
-        try:
-            return await create()
-        except TaskError as error:
-            if error.code != "ALREADY_EXISTS":
-                raise
-            # An engine that was killed had asked for it.
-            await self._forget_task(container, task)
-            return await create()
-
     async def _launch_failed(
         self, container: Container, task: TaskClient | None, error: Exception
     ) -> EngineError:
         """Put everything back; what is to be raised."""
         died = isinstance(error, TaskError) and error.code == "UNAVAILABLE"
         if task is not None or died:
-            await self._forget_task(container, task)
+            await forget_task(self._context, container, task)
         await self.networking.unplug(container)
         failure = start_failed(error)
         state = container.state
@@ -282,34 +222,13 @@ class Lifecycle:
         # Whoever attaches from here on waits for the next run.
         run = self._end_run(container)
         container.tell_exit()
-        await self._delete_task(container, task)
+        await delete_task(self._context, container, task)
         if run is not None:
             run.over.set()
         if delay is not None:
             self._restart_later(container, delay)
         elif container.host.auto_remove and not container.restarting_by_hand:
             self.forget(container, volumes=True)
-
-    async def _delete_task(self, container: Container, task: TaskClient | None) -> None:
-        bundle, runtime = self._context.bundle(container), container.host.runtime
-        if task is not None:
-            with suppress(TaskError):
-                await task.delete(container.id)
-        died = task is None or task.closed.is_set()
-        if task is not None and runtime != WHERRY:
-            with suppress(TaskError):
-                await task.shutdown(container.id)
-            task.close()
-        if died or runtime != WHERRY:
-            await self._context.shims.clean_up(runtime, container.id, bundle)
-        if container.plumbing is not None:
-            await container.plumbing.finish()
-            container.plumbing = None
-        (bundle / "config.json").unlink(missing_ok=True)
-
-    async def _forget_task(self, container: Container, task: TaskClient | None) -> None:
-        bundle = self._context.bundle(container)
-        await self._context.shims.forget(task, container.host.runtime, container.id, bundle)
 
     def _end_run(self, container: Container) -> Run | None:
         """The container runs no more; the run that it was, to be told so when all is written."""
@@ -371,7 +290,7 @@ class Lifecycle:
         async with container.lock:
             task = self._context.shims.own
             if task is not None and container.task is None:
-                await self._forget_task(container, task)
+                await forget_task(self._context, container, task)
 
     def cancel_restart(self, container: Container) -> None:
         """Let a container that waits for its next run be one that has ended."""
