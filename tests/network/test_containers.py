@@ -284,6 +284,10 @@ def test_what_a_container_may_reach_can_be_narrowed(engine: Wherry) -> None:
     assert denied.code != 0
     until(lambda: f"{there}:8000" in engine("logs", "narrow").err, "the denial is not in the log")
     assert not get(engine, "db", *only)
+    # A label may be an image's, and grants nothing that who makes the container does not.
+    wide = ["--network", "fleet", "--label", "io.wherry.egress=*"]
+    assert get(engine, "db", *wide)
+    assert not get(engine, "db", *wide, "--annotation", "io.wherry.egress=web:8000")
     wrong = ["--label", "io.wherry.egress=web:nonsense"]
     refused = engine.refused("run", "--rm", *wrong, "sockets", "udp", code=125)
     assert "io.wherry.egress" in refused

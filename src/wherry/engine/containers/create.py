@@ -87,7 +87,7 @@ class Creator:
             layers = [str(path) for path in await self._layers(image)]
         defaults = image.config.config or RuntimeConfig()
         config = _merge(config, defaults)
-        check_egress(config.labels)
+        check_egress(config, host)
         args = [*(config.entrypoint or ()), *(config.cmd or ())]
         if not args:
             raise InvalidRequest("no command specified: the image has no ENTRYPOINT and no CMD")

@@ -1,7 +1,8 @@
 """Which networks a container is to be in: what people ask for, checked as Docker does."""
 
 import socket
-from collections.abc import Mapping
+
+from msgspec import UNSET
 
 from wherry.egress import LABEL as EGRESS_LABEL
 from wherry.egress import Egress
@@ -106,9 +107,19 @@ def check_endpoint(context: Context, network: NetworkRecord, asked: EndpointConf
     check_links(context.index, asked.links or [])
 
 
-def check_egress(labels: Mapping[str, str]) -> None:
-    """Whether the label that narrows what a container may reach can be read."""
-    text = labels.get(EGRESS_LABEL)
+def egress_rules(config: ContainerConfig, host: HostConfig) -> str | None:
+    """The rules of what a container may reach; None if there are none.
+
+    Of two, those of the annotation hold: it is by who makes the container, the label may be its
+    image's.
+    """
+    given = host.annotations if host.annotations is not UNSET else {}
+    return given.get(EGRESS_LABEL, config.labels.get(EGRESS_LABEL))
+
+
+def check_egress(config: ContainerConfig, host: HostConfig) -> None:
+    """Whether what narrows what a container may reach can be read. Raises InvalidRequest."""
+    text = egress_rules(config, host)
     if text is not None:
         try:
             Egress.parse(text)

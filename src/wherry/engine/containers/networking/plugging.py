@@ -13,7 +13,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
-from wherry.egress import LABEL as EGRESS_LABEL
 from wherry.engine.config import EndpointAddresses
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
@@ -24,7 +23,7 @@ from wherry.engine.containers.networking.files import (
     write_resolv_conf,
 )
 from wherry.engine.containers.networking.links import linked_names, links
-from wherry.engine.containers.networking.plan import SHARED
+from wherry.engine.containers.networking.plan import SHARED, egress_rules
 from wherry.engine.containers.networking.ports import exposed_ports, wished_ports
 from wherry.engine.containers.networking.programs import Programs
 from wherry.engine.containers.networking.publishing import reserve
@@ -71,7 +70,7 @@ class Networking:
         (an address is in use), StartFailed (a port is).
         """
         mode = container.host.network_mode
-        egress = container.config.labels.get(EGRESS_LABEL)
+        egress = egress_rules(container.config, container.host)
         annotations = {} if egress is None else {oci.EGRESS: egress}
         ports = exposed_ports(container.config, container.host)
         listening = [str(port) for port in ports if port.protocol == "tcp"]
@@ -90,7 +89,10 @@ class Networking:
             write_resolv_conf(bundle, container.host, internal=False)
             if mode == HOST:
                 return Wiring(None, bundle, annotations)
-            return Wiring("", bundle, annotations | {oci.NETWORK: "none"})
+            if not wants:
+                return Wiring("", bundle, annotations | {oci.NETWORK: "none"})
+            # Its own loopback interface is all that a namespace of its own has.
+            return Wiring("", bundle, annotations | {oci.ENFORCER: "network"})
         await self._take(container)
         self._write_files(container)
         if container.life.plugged is not None and container.life.plugged.published:
@@ -125,9 +127,13 @@ class Networking:
 
     def recover(self, container: Container) -> None:
         """An earlier engine has given it these addresses."""
-        if container.life.plugged is not None:
-            for endpoint in container.life.plugged.endpoints.values():
-                self._context.networks.leases.take(endpoint.network, endpoint.ipv4, endpoint.ipv6)
+        plugged = container.life.plugged
+        if plugged is None:
+            return
+        for name in plugged.endpoints.keys() - container.record.networks.keys():
+            del plugged.endpoints[name]  # killed while it was put into that network, or taken out
+        for endpoint in plugged.endpoints.values():
+            self._context.networks.leases.take(endpoint.network, endpoint.ipv4, endpoint.ipv6)
 
     async def update(self, container: Container) -> None:
         """Put in place what has changed of a running container. Raises EngineError."""
@@ -258,7 +264,7 @@ class Networking:
                 )
                 for each in plugged.published
             ],
-            egress=container.config.labels.get(EGRESS_LABEL),
+            egress=egress_rules(container.config, container.host),
         )
 
     def _attachments(self, container: Container, plugged: Plugged) -> Iterator[Attachment]:
