@@ -76,6 +76,19 @@ def test_who_does_not_wait_is_told_that_nobody_is_there(
     assert accept(machine, number)[0] == errnos.AGAIN
 
 
+def test_what_is_set_reaches_the_host_as_far_as_connections_have_it_of_their_listener(
+    machine: Machine, host: socket.socket
+) -> None:
+    """Not its devices: a guest's eth0 is another one than the host's."""
+    number = served(machine)
+    published(machine, number, host)
+    here = machine.put(b"lo\0")
+    assert machine.call("sock_setsockopt", number, 0, 14, here, 3) == 0  # SO_BINDTODEVICE
+    assert machine.call("sock_setsockopt", number, 0, 7, machine.put(b"\1\0\0\0"), 4) == 0
+    assert host.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b""
+    assert host.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
 def test_what_listens_on_loopback_is_not_published(machine: Machine, host: socket.socket) -> None:
     number = served(machine, address="127.0.0.1")
     published(machine, number, host)

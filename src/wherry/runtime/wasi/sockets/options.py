@@ -31,6 +31,10 @@ _HOST_OPTION = {
 }
 """By `sock_opt_so`. Their values are laid out as the host's of 64 bits are, times as two of 64."""
 
+_INHERITED = frozenset(range(5, 13))
+"""Those of them that a connection has of its listener. Others would be about the network that a
+published port is in, which is the host's: its devices, say."""
+
 _MAX_VALUE = 16
 """Bytes: the times', and a device's name."""
 
@@ -73,6 +77,7 @@ class Options:
         if level != _SOL_SOCKET or option not in _HOST_OPTION or size > _MAX_VALUE:
             return INVAL
         data = span(self._memory(), value, size)
-        for socket in (descriptor.socket, *descriptor.others):
+        others = descriptor.others if option in _INHERITED else ()
+        for socket in (descriptor.socket, *others):
             socket.setsockopt(_socket.SOL_SOCKET, _HOST_OPTION[option], data)
         return SUCCESS
