@@ -3,12 +3,10 @@
 Field names in JSON are those of the Engine API 1.45. Times are RFC 3339 with nanoseconds in UTC.
 """
 
-from typing import Any
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from wherry.engine.config import ContainerConfig, EndpointAddresses, HostConfig
+from wherry.engine.config import ContainerConfig, EndpointAddresses, HostConfig, PortBinding
 
 NEVER = "0001-01-01T00:00:00Z"
 """How Docker writes a time that has not come yet."""
@@ -91,7 +89,8 @@ class NetworkSettings(msgspec.Struct, kw_only=True, rename="pascal"):
     sandbox_id: str = msgspec.field(name="SandboxID", default="")
     sandbox_key: str = ""
     """The path of its network namespace."""
-    ports: dict[str, Any] = msgspec.field(default_factory=dict)
+    ports: dict[str, list[PortBinding] | None] = msgspec.field(default_factory=dict)
+    """Bindings by port, like "80/tcp"; null of one that is only exposed."""
     hairpin_mode: bool = False
     link_local_ipv6_address: str = msgspec.field(name="LinkLocalIPv6Address", default="")
     link_local_ipv6_prefix_len: int = msgspec.field(name="LinkLocalIPv6PrefixLen", default=0)
@@ -158,6 +157,15 @@ class SummaryNetworks(msgspec.Struct, kw_only=True, rename="pascal"):
     networks: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
 
 
+class PortSummary(msgspec.Struct, kw_only=True, rename="pascal"):
+    """A port of a container as `ps` shows it; one that is only exposed is nowhere on the host."""
+
+    ip: str | UnsetType = msgspec.field(name="IP", default=UNSET)
+    private_port: int
+    public_port: int | UnsetType = UNSET
+    type: str
+
+
 class ContainerSummary(msgspec.Struct, kw_only=True, rename="pascal"):
     """One entry of `GET /containers/json`. `created` is in seconds since the epoch."""
 
@@ -167,7 +175,7 @@ class ContainerSummary(msgspec.Struct, kw_only=True, rename="pascal"):
     image_id: str = msgspec.field(name="ImageID")
     command: str
     created: int
-    ports: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    ports: list[PortSummary] = msgspec.field(default_factory=list)
     size_rw: int | UnsetType = UNSET
     size_root_fs: int | UnsetType = UNSET
     labels: dict[str, str]

@@ -1,18 +1,15 @@
 """A container's networks and ports as Docker shows them: in `inspect`, `ps` and `port`."""
 
 from ipaddress import ip_interface
-from typing import Any
 
-from wherry.engine.config import EndpointConfig
+from wherry.engine.config import EndpointConfig, PortBinding
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.networking.plugging import dns_names
 from wherry.engine.containers.networking.ports import exposed_ports
-from wherry.engine.inspection import EndpointSettings, NetworkSettings
+from wherry.engine.inspection import EndpointSettings, NetworkSettings, PortSummary
 from wherry.engine.networks import BRIDGE, HOST, NONE
 from wherry.engine.record import Endpoint
-
-_Binding = dict[str, str]
 
 
 def network_settings(context: Context, container: Container) -> NetworkSettings:
@@ -53,7 +50,7 @@ def endpoints(
     return found
 
 
-def listed_ports(container: Container) -> list[dict[str, Any]]:
+def listed_ports(container: Container) -> list[PortSummary]:
     """`Ports` of `ps`: published ones with where they are, and those that are only exposed."""
     plugged = container.life.plugged
     if plugged is None:
@@ -64,30 +61,30 @@ def listed_ports(container: Container) -> list[dict[str, Any]]:
     )
     bound = {(each.container_port, each.protocol) for each in published}
     return [
-        {
-            "IP": each.host_ip,
-            "PrivatePort": each.container_port,
-            "PublicPort": each.host_port,
-            "Type": each.protocol,
-        }
+        PortSummary(
+            ip=each.host_ip,
+            private_port=each.container_port,
+            public_port=each.host_port,
+            type=each.protocol,
+        )
         for each in published
     ] + [
-        {"PrivatePort": port.number, "Type": port.protocol}
+        PortSummary(private_port=port.number, type=port.protocol)
         for port in exposed_ports(container.config, container.host)
         if (port.number, port.protocol) not in bound
     ]
 
 
-def _ports(container: Container) -> dict[str, list[_Binding] | None]:
+def _ports(container: Container) -> dict[str, list[PortBinding] | None]:
     """Bindings by port, null where it is only exposed; in the order of Docker's JSON."""
     plugged = container.life.plugged
-    found: dict[str, list[_Binding] | None] = {
+    found: dict[str, list[PortBinding] | None] = {
         str(port): None for port in exposed_ports(container.config, container.host)
     }
     for each in plugged.published if plugged is not None else ():
         key = f"{each.container_port}/{each.protocol}"
         bindings = found.get(key) or []
-        bindings.append({"HostIp": each.host_ip, "HostPort": str(each.host_port)})
+        bindings.append(PortBinding(host_ip=each.host_ip, host_port=str(each.host_port)))
         found[key] = bindings
     return dict(sorted(found.items()))
 
