@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.network import addresses, host
-from wherry.network.addresses import AddressError, Subnet, choose_address, parse_pool
+from wherry.network.addresses import AddressError, IPNetwork, choose_address, parse_pool
 
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 
@@ -37,7 +37,7 @@ def test_a_chosen_subnet_is_private_and_overlaps_nothing(
 
 
 def test_networks_are_chosen_one_after_another_until_none_is_left() -> None:
-    taken: list[Subnet] = [ipaddress.ip_network("0.0.0.0/0")]
+    taken: list[IPNetwork] = [ipaddress.ip_network("0.0.0.0/0")]
     for _ in range(31):
         taken.append(addresses.choose_subnet(taken))
     assert str(taken[1]) == "172.17.0.0/16" and str(taken[16]) == "192.168.0.0/20"
@@ -47,7 +47,7 @@ def test_networks_are_chosen_one_after_another_until_none_is_left() -> None:
 
 @given(st.text(max_size=20), st.integers(0, 3))
 def test_subnets_of_ipv6_are_unique_local_and_stay_with_their_name(name: str, count: int) -> None:
-    taken: list[Subnet] = []
+    taken: list[IPNetwork] = []
     for _ in range(count):
         taken.append(addresses.choose_subnet6(name, taken))
     chosen = addresses.choose_subnet6(name, taken)

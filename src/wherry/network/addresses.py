@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _POOLS = (
     # As Docker has them, so that people find what they know.
@@ -35,9 +35,9 @@ class AddressError(ValueError):
 class Pool:
     """A network's subnet: where its gateway is, and out of which part containers get addresses."""
 
-    subnet: Subnet
+    subnet: IPNetwork
     gateway: Address
-    part: Subnet
+    part: IPNetwork
     """All of `subnet`, or what was given as its range."""
 
     def assignable(self) -> Iterator[Address]:
@@ -82,7 +82,7 @@ def parse_address(text: str) -> Address:
         raise AddressError(f"{text[:60]!r} is no IP address") from None
 
 
-def choose_subnet(taken: Iterable[Subnet]) -> ipaddress.IPv4Network:
+def choose_subnet(taken: Iterable[IPNetwork]) -> ipaddress.IPv4Network:
     """A subnet of IPv4 that overlaps nothing `taken` (default routes do not count).
 
     Raises AddressError if there is none.
@@ -97,7 +97,7 @@ def choose_subnet(taken: Iterable[Subnet]) -> ipaddress.IPv4Network:
     )
 
 
-def choose_subnet6(name: str, taken: Iterable[Subnet]) -> ipaddress.IPv6Network:
+def choose_subnet6(name: str, taken: Iterable[IPNetwork]) -> ipaddress.IPv6Network:
     """A unique local subnet (RFC 4193) made from `name`, free of what is `taken`.
 
     Raises AddressError if there is none.
@@ -158,7 +158,7 @@ def parse_mac(text: str) -> str:
     raise AddressError(f"{text[:60]!r} is no MAC of a single interface: expected 02:42:ac:11:00:02")
 
 
-def _parse_subnet(text: str, what: str) -> Subnet:
+def _parse_subnet(text: str, what: str) -> IPNetwork:
     try:
         if "/" not in text:
             raise ValueError
@@ -170,7 +170,7 @@ def _parse_subnet(text: str, what: str) -> Subnet:
     return found
 
 
-def _within(part: Subnet, whole: Subnet) -> bool:
+def _within(part: IPNetwork, whole: IPNetwork) -> bool:
     if isinstance(part, ipaddress.IPv4Network) and isinstance(whole, ipaddress.IPv4Network):
         return part.subnet_of(whole)
     if isinstance(part, ipaddress.IPv6Network) and isinstance(whole, ipaddress.IPv6Network):
@@ -178,7 +178,7 @@ def _within(part: Subnet, whole: Subnet) -> bool:
     return False
 
 
-def _unusable(subnet: Subnet) -> set[Address]:
+def _unusable(subnet: IPNetwork) -> set[Address]:
     if subnet.version == 4:
         return {subnet.network_address, subnet.broadcast_address}
     return {subnet.network_address}

@@ -4,16 +4,16 @@ import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
-from wherry.network.addresses import Subnet
+from wherry.network.addresses import IPNetwork
 
 _ROUTE_UP = 0x1
 _ROUTE_REJECT = 0x0200
 _MAX_LINES = 1 << 16
 
 
-def networks() -> list[Subnet]:
+def networks() -> list[IPNetwork]:
     """The networks that this namespace has routes to, without default routes."""
-    found: list[Subnet] = list(_parse4(_read("/proc/self/net/route")))
+    found: list[IPNetwork] = list(_parse4(_read("/proc/self/net/route")))
     found += _parse6(_read("/proc/self/net/ipv6_route"))
     return [network for network in found if network.prefixlen > 0]
 

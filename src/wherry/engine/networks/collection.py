@@ -28,7 +28,7 @@ from wherry.engine.networks.subnets import overlap, plan_subnets
 from wherry.engine.record import Endpoint, NetworkRecord
 from wherry.engine.state import State
 from wherry.network import Network, NetworkClient, NetworkError, Subnet
-from wherry.network.addresses import Subnet as IPSubnet
+from wherry.network.addresses import IPNetwork
 from wherry.network.host import networks as host_networks
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ _SHOWN = 5
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 _DRIVERS = {"": "bridge", "bridge": "bridge"}
 
+# Within the class, `list` is a method.
 _Networks = list[NetworkInspect]
-_Names = list[str]
 _Members = list[tuple["Container", Endpoint]]
-_IPSubnets = list[IPSubnet]
+_IPNetworks = list[IPNetwork]
 
 
 class Networks:
@@ -189,7 +189,7 @@ class Networks:
         filters = filters or Filters()
         filters.check(("until", "label", "label!"))
         until = filters.until()
-        removed: _Names = []
+        removed: list[str] = []
         for record in tuple(self._by_id.values()):
             if (
                 record.name in PREDEFINED
@@ -303,7 +303,7 @@ class Networks:
     def _put(self, record: NetworkRecord) -> None:
         self._by_id[record.id] = self._by_name[record.name] = record
 
-    def _subnets(self) -> _IPSubnets:
+    def _subnets(self) -> _IPNetworks:
         return [
             ip_network(pool.subnet) for record in self._by_name.values() for pool in record.pools
         ]

@@ -8,8 +8,8 @@ from wherry.engine.networks.request import IpamConfig
 from wherry.engine.record import AddressPool
 from wherry.network.addresses import (
     AddressError,
+    IPNetwork,
     Pool,
-    Subnet,
     choose_address,
     choose_subnet,
     choose_subnet6,
@@ -20,7 +20,7 @@ from wherry.network.host import networks as host_networks
 
 
 def plan_subnets(
-    name: str, asked: Sequence[IpamConfig], others: Iterable[Subnet], *, ipv6: bool
+    name: str, asked: Sequence[IpamConfig], others: Iterable[IPNetwork], *, ipv6: bool
 ) -> list[AddressPool]:
     """The subnets of the network `name`; `others` are those of the other networks.
 
@@ -83,7 +83,7 @@ def _describe(pool: Pool, config: IpamConfig | None = None) -> AddressPool:
     )
 
 
-def overlap(one: Subnet, other: Subnet) -> bool:
+def overlap(one: IPNetwork, other: IPNetwork) -> bool:
     """Whether some address is in both."""
     return one.version == other.version and one.overlaps(ip_network(other))
 
