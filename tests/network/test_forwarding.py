@@ -10,7 +10,7 @@ import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -160,6 +160,40 @@ async def test_who_does_not_read_holds_up_nobody_and_costs_no_more_than_a_buffer
         reader, writer = await port.connect()
         assert await reader.readexactly(1 << 20) == bytes(1 << 20)
         writer.close()
+
+
+async def test_many_who_do_not_read_cost_little_each(
+    publish: Callable[..., Port], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reaches a published port may open as many connections as there may be."""
+    monkeypatch.setattr(tcp, "_MUCH", 1 << 20)
+    kept: list[int] = []
+    quiet = asyncio.Event()
+
+    async def reads_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await quiet.wait()
+        writer.close()
+
+    port = await publish().serve(reads_nothing)
+    clients = [socket.create_connection(port.address) for _ in range(20)]
+    for client in clients:
+        client.setblocking(False)
+    stalled = 0
+    while stalled < 100:  # until nothing moves any more
+        stalled += 1
+        for client in clients:
+            with suppress(BlockingIOError):
+                client.send(bytes(1 << 20))
+                stalled = 0
+        await asyncio.sleep(0)
+        kept.append(port.forwarder._kept)
+    assert 0 < max(kept) < (1 << 20) + tcp.BUFFER + len(clients) * tcp._LITTLE
+    for client in clients:
+        client.close()
+    quiet.set()
+    while port.forwarder._count:
+        await asyncio.sleep(0)
+    assert port.forwarder._kept == 0
 
 
 async def test_a_port_where_nobody_listens_in_the_container_is_reset(

@@ -4,7 +4,8 @@ One epoll for all of them, itself watched by the event loop, so that a burst of 
 callback. It is edge-triggered: a socket is registered once, and what it is ready for is remembered.
 Bytes go through one buffer that all connections share; only what the other side does not take at
 once is kept, and then nothing more is read until it has gone. So a connection at rest costs no
-memory but its sockets, and one that is slow no more than a buffer.
+memory but its sockets, and one that is slow no more than a buffer. When much is kept for all of
+them together, who is slow has a small one.
 """
 
 import asyncio
@@ -20,6 +21,10 @@ from wherry.network.forwarding.sockets import Sockets
 
 BUFFER = 256 << 10
 """Bytes; also how much one connection may keep for each direction."""
+
+_MUCH = 64 << 20
+"""Bytes that are kept for all connections; from then on little is read at a time."""
+_LITTLE = 8 << 10
 
 _BACKLOG = 4096
 _RETRY = 1.0
@@ -69,7 +74,7 @@ class _End:
         self.finished = False
         """It has sent all that it will; told to the other one."""
         self.pending: memoryview | None = None
-        """Read from it and not yet taken by the other one."""
+        """Read from it and not yet taken by the other one: what is left of a buffer of its own."""
 
 
 class _Carried:
@@ -111,6 +116,7 @@ class TcpForwarder:
         self._listening: dict[int, _Listening] = {}
         self._ends: dict[int, _End] = {}
         self._buffer = memoryview(bytearray(BUFFER))
+        self._kept = 0
         self._again: deque[_End] = deque()
         self._paused: set[_Listening] = set()
         self._ended: list[socket.socket] = []
@@ -207,16 +213,16 @@ class TcpForwarder:
         if source.finished:
             source.readable = False
             return
-        buffer = self._buffer
         for _ in range(_ROUNDS):
             if source.pending is not None:
                 rest = self._send(sink, source.pending)
                 if rest is not None:
                     source.pending = rest
                     return
-                source.pending = None
-            if not source.readable:
+                self._drop(source)
+            if not source.readable or not sink.writable:
                 return
+            buffer = self._buffer if self._kept < _MUCH else self._buffer[:_LITTLE]
             try:
                 count = source.sock.recv_into(buffer)
             except BlockingIOError:
@@ -227,13 +233,20 @@ class TcpForwarder:
                 with suppress(OSError):
                     sink.sock.shutdown(socket.SHUT_WR)
                 return
-            if count < BUFFER and not source.ending:
+            if count < len(buffer) and not source.ending:
                 source.readable = False  # that was all: for more there will be another event
             rest = self._send(sink, buffer[:count])
             if rest is not None:
                 source.pending = memoryview(bytes(rest))
+                self._kept += source.pending.nbytes
                 return
         self._again.append(source)
+
+    def _drop(self, source: _End) -> None:
+        """Keep nothing for `source` any more."""
+        if source.pending is not None:
+            self._kept -= memoryview(source.pending.obj).nbytes
+            source.pending = None
 
     def _send(self, sink: _End, data: memoryview) -> memoryview | None:
         """What `sink` does not take now, if anything."""
@@ -310,6 +323,7 @@ class TcpForwarder:
         """End both connections; `reset` tells both sides that it is no orderly end."""
         for end in (carried.client, carried.container):
             self._ends.pop(end.fd, None)
+            self._drop(end)
             if reset:
                 _reset_on_close(end.sock)
             self._ended.append(end.sock)
