@@ -26,6 +26,7 @@ from wherry.engine.config import (
 from wherry.engine.containers import recovery
 from wherry.engine.networks import collection, subnets
 from wherry.engine.networks.request import Ipam, IpamConfig, NetworkRequest
+from wherry.engine.record import Endpoint, Plugged
 
 pytestmark = pytest.mark.root
 
@@ -198,6 +199,22 @@ async def test_a_container_without_sockets_is_in_its_network_in_name_only(engine
     await engine.networks.remove(engine.networks.get("mine"))
     with pytest.raises(EngineError, match="is not connected to network bridge"):
         await engine.containers.disconnect(container, "bridge")
+
+
+async def test_a_network_that_a_killed_engine_was_about_is_left(engine: Engine) -> None:
+    """What is asked for and what is given are two steps; the former counts."""
+    for name in ("kept", "half"):
+        engine.networks.create(network(name))
+    host = HostConfig(network_mode="kept")
+    container = await make(engine, "/loop.wasm", host=host)
+    ends = {
+        name: Endpoint(id=name, network=engine.networks.get(name).id, ipv4=ipv4)
+        for name, ipv4 in {"kept": "172.30.0.2/16", "half": "172.31.0.2/16"}.items()
+    }
+    container.life.plugged = Plugged(sandbox="x", endpoints=ends)
+    engine.containers._lifecycle.networking.recover(container)
+    assert list(container.life.plugged.endpoints) == ["kept"]
+    assert list(engine.networks.leases._taken) == [engine.networks.get("kept").id]
 
 
 async def test_ports_that_nobody_would_answer_at_are_warned_of(engine: Engine) -> None:

@@ -376,6 +376,30 @@ def test_a_container_that_fetches_its_listeners_serves_them_itself(
     tried(machine, trial, run, user)
 
 
+def test_listeners_that_were_fetched_are_remembered_when_attaching_fails(
+    machine: Machine, run: Path
+) -> None:
+    async def trial(trying: Trying) -> None:
+        client = trying.client
+        ports = await client.reserve("web", [publication(80, 8085)])
+        served = await asyncio.to_thread(Served, run, "web")
+        try:
+            sandbox = trying.sandbox("web", 2, publications=ports)
+            sandbox = msgspec.structs.replace(sandbox, pid=served.pid)
+            (wire,) = sandbox.attachments
+            wrong = msgspec.structs.replace(wire, addresses=["192.0.2.1/99"])
+            with pytest.raises(NetworkError, match="cannot be attached"):
+                await client.attach(msgspec.structs.replace(sandbox, attachments=[wrong]))
+            await client.attach(sandbox)
+            assert await asyncio.to_thread(get, "127.0.0.1", 8085) == b"the guest itself"
+            with pytest.raises(PortInUse, match="published by container web"):
+                await client.reserve("other", [publication(80, 8085)])
+        finally:
+            served.end()
+
+    tried(machine, trial, run, None)
+
+
 def test_more_listeners_are_fetched_than_one_packet_carries(machine: Machine, run: Path) -> None:
     async def trial(trying: Trying) -> None:
         asked = [publication(n, 9000 + n) for n in range(1, 151)]

@@ -218,7 +218,7 @@ class Links:
         try:
             await self._traveller.run(work, *arguments)
         except NetlinkError as error:
-            reason = error.extended_message or os.strerror(error.code)
+            reason = os.strerror(error.code)
             raise NetworkError(f"the kernel refuses what networks need: {reason}") from error
         except OSError as error:
             raise NetworkError(
@@ -311,8 +311,8 @@ class Links:
                 self._create(connected, id, attachment)
             (link,) = inside.link("get", ifname=name)
             had[name] = link["index"]
-            with self._traveller.visit(connected.namespace):
-                endpoints.prepare(attachment)
+        with self._traveller.visit(connected.namespace):
+            endpoints.prepare(attachment)  # who has made it may have been killed before this
         endpoints.configure(inside, attachment, had[name], fresh=not there)
 
     def _create(self, connected: _Connected, id: str, attachment: Attachment) -> None:

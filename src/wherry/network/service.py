@@ -79,15 +79,16 @@ class Service:
     async def attach(self, sandbox: Sandbox) -> None:
         """As `NetworkClient.attach`. Raises NetworkError; then nothing is left of the container."""
         async with self._turn(sandbox.id):
+            # If it has fetched its listening sockets it keeps them, and may be attached yet.
             try:
                 await self._attach(sandbox)
             except (ValueError, OSError) as error:
-                await self._drop(sandbox.id)
+                await self._let_go(sandbox.id)
                 raise NetworkError(
                     f"container {sandbox.id[:12]} cannot be attached: {error}"
                 ) from error
             except BaseException:
-                await self._drop(sandbox.id)
+                await self._let_go(sandbox.id)
                 raise
 
     async def release(self, id: str) -> None:
@@ -176,11 +177,15 @@ class Service:
 
     async def _drop(self, id: str) -> None:
         """Free all that a container has."""
+        self._handover.forget(id)
+        await self._let_go(id)
+
+    async def _let_go(self, id: str) -> None:
+        """Free what this process has for a container."""
         self._names.remove(id)
         if (container := self._containers.pop(id, None)) is not None:
             container.close()
         self._ports.release(id)
-        self._handover.forget(id)
         try:
             await self._links.detach(id)
         except NetworkError as error:
