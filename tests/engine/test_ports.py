@@ -32,6 +32,10 @@ def test_a_port_is_published_where_it_is_said() -> None:
     ]
 
 
+def test_port_0_of_the_host_is_any_free_one() -> None:
+    assert wishes({"80/tcp": [("", "0")]}) == wishes({"80/tcp": [("", "")]})
+
+
 def test_all_exposed_ports_are_published_that_are_not_already() -> None:
     assert wishes({"80/tcp": [("", "8080")]}, publish_all_ports=True) == [
         Wish(Port(53, "udp"), "", 0, 0),

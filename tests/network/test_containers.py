@@ -149,7 +149,10 @@ def test_who_has_a_port_in_use_is_told(engine: Wherry) -> None:
     serve(engine, "web", "-p", "8082:8000")
     refused = engine.refused("run", "--name", "late", "-p", "8082:1", "sockets", "x", code=125)
     assert "port is already allocated" in refused
-    assert "'web' publishes it" in refused
+    assert "'web' publishes it; stop that or publish another port" in refused
+    twice = ("-p", "8089:1", "-p", "8089:2")
+    refused = engine.refused("run", "--rm", *twice, "sockets", "x", code=125)
+    assert "this container publishes it twice; leave out one" in refused
     assert inspect(engine, "late")["SandboxID"] == ""
     machine: Machine = engine.machine  # type: ignore[attr-defined]
     with machine.answering("127.0.0.1", 8083):
@@ -213,6 +216,14 @@ def test_a_network_is_shared(engine: Wherry) -> None:
     engine.ok("stop", "web")
     refused = engine("run", "--rm", "--network", "container:web", "sockets", "udp")
     assert "non running container" in refused.err
+
+
+def test_without_a_network_there_is_a_loopback_interface_for_each(engine: Wherry) -> None:
+    engine.ok("run", "-d", "--name", "web", "--network", "none", "sockets", "serve", "8000")
+    listening(engine, "web")
+    assert get(engine, "127.0.0.1", "--network", "container:web")
+    assert not get(engine, "127.0.0.1", "--network", "none")
+    assert list(inspect(engine, "web")["Networks"]) == ["none"]  # type: ignore[call-overload]
 
 
 def test_the_hosts_network_is_used_as_it_is(engine: Wherry) -> None:

@@ -1,7 +1,7 @@
 """Ports of a container: those it exposes, and those that people want on the host.
 
-`80/tcp` is a port, `7000-7010/udp` a range of them; on the host an empty port is any free one, a
-range the first that is free in it, an empty address all of the host's.
+`80/tcp` is a port, `7000-7010/udp` a range of them; on the host an empty port or 0 is any free one,
+a range the first that is free in it, an empty address all of the host's.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,8 @@ def wished_ports(config: ContainerConfig, host: HostConfig) -> list[Wish]:
             if port.protocol == "sctp" and bindings:
                 raise InvalidRequest(f"cannot publish {port}: only TCP and UDP ports can be")
             for binding in bindings or ():
-                on_host = _range(binding.host_port) if binding.host_port else range(1)
+                any_free = binding.host_port in ("", "0")
+                on_host = range(1) if any_free else _range(binding.host_port)
                 wishes.append(Wish(port, _address(binding.host_ip), on_host[0], on_host[-1]))
     if host.publish_all_ports:
         asked = {wish.port for wish in wishes}

@@ -70,15 +70,13 @@ def _in_use(context: Context, container: Container, wish: Wish, error: PortInUse
     host = error.publication.host_ip or "0.0.0.0"  # noqa: S104 (what is shown for all addresses)
     host = f"[{host}]" if ":" in host else host
     ports = f"{wish.first}" if wish.first == wish.last else f"{wish.first}-{wish.last}"
-    who = "another program has it"
+    why = "another program has it; stop that or publish another port"
     if error.holder == container.id:
-        who = "this container publishes it twice"
+        why = "this container publishes it twice; leave out one of the two"
     elif error.holder is not None:
-        who = f"container {_name(context, error.holder)!r} publishes it"
-    return NetworkRefused(
-        f"Bind for {host}:{ports} failed: port is already allocated: {who}; stop that or publish "
-        "another port"
-    )
+        name = _name(context, error.holder)
+        why = f"container {name!r} publishes it; stop that or publish another port"
+    return NetworkRefused(f"Bind for {host}:{ports} failed: port is already allocated: {why}")
 
 
 def _name(context: Context, id: str) -> str:
