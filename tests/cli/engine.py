@@ -21,6 +21,8 @@ class Guest:
         self.waits_for_input = False
         self.waits_for_signal = False
         self.input = b""
+        self.is_let: threading.Event | None = None
+        """When it may start, if not at once."""
         self.started = threading.Event()
         self.signalled = threading.Event()
         self.ended = threading.Event()
@@ -52,6 +54,8 @@ class Engine:
         return json_answer({"message": f"No such thing: {request.path}"}, 404)
 
     def _start(self, _: Request) -> Answer:
+        if self.guest.is_let is not None:
+            self.guest.is_let.wait(20)
         self.guest.started.set()
         return Answer(204)
 

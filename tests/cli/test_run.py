@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,6 +202,15 @@ def test_a_terminal_is_raw_for_the_container_and_detaches(shell: Shell, engine: 
     (create,) = [r for r in shell.daemon.requests if r.path.endswith("/create")]
     assert create.json["Tty"] is True
     assert not [r for r in shell.daemon.requests if r.path.endswith("/kill")]
+
+
+def test_a_start_that_takes_long_is_explained_at_a_terminal(shell: Shell, engine: Engine) -> None:
+    engine.guest.is_let = threading.Event()
+    pid, terminal = in_terminal(shell, "run", "-d", "hello")
+    assert b"wherry: still starting: a program is compiled" in read_until(terminal, b"\n")
+    engine.guest.is_let.set()
+    assert ID.encode() in read_until(terminal, b"\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_an_engine_that_goes_away_is_told_with_what_to_do(shell: Shell, engine: Engine) -> None:

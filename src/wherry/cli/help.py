@@ -20,7 +20,7 @@ _EXAMPLES = (
     ("wherry build -t hello .", "a Dockerfile becomes an image"),
     ("wherry run --rm hello", "run it, and leave nothing behind"),
     ("wherry run ./tool.wasm --verbose", "run a file that is no image yet"),
-    ("wherry run -d --name web -p 8080:80 -v data:/d web", "in the background, with a port"),
+    ("wherry run -d -p 8080:80 -v data:/d web", "in the background, with a port"),
 )
 
 

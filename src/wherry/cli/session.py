@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from wherry.client import Address
+
+_PATIENCE = 1.0
+"""Seconds that a start may take before it is explained."""
+_COMPILING = "still starting: a program is compiled when it is first run"
 
 
 class Session:
@@ -35,6 +40,18 @@ class Session:
     def another_client(self) -> Client:
         """A client of its own for another thread or a signal handler."""
         return Client(self.address)
+
+    def start(self, container: str) -> None:
+        """Start a container; a person at the terminal who waits for it is told why."""
+        told = os.isatty(2)
+        if told:
+            _signal.signal(_signal.SIGALRM, lambda *_: print_error(_COMPILING))
+            _signal.setitimer(_signal.ITIMER_REAL, _PATIENCE)
+        try:
+            self.client.post(f"/containers/{container}/start")
+        finally:
+            if told:
+                _signal.setitimer(_signal.ITIMER_REAL, 0)
 
     def write(self, text: str) -> None:
         """Text for stdout."""

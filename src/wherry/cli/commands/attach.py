@@ -55,7 +55,7 @@ def _start(session: Session, arguments: Arguments) -> int:
     if not arguments.switch("attach") and not interactive:
 
         def start(name: str) -> None:
-            session.client.post(f"/containers/{name}/start")
+            session.start(name)
             session.write_line(name)
 
         return session.for_each(arguments.words, start)
@@ -64,7 +64,7 @@ def _start(session: Session, arguments: Arguments) -> int:
     container = session.client.get(f"/containers/{arguments.words[0]}/json")
     attachment = _attachment(session, container, arguments, stdin=interactive)
     attachment.join("removed" if container["HostConfig"].get("AutoRemove") else "next-exit")
-    session.client.post(f"/containers/{container['Id']}/start")
+    session.start(container["Id"])
     return attachment.follow()
 
 

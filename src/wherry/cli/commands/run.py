@@ -113,7 +113,7 @@ def _pull(session: Session, arguments: Arguments, image: str) -> None:
 def _start(session: Session, container: str) -> None:
     """Starts it; the failure carries Docker's exit code: 127 no such file, 126 not runnable."""
     try:
-        session.client.post(f"/containers/{container}/start")
+        session.start(container)
     except DaemonError as error:
         message = error.message.lower()
         code = error.exit_code
