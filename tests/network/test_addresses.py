@@ -119,21 +119,26 @@ def test_hosts_bits_in_a_subnet_are_forgiven_as_docker_does() -> None:
     assert str(parse_pool("10.0.0.7/24").subnet) == "10.0.0.0/24"
 
 
-def test_an_address_that_a_person_wants_is_checked() -> None:
-    pools = [parse_pool("10.0.0.0/24"), parse_pool("fd00::/64")]
-    taken = [addresses.parse_address("10.0.0.5")]
-    assert str(addresses.check_address(pools, "10.0.0.6", taken)) == "10.0.0.6"
-    assert str(addresses.check_address(pools, "fd00::6", taken)) == "fd00::6"
-    for wanted, said in (
-        ("10.0.0.5", "in use"),
-        ("10.0.0.1", "own"),
-        ("10.0.0.255", "own"),
-        ("10.0.1.5", r"no subnet of the network \(10.0.0.0/24, fd00::/64\)"),
-        ("::ffff:10.0.0.9", "no subnet"),
-        ("10.0.0", "no IP address"),
-    ):
-        with pytest.raises(AddressError, match=said):
-            addresses.check_address(pools, wanted, taken)
+@pytest.mark.parametrize(
+    ("subnet", "address", "assignable"),
+    [
+        ("10.0.0.0/24", "10.0.0.6", True),
+        ("10.0.0.0/24", "10.0.0.254", True),
+        ("10.0.0.0/24", "10.0.0.1", False),
+        ("10.0.0.0/24", "10.0.0.0", False),
+        ("10.0.0.0/24", "10.0.0.255", False),
+        ("10.0.0.0/24", "10.0.1.5", False),
+        ("10.0.0.0/24", "::ffff:10.0.0.9", False),
+        ("fd00::/64", "fd00::6", True),
+        ("fd00::/64", "fd00::", False),
+        ("fd00::/64", "fd00::ffff:ffff:ffff:ffff", True),
+    ],
+)
+def test_what_is_the_subnets_own_is_not_for_a_container(
+    subnet: str, address: str, assignable: bool
+) -> None:
+    pool = parse_pool(subnet, ip_range=subnet)
+    assert pool.is_assignable(addresses.parse_address(address)) is assignable
 
 
 def test_a_mac_is_taken_in_its_usual_forms_only() -> None:

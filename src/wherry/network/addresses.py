@@ -51,6 +51,11 @@ class Pool:
             if number != int(self.gateway):
                 yield kind(number)
 
+    def is_assignable(self, address: Address) -> bool:
+        """Whether a container may have it if that is what a person wants: outside the part, too."""
+        own = _unusable(self.subnet) | {self.gateway}
+        return address in self.subnet and address not in own
+
 
 def parse_pool(subnet: str, gateway: str = "", ip_range: str = "") -> Pool:
     """A pool as a person describes it; the gateway is the first address if none is given.
@@ -121,21 +126,6 @@ def choose_address(pool: Pool, taken: Iterable[Address]) -> Address:
         if number >= _MAX_TRIES:
             break
     raise AddressError(f"no address is free in {pool.part}: remove containers, or widen the subnet")
-
-
-def check_address(pools: Iterable[Pool], text: str, taken: Iterable[Address]) -> Address:
-    """The address that a person wants for a container. Raises AddressError if it cannot be had."""
-    address = parse_address(text)
-    known = list(pools)
-    for pool in known:
-        if address in pool.subnet:
-            if address == pool.gateway or address in _unusable(pool.subnet):
-                raise AddressError(f"{address} is not for a container: it is {pool.subnet}'s own")
-            if address in set(taken):
-                raise AddressError(f"address {address} is in use")
-            return address
-    of = ", ".join(str(pool.subnet) for pool in known) or "none"
-    raise AddressError(f"{address} is in no subnet of the network ({of})")
 
 
 def mac_of(address: Address) -> str:

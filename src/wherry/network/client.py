@@ -111,13 +111,6 @@ class NetworkClient:
         assert isinstance(reply, Listed)
         return reply.ids
 
-    async def reconnect(self) -> bool:
-        """Connect to the helper if there is one, so that `lost` tells when it ends."""
-        if not self._place.is_served():
-            return False
-        await self._ask(List())
-        return True
-
     def close(self) -> None:
         """Let go of the helper, which goes on if it serves a container."""
         if self._connection is not None:

@@ -39,7 +39,7 @@ class Leases:
                 wanted = asked.ipv4_address if pool.subnet.version == 4 else asked.ipv6_address
                 if wanted:
                     address = parse_address(wanted)
-                    if address in taken or address in others or address == pool.gateway:
+                    if address in taken | others or not pool.is_assignable(address):
                         raise AddressError(f"Address already in use: {address} in {network.name}")
                 else:
                     address = choose_address(pool, taken | others | promised)
