@@ -67,13 +67,19 @@ async def test_a_denial_is_told_with_its_target_and_not_for_ever(
 
 async def test_a_name_leads_where_its_rule_allows(launcher: Launcher, puppet: Puppet) -> None:
     async with guarded(launcher, puppet(), "db:7000") as container:
-        fd = await container.open()
-        assert await container.do("connect", fd, "192.0.2.1", 7000) == "ECONNREFUSED"
         assert "192.0.2.1" in await container.do("lookup", "db")
+        fd = await container.open()
         assert await container.do("connect", fd, "192.0.2.1", 7000) == "ok"
         assert await container.do("connect", await container.open(), "192.0.2.1", 22) == (
             "ECONNREFUSED"
         )
+
+
+async def test_a_guest_may_read_the_hosts_file_itself(launcher: Launcher, puppet: Puppet) -> None:
+    async with guarded(launcher, puppet(), "db:7000") as container:
+        fd = await container.open()
+        assert await container.do("connect", fd, "192.0.2.2", 7000) == "ECONNREFUSED"
+        assert await container.do("connect", fd, "192.0.2.1", 7000) == "ok"
 
 
 async def test_a_name_without_a_rule_is_not_looked_up(launcher: Launcher, puppet: Puppet) -> None:

@@ -124,7 +124,7 @@ def _names(config: spec.Spec, table: "SocketTable") -> Callable[[], None]:
     files = [_open(mounted.get(path, "")) for path in ("/etc/hosts", "/etc/resolv.conf")]
 
     def read() -> None:
-        table.names = Names(*map(_read, files))
+        table.know(Names(*map(_read, files)))
 
     return read
 

@@ -105,7 +105,7 @@ def test_files_are_anything(hosts: str, resolv: str) -> None:
 def machine() -> Machine:
     made = Machine()
     made.table.egress = Egress.parse("db:80, *.example:443")
-    made.table.names = Names("", RESOLV)
+    made.table.know(Names("", RESOLV))
     return made
 
 
@@ -120,6 +120,18 @@ def test_what_a_name_server_answers_a_guest_counts(machine: Machine) -> None:
     table.heard(asker, "192.0.2.53", 53, told)
     table.check_way_out("192.0.2.7", 80)
     asker.close()
+
+
+def test_names_of_the_hosts_file_need_not_be_asked_for(machine: Machine) -> None:
+    """Go reads the file by itself."""
+    table, denied = machine.table, list[str]()
+    table.denied = denied.append
+    table.know(Names("192.0.2.7 Web.Example other\n192.0.2.8 example\n127.0.0.1 x.example", RESOLV))
+    table.check_way_out("192.0.2.7", 443)
+    for address, port in (("192.0.2.7", 80), ("192.0.2.8", 443), ("127.0.0.1", 443)):
+        with pytest.raises(errnos.Failure):
+            table.check_way_out(address, port)
+    assert denied == ["192.0.2.7:80 (web.example)", "192.0.2.8:443", "127.0.0.1:443"]
 
 
 def test_what_anybody_else_answers_does_not(machine: Machine) -> None:

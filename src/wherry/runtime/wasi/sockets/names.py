@@ -27,13 +27,14 @@ class Names:
     """What a container's hosts file and resolv.conf say."""
 
     def __init__(self, hosts: str, resolv: str) -> None:
-        self._hosts: dict[str, list[str]] = {}
+        self.hosts: dict[str, list[str]] = {}
+        """Addresses as they are written, by names in lower case."""
         self._servers: list[str] = []
         self._search: list[str] = []
         self._dots = 1
         for address, *names in _lines(hosts):
             for name in names:
-                self._hosts.setdefault(_canonical(name), []).append(address)
+                self.hosts.setdefault(_canonical(name), []).append(address)
         for word, *values in _lines(resolv):
             self._take(word, values)
 
@@ -69,7 +70,7 @@ class Names:
         """
         if _family(name.partition("%")[0]):
             return [name]
-        known = self._hosts.get(_canonical(name)) or _LOOPBACK.get(_canonical(name))
+        known = self.hosts.get(_canonical(name)) or _LOOPBACK.get(_canonical(name))
         if known:
             return known
         for candidate in self._candidates(name):

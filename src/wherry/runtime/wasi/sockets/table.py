@@ -155,6 +155,16 @@ class SocketTable:
         self.version += 1
         self._mark(number, False)
 
+    def know(self, names: Names) -> None:
+        """Look names up by `names` from now on.
+
+        Those of its hosts file count as looked up: a guest that reads that by itself asks nobody.
+        """
+        self.names = names
+        if self.egress is not None:
+            for name, addresses in names.hosts.items():
+                self.egress.looked_up(name, addresses)
+
     def heard(self, receiver: Socket, address: str, port: int, datagram: bytes) -> None:
         """A datagram came from there: under rules of egress, it may be answered.
 
