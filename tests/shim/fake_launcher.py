@@ -114,6 +114,8 @@ class FakeLauncher:
             raise self.refuse
         pid, go = _spawn([_WAIT_THEN_RUN, f"{request.bundle}/script"], request)
         process = self.made[request.id] = FakeProcess(pid, go)
+        assert request.on_made is not None
+        request.on_made(pid, process.cgroup.path)
         return process
 
     async def exec(self, request: ExecRequest) -> FakeProcess:

@@ -100,13 +100,13 @@ class Launcher:
         except BaseException:
             cgroup.delete()
             raise
+        if request.on_made is not None:
+            request.on_made(process.pid, cgroup.path)
         hooks = None
         if config.hooks is not None:
             from wherry.runtime.hooks import ContainerHooks
 
             hooks = ContainerHooks(config, request.id, request.bundle)
-            if request.before_hooks is not None:
-                request.before_hooks(process.pid, cgroup.path)
         await self._prepare(process, hooks, request.exposed)
         return process
 

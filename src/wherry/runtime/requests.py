@@ -17,9 +17,9 @@ class CreateRequest:
     stdin: int
     stdout: int
     stderr: int
-    before_hooks: Callable[[int, str], None] | None = None
-    """Called with pid and cgroup of a container that has hooks before the first of them runs: from
-    then on its last ones are owed, even if this process dies."""
+    on_made: Callable[[int, str], None] | None = None
+    """Called with pid and cgroup as soon as both are there, before the first hook runs: from then
+    on they are to be cleaned up, and the last hooks are owed, even if this process dies."""
     exposed: Callable[[], Awaitable[list[str]]] | None = None
     """Finds the ports like "8080/tcp" that the container's image exposes, for a module that must be
     given its listening sockets and a bundle that does not tell of any."""

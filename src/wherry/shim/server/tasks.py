@@ -122,7 +122,7 @@ class Tasks:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            before_hooks=lambda pid, cgroup: self._leave_note(request.bundle, pid, cgroup),
+            on_made=lambda pid, cgroup: self._leave_note(request.bundle, pid, cgroup),
             exposed=lambda: self._exposed_ports(request.id),
         )
         launcher: ExecLauncher = self._launcher
@@ -134,6 +134,7 @@ class Tasks:
                 if wishes.wasm_only:
                     raise
                 process, launcher = await self._linux.create(wanted, request.options, error)
+                self._leave_note(request.bundle, process.pid, process.cgroup.path)
         except LaunchError as error:
             remove_note(request.bundle)
             stdio.close()
@@ -148,7 +149,6 @@ class Tasks:
         if init.takes_signals:
             # Of several processes one that is not the first may be the one that is killed.
             task.oom_watch = OomWatch(process.cgroup, lambda: self._look_for_oom(task))
-        self._leave_note(request.bundle, process.pid, process.cgroup.path)
         return task
 
     def _leave_note(self, bundle: str, pid: int, cgroup: str) -> None:
