@@ -14,7 +14,6 @@ import socket
 import termios
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from sys import meta_path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -24,16 +23,15 @@ from wherry.runtime import guest_sockets, messages, outgoing, pod
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.embedded import Engine, Loaded, Program, Trampolines
 from wherry.runtime.engines.memory import BoundedMemories
-from wherry.runtime.engines.network import keep_lookups_at_home
 from wherry.runtime.exits import NOT_FOUND, LaunchError
 from wherry.runtime.guest import run_guest
 from wherry.runtime.loading import CodeSource
 from wherry.runtime.overseer import Shim
 from wherry.runtime.program import open_program, without_init
-from wherry.runtime.sandbox import capabilities, devices, identity, namespaces, seccomp, sysctls
+from wherry.runtime.sandbox import capabilities, identity, namespaces, seccomp, sysctls
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.root import JoinedRoot, MountedRoot, PlainRoot
-from wherry.runtime.sandbox.title import Title
+from wherry.runtime.surroundings import Surroundings
 from wherry.runtime.wasi import trampolines
 
 if TYPE_CHECKING:
@@ -80,86 +78,6 @@ class _Work(NamedTuple):
 
     run: Callable[[], int]
     signals: bool
-
-
-class Warmth:
-    """What costs time to make and belongs to no namespace: a zygote may be forked with it."""
-
-    def __init__(self, *, eager: bool = True) -> None:
-        """Make it all if `eager`, for many containers; else what one needs when it needs it.
-
-        Raises OSError.
-        """
-        keep_lookups_at_home()
-        self.engine = Engine()
-        self.title = Title()
-        self._filters: dict[tuple[bool | None, bool], bytes] = {}
-        if not eager:
-            return
-        import_module("wherry.runtime.wasi.sockets")  # whose guest has sockets finds it loaded
-        for either in (False, True):
-            self.engine.linker(component=either)
-            self.filter(sockets=either)
-        self.filter(sockets=None)
-        # Decoding for the first time builds tables that every container would build anew.
-        document.decode(b'{"ociVersion": "1.1.0"}', spec.Spec, "warm-up")
-
-    def filter(self, *, sockets: bool | None, hosted: bool = False) -> bytes:
-        """The seccomp filter for a guest with or without sockets; None: for no guest. Made once."""
-        kind = sockets, hosted
-        if kind not in self._filters:
-            self._filters[kind] = (
-                seccomp.build_for_waiting()
-                if sockets is None
-                else seccomp.build(allow_sockets=sockets, becomes_program=hosted)
-            )
-        return self._filters[kind]
-
-
-class Surroundings:
-    """What stands ready in the mount namespace that containers are forked from."""
-
-    def __init__(
-        self, state: str, warmth: Warmth, *, namespaced: bool, shared: bool = True
-    ) -> None:
-        """Keep it in the folder `state`. If `shared`, many containers are to come: what one of them
-        may need is made beforehand, and an empty network namespace is there for them all.
-
-        Raises OSError.
-        """
-        self.warmth = warmth
-        self.namespaced = namespaced
-        self.no_network: int | None = None
-        self._state = state
-        self._shared = shared
-        self._devices = f"{state}/dev"
-        self._trampolines = (
-            {variant: trampolines.write(state, variant) for variant in trampolines.VARIANTS}
-            if shared
-            else {}
-        )
-        if namespaced and shared:
-            self.furnish()
-            self.no_network = namespaces.empty_network()
-
-    def furnish(self) -> None:
-        """Mount what containers share, in the mount namespace we are in. Raises OSError."""
-        devices.prepare(self._devices)
-
-    @property
-    def stage(self) -> str:
-        """A folder to assemble what a program of the host's is started from."""
-        return f"{self._state}/stage"
-
-    def devices(self) -> str:
-        """The folder to bind at /dev. Raises OSError."""
-        if not self._shared:
-            self.furnish()
-        return self._devices
-
-    def trampolines(self, variant: trampolines.Variant) -> tuple[str, str]:
-        """The modules that stand between a guest and WASI: front and back, as files."""
-        return self._trampolines.get(variant) or trampolines.write(self._state, variant)
 
 
 def run(

@@ -14,6 +14,7 @@ from wherry.runtime.exits import LaunchError
 from wherry.runtime.sandbox import capabilities, namespaces
 from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.outlook import Outlook
+from wherry.runtime.surroundings import Surroundings, Warmth
 
 _SHIM = 3
 
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> None:
     serve(socket.socket(fileno=_SHIM), state, None)
 
 
-def fork(state: str, warmth: container.Warmth) -> tuple[int, socket.socket]:
+def fork(state: str, warmth: Warmth) -> tuple[int, socket.socket]:
     """Fork a zygote from this process; returns its pid and the socket to ask it at.
 
     The caller is single-threaded and runs no event loop.
@@ -43,14 +44,14 @@ def fork(state: str, warmth: container.Warmth) -> tuple[int, socket.socket]:
         os._exit(0)
 
 
-def serve(shim: socket.socket, state: str, warmth: container.Warmth | None) -> None:
+def serve(shim: socket.socket, state: str, warmth: Warmth | None) -> None:
     """Fork containers until `shim` is gone."""
     try:
         outlook = _leave_mount_namespace()
         namespaced = outlook is not None
         capabilities.empty_bounding_set()
-        warmth = warmth or container.Warmth()
-        surroundings = container.Surroundings(state, warmth, namespaced=namespaced)
+        warmth = warmth or Warmth()
+        surroundings = Surroundings(state, warmth, namespaced=namespaced)
         if namespaced:
             capabilities.hide()
     except (OSError, ImportError, LaunchError) as error:
@@ -79,7 +80,7 @@ def _leave_mount_namespace() -> Outlook | None:
 
 
 def _fork(
-    surroundings: container.Surroundings,
+    surroundings: Surroundings,
     shim: socket.socket,
     request: messages.Fork | messages.Join,
     descriptors: list[int],

@@ -33,6 +33,7 @@ _WARM = (
     "wherry.shim.server.serve",
     "wherry.shim.server.statistics",
     "wherry.shim.server.linux_options",
+    "wherry.runtime.container",
     "wherry.runtime.linux.launcher",
     "wherry.runtime.sandbox.cgroups.legacy",
     "wherry.runtime.sandbox.cgroups.unified",
@@ -111,7 +112,7 @@ class Nursery:
     def __init__(
         self, folder: str, place: str, listener: socket.socket, patience: int = _PATIENCE
     ) -> None:
-        from wherry.runtime.container import Warmth
+        from wherry.runtime.surroundings import Warmth
 
         for module in _WARM:
             import_module(module)

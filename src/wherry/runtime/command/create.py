@@ -22,7 +22,7 @@ from wherry.runtime.sandbox import namespaces
 from wherry.runtime.sandbox import syscalls as sys
 
 if TYPE_CHECKING:
-    from wherry.runtime.container import Warmth
+    from wherry.runtime.surroundings import Warmth
 
 
 class _Container(NamedTuple):

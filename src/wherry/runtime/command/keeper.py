@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from wherry.runtime.command import create, warm
@@ -22,7 +23,7 @@ from wherry.runtime.command.terminal import Signals
 from wherry.runtime.sandbox import syscalls as sys
 
 if TYPE_CHECKING:
-    from wherry.runtime.container import Warmth
+    from wherry.runtime.surroundings import Warmth
 
 _PATIENCE = 10_000
 """Milliseconds without being asked after which it ends."""
@@ -74,9 +75,10 @@ def _let_go(folder: int) -> None:
 
 
 def _keep(place: warm.Place, circumstances: bytes) -> None:
-    from wherry.runtime.container import Warmth
     from wherry.runtime.sandbox.title import Title
+    from wherry.runtime.surroundings import Warmth
 
+    import_module("wherry.runtime.container")  # what is forked finds it loaded
     Title().show(["wherry-runtime", "zygote"])
     warmth = Warmth()
     gc.collect()

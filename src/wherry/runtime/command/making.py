@@ -22,7 +22,7 @@ from wherry.runtime.sandbox import syscalls as sys
 from wherry.runtime.sandbox.cgroups import Cgroup
 
 if TYPE_CHECKING:
-    from wherry.runtime.container import Warmth
+    from wherry.runtime.surroundings import Warmth
 
 Request = messages.Fork | messages.Join
 
@@ -141,6 +141,7 @@ def _become(
         from wherry.runtime import container
         from wherry.runtime import overseer as overseers
         from wherry.runtime.sandbox import capabilities
+        from wherry.runtime.surroundings import Surroundings, Warmth
 
         sys.prctl(sys.PR_SET_PDEATHSIG, signal.SIGKILL)
         namespaced = is_namespaced(request)
@@ -148,8 +149,8 @@ def _become(
             # Mounts of the host appear here, but none made here appears there.
             sys.mount("", "/", "", sys.MS_REC | sys.MS_SLAVE)
         capabilities.empty_bounding_set()
-        surroundings = container.Surroundings(
-            cache, warmth or container.Warmth(eager=False), namespaced=namespaced, shared=False
+        surroundings = Surroundings(
+            cache, warmth or Warmth(eager=False), namespaced=namespaced, shared=False
         )
         if namespaced:
             capabilities.hide()
