@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from tests.network.machine import FAR, FAR6, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6,
 from tests.network.nets import BACK, FRONT, Boxes, everywhere, failure, plug, tried
 
 from wherry.network.denials import Denied, parse
+from wherry.network.errors import NetworkError
 from wherry.network.links import Links
 from wherry.network.model import Publication
 from wherry.network.netfilter import attributes, messages
@@ -240,3 +242,26 @@ def test_a_denied_packet_is_read_however_it_is_cut() -> None:
     assert parse(b"") is None and parse(b"\xff" * 80) is None
     # A later fragment has data where ports were.
     assert parse(ipv4[:6] + b"\x00\x05" + ipv4[8:]) == Denied("tcp", "203.0.113.7", 0)
+
+
+@everywhere
+def test_limits_outlast_a_connection_that_fails(
+    machine: Machine, user: int | None, run: Path
+) -> None:
+    """What is left of it then leads nowhere."""
+    none = msgspec.structs.replace(BACK, id="n" * 64, bridge="lo")
+
+    async def trial(links: Links, boxes: Boxes) -> object:
+        first = plug(FRONT, 2, way_out=False)
+        await links.attach(boxes.sandbox("two", plug(BACK, 3)))
+        await links.attach(boxes.sandbox("one", first, egress=""))
+        more = plug(BACK, 2, "eth1"), plug(none, 2, "eth2")
+        with boxes["two"].answering("172.19.0.3", 80):
+            with pytest.raises(NetworkError, match="is no bridge"):
+                await links.attach(boxes.sandbox("one", first, *more, egress=""))
+            seen = [boxes["one"].do(failure, told, "172.19.0.3", 80)]
+            await links.detach("one")
+            seen.append(boxes["one"].do(failure, told, "172.19.0.3", 80))
+        return seen
+
+    assert tried(machine, trial, run, user) == ["ECONNREFUSED"] * 2

@@ -109,7 +109,7 @@ class Links:
         self._listen(sandbox.id)
 
     async def detach(self, id: str) -> None:
-        """Take a container's interfaces, ports and limits away; it need not be attached."""
+        """Take interfaces and ports of a container away, not limits; it need not be attached."""
         connected = self._connected.pop(id, None)
         if connected is None:
             return
@@ -357,12 +357,8 @@ class Links:
             unplug = endpoints.delete if running else endpoints.cut
             for attachment in connected.sandbox.attachments:
                 unplug(self._links, connected.sandbox.id, attachment.network.id)
-            if running and connected.fenced:
-                with (
-                    self._traveller.visit(connected.namespace),
-                    contextlib.closing(Netfilter()) as rules,
-                ):
-                    Fence(rules).take_down()
+            # Its limits stay: who runs on may have an interface that nobody here knows of, by an
+            # attachment that failed halfway.
         finally:
             connected.close()
 
