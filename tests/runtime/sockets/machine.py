@@ -31,7 +31,9 @@ class Machine:
         self.table.egress = Egress.parse(ONLY_HERE)
         self.originals: list[tuple[object, ...]] = []
         self._answer = original
-        self.layer = SocketLayer(self.table, lambda: memoryview(self.memory), self._original)
+        self.layer = SocketLayer(
+            self.table, lambda: memoryview(self.memory), lambda: False, self._original
+        )
         self._top = 1024
         self.functions: dict[tuple[str, int | None], Callable[..., int]] = {
             **{(name, None): function for name, function in self.layer.before.items()},

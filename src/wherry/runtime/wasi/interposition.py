@@ -23,23 +23,28 @@ Function = Callable[..., int]
 
 
 class Memory:
-    """The memory that an instance exports, as a view that is made anew when it has grown."""
+    """The memory that an instance exports.
+
+    It stays where it is: all that a memory may grow to is reserved, in which sizes are of 32 bits,
+    as they are in a memory that trampolines can be linked to.
+    """
 
     def __init__(self, context: int, item: capi.Extern) -> None:
         """`item` is kept alive by the caller's keeping this."""
         self._item = item
         self._memory = byref(item, capi.Extern.of.offset)
         self._context = context
-        self._size = -1
-        self._view = memoryview(b"")
+        self.view = memoryview(b"")
+        """The memory as large as it was when `grown` was called last."""
+        self.grown()
 
-    def __call__(self) -> memoryview:
-        """The memory as it is now."""
+    def grown(self) -> bool:
+        """Whether the memory is larger than `view`, which is as large from now on."""
         size = capi.memory_data_size(self._context, self._memory)
-        if size != self._size:
-            base = capi.memory_data(self._context, self._memory)
-            self._view, self._size = _view(base, size, _READ_WRITE), size
-        return self._view
+        if size == len(self.view):
+            return False
+        self.view = _view(capi.memory_data(self._context, self._memory), size, _READ_WRITE)
+        return True
 
 
 class Interposition:
@@ -89,7 +94,16 @@ class Interposition:
 
     def memory(self) -> memoryview:
         """The guest's memory; one of no bytes if it exports none."""
-        return memoryview(b"") if self._memory is None else self._memory()
+        self.grown()
+        return self.known_memory()
+
+    def known_memory(self) -> memoryview:
+        """The same without what it may have grown by since `grown` was called last."""
+        return memoryview(b"") if self._memory is None else self._memory.view
+
+    def grown(self) -> bool:
+        """Whether the guest's memory has grown since this was called last."""
+        return self._memory is not None and self._memory.grown()
 
     def original(self, name: str, *arguments: int) -> int:
         """Call WASI's own function on behalf of the guest, which is calling; returns its result."""
@@ -138,7 +152,7 @@ class Interposition:
         self._define_functions(guest_linker, self._front_instance)
         memory = self._export_memory(self._front_instance, b"descriptors")
         if memory is not None:
-            self._descriptors = memory()
+            self._descriptors = memory.view
             for descriptor, whose in self._marks.items():
                 self._descriptors[descriptor] = whose
         return guest_linker

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from wherry.runtime.wasi import errnos
-from wherry.runtime.wasi.errnos import Failure
+from wherry.runtime.wasi.errnos import FAULT, Failure
 from wherry.runtime.wasi.sockets.connections import Connections
 from wherry.runtime.wasi.sockets.files import Files, Original
 from wherry.runtime.wasi.sockets.lookup import Lookup
@@ -23,8 +23,11 @@ Function = Callable[..., int]
 class Between(Protocol):
     """What stands between the guest and WASI (`wasi.interposition`)."""
 
-    def memory(self) -> memoryview:
-        """The guest's memory."""
+    def known_memory(self) -> memoryview:
+        """The guest's memory, without what it may have grown by since `grown` was called last."""
+
+    def grown(self) -> bool:
+        """Whether the guest's memory has grown since this was called last."""
 
     def original(self, name: str, *arguments: int) -> int:
         """Call WASI's own function."""
@@ -59,7 +62,7 @@ class Sockets:
 
     def interpose(self, between: Between) -> None:
         """Answer the guest's calls by way of `between`."""
-        layer = SocketLayer(self.table, between.memory, between.original)
+        layer = SocketLayer(self.table, between.known_memory, between.grown, between.original)
         between.first(self.first)
         for name, function in layer.before.items():
             between.host(name, DESCRIPTORS[name][0], function)
@@ -77,16 +80,26 @@ class Sockets:
 class SocketLayer:
     """The calls on the descriptors of `table`."""
 
-    def __init__(self, table: SocketTable, memory: Memory, original: Original) -> None:
-        """`memory` and `original` are called when the guest calls, not before."""
+    def __init__(
+        self,
+        table: SocketTable,
+        memory: Memory,
+        grown: Callable[[], bool],
+        original: Original,
+    ) -> None:
+        """`memory`, `grown` and `original` are called when the guest calls, not before.
+
+        `memory` may be behind until `grown` is called, which tells whether it was.
+        """
         self.table = table
+        self._grown = grown
         connections, transfer = Connections(table, memory), Transfer(table, memory)
         files, options = Files(table, memory, original), Options(table, memory)
-        self.poll = _guard(Poll(table, memory, original).one_off)
+        self.poll = self._guard(Poll(table, memory, original).one_off)
         """`poll_oneoff`, for whatever descriptors."""
-        self.refuse = _guard(files.refuse)
+        self.refuse = self._guard(files.refuse)
         """What is told whoever does with a descriptor of the table what nobody can."""
-        self.before: Mapping[str, Function] = _guarded(
+        self.before: Mapping[str, Function] = self._guarded(
             {
                 "fd_close": files.close,
                 "fd_fdstat_get": files.fdstat,
@@ -122,27 +135,30 @@ class SocketLayer:
             ("sock_getaddrinfo", "iiiiiiii"): Lookup(table, memory).look_up,
         }
         self.sockets: Mapping[tuple[str, str], Function] = {
-            key: function if function is self.poll else _guard(function)
+            key: function if function is self.poll else self._guard(function)
             for key, function in sockets.items()
         }
         """Functions about sockets, by name and parameters (`i` is i32)."""
 
+    def _guarded(self, functions: Mapping[str, Function]) -> dict[str, Function]:
+        return {name: self._guard(function) for name, function in functions.items()}
 
-def _guarded(functions: Mapping[str, Function]) -> dict[str, Function]:
-    return {name: _guard(function) for name, function in functions.items()}
+    def _guard(self, function: Function) -> Function:
+        """`function`, with its exceptions turned into error numbers."""
+        grown = self._grown
 
+        def call(*arguments: int) -> int:
+            try:
+                return function(*arguments)
+            except Failure as failure:
+                error = failure.number
+            except OSError as failure:
+                error = errnos.of(failure.errno)
+            except struct.error:
+                error = FAULT
+            if error == FAULT and grown():
+                # It has done nothing yet, and what it was to write to is there after all.
+                return call(*arguments)
+            return error
 
-def _guard(function: Function) -> Function:
-    """`function`, with its exceptions turned into error numbers."""
-
-    def call(*arguments: int) -> int:
-        try:
-            return function(*arguments)
-        except Failure as failure:
-            return failure.number
-        except OSError as error:
-            return errnos.of(error.errno)
-        except struct.error:
-            return errnos.FAULT
-
-    return call
+        return call

@@ -10,7 +10,8 @@ from struct import Struct
 from wherry.runtime.wasi.errnos import FAULT, INVAL, Failure
 
 Memory = Callable[[], memoryview]
-"""Returns the guest's memory as it is now: it may have grown since the last call."""
+"""Returns the guest's memory, maybe without what it has just grown by: a call that finds a pointer
+to lead past the end has done nothing yet, and is begun anew once the memory was looked at again."""
 
 MAX_VECTORS = 1024
 """Buffers in one call, as many as the kernel takes (IOV_MAX)."""
