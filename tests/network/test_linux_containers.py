@@ -71,13 +71,18 @@ def test_its_published_port_is_forwarded(engine: Wherry, machine: Machine) -> No
 def test_it_is_narrowed_by_the_network(engine: Wherry) -> None:
     engine.ok("run", "-d", "--name", "web", *RUNC, "linux", "httpd", "-f", "-h", "/etc")
     engine.ok("run", "-d", "--name", "other", *RUNC, "linux", "httpd", "-f", "-h", "/etc")
-    narrow = [*RUNC, "--label", "io.wherry.egress=web:80", "linux", "wget", "-q", "-O", "-"]
+    rules = [*RUNC, "--label", "io.wherry.egress=web:80"]
+    narrow = [*rules, "linux", "wget", "-q", "-O", "-"]
     assert engine("run", "--rm", *narrow, "http://web/hostname").code == 0
     assert engine("run", "--rm", *narrow, "http://other/hostname").code != 0
     shown = "{{.NetworkSettings.Networks.fleet.IPAddress}}"
     address = engine.ok("inspect", "-f", shown, "other")
     refused = engine("run", "--rm", *narrow, f"http://{address}/hostname")
     assert "refused" in refused.err
+    # Packets that it makes by itself would pass by its rules.
+    raw = ["linux", "arping", "-c", "1", "-w", "20", address]
+    assert engine("run", "--rm", *RUNC, *raw).code == 0
+    assert "not permitted" in engine("run", "--rm", *rules, *raw).err
     engine.ok("rm", "-f", "web", "other")
 
 

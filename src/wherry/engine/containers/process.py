@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from wherry.engine.containers.networking.plan import egress_rules
 from wherry.engine.containers.users import User
 from wherry.engine.record import Record
 from wherry.oci import parse_platform
@@ -16,6 +17,9 @@ _CAPABILITIES = [
     )
 ]  # fmt: skip
 """Docker's default set, for Linux programs under another runtime; a Wasm guest has none."""
+
+_PAST_RULES = frozenset({"CAP_NET_RAW"})
+"""Packets made by hand do not pass a container's own rules, which are what narrows its egress."""
 
 
 def first_process(record: Record) -> oci.Process:
@@ -61,8 +65,10 @@ def build_process(
     if tty and any(size):
         process.console_size = oci.ConsoleSize(height=size[0], width=size[1])
     if not is_wasm:
+        narrowed = egress_rules(record.config, record.host) is not None
+        allowed = [each for each in _CAPABILITIES if not (narrowed and each in _PAST_RULES)]
         process.capabilities = oci.Capabilities(
-            bounding=_CAPABILITIES, effective=_CAPABILITIES, permitted=_CAPABILITIES
+            bounding=allowed, effective=allowed, permitted=allowed
         )
     return process
 
