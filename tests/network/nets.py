@@ -23,7 +23,7 @@ import pytest
 from tests.network.machine import NOBODY, Box, Machine
 
 from wherry.api import userns
-from wherry.network.denials import Denied
+from wherry.network.denials import DeniedPacket
 from wherry.network.links import Links
 from wherry.network.model import Attachment, Network, Sandbox, Subnet
 
@@ -48,7 +48,7 @@ class Boxes:
 
     def __init__(self) -> None:
         self._boxes: dict[str, Box] = {}
-        self.denied: list[tuple[str, Denied]] = []
+        self.denied: list[tuple[str, DeniedPacket]] = []
         self.on_denied = asyncio.Event()
 
     def __getitem__(self, id: str) -> Box:
@@ -64,7 +64,7 @@ class Boxes:
         for id in ids or tuple(self._boxes):
             self._boxes.pop(id).end()
 
-    def note(self, id: str, denied: Denied) -> None:
+    def note(self, id: str, denied: DeniedPacket) -> None:
         self.denied.append((id, denied))
         self.on_denied.set()
 

@@ -15,7 +15,7 @@ from tests.conftest import without
 from tests.network.machine import FAR, FAR6, INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, Machine, told
 from tests.network.nets import BACK, FRONT, Boxes, everywhere, failure, plug, tried
 
-from wherry.network.denials import Denied, parse
+from wherry.network.denials import DeniedPacket, parse
 from wherry.network.errors import NetworkError
 from wherry.network.links import Links
 from wherry.network.model import Publication
@@ -181,10 +181,10 @@ def test_what_a_container_may_not_reach_is_refused_and_told(
         "later": "172.18.0.2",
     }
     assert set(denied) >= {
-        ("one", Denied("tcp", FAR, 90)),
-        ("one", Denied("tcp", "172.18.0.3", 80)),
-        ("one", Denied("tcp", "fd00:18::3", 81)),
-        ("one", Denied("udp", "172.18.0.3", 53)),
+        ("one", DeniedPacket("tcp", FAR, 90)),
+        ("one", DeniedPacket("tcp", "172.18.0.3", 80)),
+        ("one", DeniedPacket("tcp", "fd00:18::3", 81)),
+        ("one", DeniedPacket("udp", "172.18.0.3", 53)),
     }
 
 
@@ -234,14 +234,14 @@ def test_no_packet_is_too_strange_to_be_told(packet: bytes) -> None:
 def test_a_denied_packet_is_read_however_it_is_cut() -> None:
     ipv4 = bytes.fromhex("45000034000040004006000001020304cb0071070000005000000000")
     ipv6 = bytes.fromhex("6000000000000000" + "00" * 16 + "20010db8" + "00" * 11 + "07")
-    assert parse(ipv4) == Denied("tcp", "203.0.113.7", 80)
+    assert parse(ipv4) == DeniedPacket("tcp", "203.0.113.7", 80)
     for length in range(len(ipv4)):
         found = parse(ipv4[:length])
         assert found is None or found.address == "203.0.113.7"
-    assert parse(ipv6[:40]) == Denied("0", "2001:db8::7", 0)
+    assert parse(ipv6[:40]) == DeniedPacket("0", "2001:db8::7", 0)
     assert parse(b"") is None and parse(b"\xff" * 80) is None
     # A later fragment has data where ports were.
-    assert parse(ipv4[:6] + b"\x00\x05" + ipv4[8:]) == Denied("tcp", "203.0.113.7", 0)
+    assert parse(ipv4[:6] + b"\x00\x05" + ipv4[8:]) == DeniedPacket("tcp", "203.0.113.7", 0)
 
 
 @everywhere

@@ -29,7 +29,7 @@ _WITH_PORTS = ("tcp", "udp", "sctp")
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class DeniedPacket:
     """Where a container was not let go."""
 
     protocol: str
@@ -39,8 +39,8 @@ class Denied:
     """0 for what has no ports."""
 
 
-class Denials:
-    """The denied packets of the namespace that the calling thread is in. Raises OSError."""
+class DeniedPackets:
+    """Those of the namespace that the calling thread is in. Raises OSError."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(
@@ -64,7 +64,7 @@ class Denials:
     def close(self) -> None:
         self._socket.close()
 
-    def read(self) -> list[Denied]:
+    def read(self) -> list[DeniedPacket]:
         """What was denied since, without waiting; not all of it where that was too much."""
         found = []
         for _ in range(_MAX_PACKETS):
@@ -92,7 +92,7 @@ class Denials:
                 raise OSError(code, f"nfnetlink_log: {os.strerror(code)}")
 
 
-def parse(packet: bytes) -> Denied | None:
+def parse(packet: bytes) -> DeniedPacket | None:
     """Where a packet was sent, by its first bytes; None if they do not say."""
     if len(packet) < 20:
         return None
@@ -107,4 +107,4 @@ def parse(packet: bytes) -> Denied | None:
         return None
     protocol = _PROTOCOLS.get(number, str(number))
     port = int.from_bytes(packet[above + 2 : above + 4]) if protocol in _WITH_PORTS else 0
-    return Denied(protocol, socket.inet_ntop(family, address), port)
+    return DeniedPacket(protocol, socket.inet_ntop(family, address), port)

@@ -21,10 +21,10 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 from wherry.network import expressions as nft
-from wherry.network.model import Network
+from wherry.network.model import Network, Publication, Sandbox
 from wherry.network.netfilter import (
     NF_ACCEPT,
     NF_INET_FORWARD,
@@ -79,6 +79,24 @@ class Forwarding:
         name = f"published{host.version}{'_at' if at else ''}"
         wanted = key(*at, number, struct.pack("!H", self.host_port))
         return name, wanted, key(container.packed, struct.pack("!H", self.port))
+
+
+def forwardings_of(publication: Publication, sandbox: Sandbox) -> list[Forwarding]:
+    """What the kernel is to forward for a publication; nothing from loopback addresses."""
+    host = ip_address(publication.host_ip or "0.0.0.0")  # noqa: S104
+    if host.is_loopback or publication.protocol not in _PROTOCOLS:
+        return []
+    for attachment in sorted(sandbox.attachments, key=lambda each: not each.default_route):
+        for text in attachment.addresses:
+            address = ip_interface(text).ip
+            if address.version == host.version and not attachment.network.internal:
+                return [
+                    Forwarding(
+                        publication.protocol, str(host), publication.host_port,
+                        str(address), publication.container_port,
+                    )
+                ]  # fmt: skip
+    return []
 
 
 class Firewall:

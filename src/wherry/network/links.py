@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,10 +21,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from wherry.egress import Egress
 from wherry.network import endpoints, namespaces
 from wherry.network.bridges import Bridges
-from wherry.network.denials import Denials, Denied
+from wherry.network.denials import DeniedPacket, DeniedPackets
 from wherry.network.errors import NetworkError
 from wherry.network.fence import Fence
-from wherry.network.firewall import Firewall, Forwarding
+from wherry.network.firewall import Firewall, Forwarding, forwardings_of
 from wherry.network.home import Home
 from wherry.network.model import Attachment, Publication, Sandbox
 from wherry.network.namespaces import Traveller
@@ -39,7 +38,7 @@ _MAX_ALLOWED = 8192
 
 _T = TypeVar("_T")
 
-OnDenied = Callable[[str, Denied], None]
+OnDenied = Callable[[str, DeniedPacket], None]
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class _Connected:
     fenced: bool = False
     allowed: set[tuple[str, int, int]] = field(default_factory=set)
     """What names led to: address and ports."""
-    denials: Denials | None = None
+    denials: DeniedPackets | None = None
     forwardings: dict[Publication, list[Forwarding]] = field(default_factory=dict)
 
     def close(self) -> None:
@@ -129,7 +128,7 @@ class Links:
         with `detach`, or when the container's process has ended and another helper begins.
         """
         connected = self._connected[id]
-        forwardings = _forwardings(publication, connected.sandbox)
+        forwardings = forwardings_of(publication, connected.sandbox)
         if not forwardings or not self.forwards:
             return False
         await self._do(self._publish, connected, publication, forwardings)
@@ -339,7 +338,7 @@ class Links:
                 raise NetworkError(str(error)) from None
         connected.fenced = True
         if told and connected.denials is None:
-            connected.denials = Denials()
+            connected.denials = DeniedPackets()
         elif not told:
             _log.warning("this kernel has no nfnetlink_log: denied egress is not told")
 
@@ -381,21 +380,3 @@ class Links:
             self._bridges.leave()
         self._links.close()
         self._home.close(idle=idle)
-
-
-def _forwardings(publication: Publication, sandbox: Sandbox) -> list[Forwarding]:
-    """What the kernel is to forward for a publication; nothing from loopback addresses."""
-    host = ip_address(publication.host_ip or "0.0.0.0")  # noqa: S104
-    if host.is_loopback or publication.protocol not in ("tcp", "udp", "sctp"):
-        return []
-    for attachment in sorted(sandbox.attachments, key=lambda each: not each.default_route):
-        for text in attachment.addresses:
-            address = ip_interface(text).ip
-            if address.version == host.version and not attachment.network.internal:
-                return [
-                    Forwarding(
-                        publication.protocol, str(host), publication.host_port,
-                        str(address), publication.container_port,
-                    )
-                ]  # fmt: skip
-    return []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from socket import socket
 
 from wherry.network.container import Container, Tell
-from wherry.network.denials import Denied
+from wherry.network.denials import DeniedPacket
 from wherry.network.dns.upstream import HostServers
 from wherry.network.errors import NetworkError
 from wherry.network.forwarding.sockets import DistantSockets, Sockets
@@ -207,7 +207,7 @@ class Service:
             if not self.busy:
                 self._idle()
 
-    def _denied(self, id: str, denied: Denied) -> None:
+    def _denied(self, id: str, denied: DeniedPacket) -> None:
         if (container := self._containers.get(id)) is not None:
             container.denied_packet(denied.address, denied.port)
 
