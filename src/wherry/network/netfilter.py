@@ -137,9 +137,9 @@ class Transaction:
     def __len__(self) -> int:
         return len(self._parts)
 
-    def add_table(self) -> None:
-        """Have the table exist."""
-        self._add(_NEWTABLE, _NLM_F_CREATE, text(1, self._table))
+    def add_table(self, *, only_new: bool = False) -> None:
+        """Have the table exist; with `only_new`, EEXIST if it is there."""
+        self._add(_NEWTABLE, _NLM_F_CREATE | _NLM_F_EXCL * only_new, text(1, self._table))
 
     def delete_table(self) -> None:
         """Delete the table with all that is in it. ENOENT if it is not there."""

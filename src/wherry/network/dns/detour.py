@@ -36,14 +36,27 @@ def detoured_sockets() -> Pair:
 
 
 def _lead_to(pair: Pair) -> None:
+    with closing(Netfilter()) as netfilter:
+        try:
+            netfilter.commit(_change(pair, replace=False))
+        except FileExistsError:  # of a helper that was killed
+            netfilter.commit(_change(pair, replace=True))
+
+
+def _change(pair: Pair, *, replace: bool) -> Transaction:
+    """The table, new or instead of another one.
+
+    Only if need be: whoever has deleted a table waits for the kernel's readers (RCU) when the
+    connection is closed, 5 ms and more.
+    """
     change = Transaction(_TABLE)
-    change.add_table()
-    change.delete_table()  # of a helper that was killed
-    change.add_table()
+    if replace:
+        change.add_table()
+        change.delete_table()
+    change.add_table(only_new=True)
     change.add_chain("output", ("nat", NF_INET_LOCAL_OUT, _DSTNAT))
     for protocol, each in zip((socket.IPPROTO_UDP, socket.IPPROTO_TCP), pair, strict=True):
         match = [*nft.destination(ip_network(ADDRESS)), *nft.protocol(protocol)]
         port = each.getsockname()[1]
         change.add_rule("output", *match, *nft.ports(PORT, PORT), *nft.redirect(port))
-    with closing(Netfilter()) as netfilter:
-        netfilter.commit(change)
+    return change
