@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.cgroups import cgroups
 from tests.engine.kitchen import environment, interactive, logged, make, make_image, run
 
 from wherry.engine import Engine, EngineError, StateInUse
@@ -191,7 +192,7 @@ async def test_a_shim_that_dies_while_a_container_starts_leaves_no_cgroup(
 
     async def die(container: Container, pid: int) -> None:
         assert engine.shims.own is not None
-        assert cgroups(container)
+        assert cgroups(f"wherry/{container.id}")
         _end(await engine.shims.own.shim_pid(container.id))
         if moment == "attach":
             raise EngineError("the container has ended")
@@ -200,11 +201,7 @@ async def test_a_shim_that_dies_while_a_container_starts_leaves_no_cgroup(
     monkeypatch.setattr(lifecycle.networking, "attach", die)
     with pytest.raises(EngineError):
         await engine.containers.start(container)
-    assert cgroups(container) == []
-
-
-def cgroups(container: Container) -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"**/wherry/{container.id}"))
+    assert cgroups(f"wherry/{container.id}") == []
 
 
 @pytest.mark.root

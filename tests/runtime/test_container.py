@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cgroups import cgroups
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, reap, run
 
@@ -250,9 +251,7 @@ async def test_a_failed_create_leaves_nothing(launcher: Launcher, bundle: Make) 
         with pytest.raises(LaunchError):
             await launcher.create(_silent(container))
     assert len(os.listdir("/proc/self/fd")) == open_before
-    assert not list(
-        Path("/sys/fs/cgroup").glob(f"**/wherry-test-{os.getpid()}/{container.path.name}")
-    )
+    assert not cgroups(f"wherry-test-{os.getpid()}/{container.path.name}")
     with pytest.raises(ChildProcessError):
         while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             raise AssertionError("a process was left to reap")

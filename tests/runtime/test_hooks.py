@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cgroups import cgroups
 from tests.runtime.bundles import WAITS_FOR_STDIN, WASI_HELLO, Bundle, run
 
 from wherry.oci import runtime as spec
@@ -310,9 +311,7 @@ async def test_a_hook_that_fails_at_creation_undoes_the_container_and_runs_the_l
     state = state_of(tmp_path / "state")
     assert state["status"] == "stopped"
     assert "pid" not in state
-    assert not list(
-        Path("/sys/fs/cgroup").glob(f"**/wherry-test-{os.getpid()}/{container.path.name}")
-    )
+    assert not cgroups(f"wherry-test-{os.getpid()}/{container.path.name}")
 
 
 async def test_hooks_that_hang_in_the_container_are_ended_at_their_time(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.cgroups import cgroups
 from tests.guests.toolchain import Guests
 from tests.runtime.bundles import Bundle, make_bundle
 from tests.shim.containerds import install_shim
@@ -129,9 +130,10 @@ async def test_containers_die_with_their_shim(real: RealShim) -> None:
     await ended.wait()
     asyncio.get_running_loop().remove_reader(pidfd)
     os.close(pidfd)
-    for cgroup in Path("/sys/fs/cgroup").glob(f"**/wherry-test-{os.getpid()}/*"):
-        if cgroup.is_dir():
-            cgroup.rmdir()
+    for parent in cgroups(f"wherry-test-{os.getpid()}"):
+        for cgroup in parent.iterdir():
+            if cgroup.is_dir():
+                cgroup.rmdir()
 
 
 async def test_a_module_that_compiles_long_keeps_nobody_waiting(real: RealShim) -> None:
