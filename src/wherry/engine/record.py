@@ -5,6 +5,7 @@ from msgspec import UNSET
 
 from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
 from wherry.engine.inspection import ContainerState, MountPoint
+from wherry.network import Publication
 
 
 class Mounted(msgspec.Struct, kw_only=True):
@@ -79,15 +80,6 @@ class Endpoint(msgspec.Struct, kw_only=True):
     ipv6: str = ""
 
 
-class Published(msgspec.Struct, kw_only=True, frozen=True):
-    """A port of a running container, as it appears on the host."""
-
-    container_port: int
-    protocol: str
-    host_ip: str
-    host_port: int
-
-
 class Plugged(msgspec.Struct, kw_only=True):
     """What a running container has of networks."""
 
@@ -95,7 +87,8 @@ class Plugged(msgspec.Struct, kw_only=True):
     """Docker's id of its network namespace: 64 hexadecimal digits."""
     endpoints: dict[str, Endpoint] = msgspec.field(default_factory=dict)
     """By the names of the networks."""
-    published: list[Published] = msgspec.field(default_factory=list)
+    published: list[Publication] = msgspec.field(default_factory=list)
+    """Its ports as they appear on the host."""
 
 
 class Life(msgspec.Struct, kw_only=True):

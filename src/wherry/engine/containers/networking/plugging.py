@@ -31,7 +31,7 @@ from wherry.engine.errors import Conflict, EngineError, NetworkRefused, StartFai
 from wherry.engine.networks import BRIDGE, HOST, NONE, parse_options
 from wherry.engine.privileges import may_make_namespaces
 from wherry.engine.record import Endpoint, NetworkRecord, Plugged
-from wherry.network import Attachment, NetworkError, Publication, Sandbox
+from wherry.network import Attachment, NetworkError, Sandbox
 from wherry.network.addresses import mac_of, parse_address
 from wherry.oci import runtime as oci
 
@@ -255,15 +255,7 @@ class Networking:
             dns=list(container.host.dns or ()),
             ndots=any(option.startswith("ndots:") for option in container.host.dns_options or ()),
             hosts=dict(reversed(self._others(container))),
-            publications=[
-                Publication(
-                    container_port=each.container_port,
-                    protocol=each.protocol,
-                    host_ip=each.host_ip,
-                    host_port=each.host_port,
-                )
-                for each in plugged.published
-            ],
+            publications=plugged.published,
             egress=egress_rules(container.config, container.host),
         )
 

@@ -6,13 +6,12 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.networking.ports import Wish
 from wherry.engine.errors import EngineError, NetworkRefused
-from wherry.engine.record import Published
 from wherry.network import NetworkError, PortInUse, Publication
 
 
 async def reserve(
     context: Context, container: Container, wishes: Sequence[Wish], binding: str
-) -> list[Published]:
+) -> list[Publication]:
     """Reserve all ports or none; `binding` is the host's address where none is wished for.
 
     Raises NetworkRefused, which says who has a port that is in use.
@@ -29,7 +28,7 @@ async def reserve(
             for wish, port in zip(wishes, tried, strict=True)
         ]
         try:
-            found = await context.network_client.reserve(container.id, publications)
+            return await context.network_client.reserve(container.id, publications)
         except PortInUse as error:
             at = _place(publications, error.publication)
             if tried[at] >= wishes[at].last:
@@ -37,16 +36,6 @@ async def reserve(
             tried[at] += 1
         except NetworkError as error:
             raise NetworkRefused(str(error)) from None
-        else:
-            return [
-                Published(
-                    container_port=each.container_port,
-                    protocol=each.protocol,
-                    host_ip=each.host_ip,
-                    host_port=each.host_port,
-                )
-                for each in found
-            ]
 
 
 def _place(asked: Sequence[Publication], refused: Publication) -> int:
