@@ -183,3 +183,15 @@ def test_any_calls_are_answered(
                     descriptor.set_flags(NONBLOCK)
     finally:
         machine.close()
+
+
+def test_numbers_that_come_and_go_are_remembered_once(machine: Machine) -> None:
+    """Else a guest without memory of its own would fill that of its host."""
+    first, second = machine.open(), machine.open()
+    result = machine.room(4)
+    for _ in range(100):
+        assert machine.call("fd_renumber", first, second) == 0
+        assert machine.call("fd_close", second) == 0
+        assert machine.call("sock_open", 1, 2, result) == 0
+        assert machine.get(result) == first
+    assert len(machine.table._free) <= 2

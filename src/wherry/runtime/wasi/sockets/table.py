@@ -49,6 +49,7 @@ class SocketTable:
         self._open: dict[int, Descriptor] = {number: Stream(number) for number in range(3)}
         self._next = FIRST
         self._free: list[int] = []
+        self._freed: set[int] = set()
         self._claimed = set(self._open)
         self._mark: Callable[[int, bool], None] = lambda _number, _claimed: None
         self.version = 0
@@ -114,6 +115,7 @@ class SocketTable:
         """Open `descriptor`; returns its number, the lowest that is free."""
         while self._free:
             number = heapq.heappop(self._free)
+            self._freed.discard(number)
             if number not in self._open:
                 break
         else:
@@ -143,7 +145,8 @@ class SocketTable:
         descriptor = self.get(number)
         del self._open[number]
         self.version += 1
-        if FIRST <= number < self._next:
+        if FIRST <= number < self._next and number not in self._freed:
+            self._freed.add(number)
             heapq.heappush(self._free, number)
         return descriptor
 
