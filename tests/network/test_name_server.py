@@ -24,6 +24,7 @@ from wherry.network.dns import upstream
 from wherry.network.dns.question import Question
 from wherry.network.dns.server import _MOST, NameServer, sockets
 from wherry.network.dns.upstream import HostServers, answers, ask, question_of
+from wherry.network.errors import NetworkError
 
 Reply = Callable[[dns.message.Message], bytes]
 
@@ -142,6 +143,18 @@ def test_the_container_cannot_have_its_name_servers_port_as_well() -> None:
             with pytest.raises(OSError, match="in use"):
                 other.bind(mine.getsockname())
                 other.listen()
+
+
+async def test_what_cannot_be_allowed_is_not_told(serve: Callable[..., Served]) -> None:
+    """Of addresses that names led to, only so many are kept."""
+    served = serve(World(web(), egress="web:80"))
+
+    async def full(question: Question, addresses: tuple[str, ...]) -> None:
+        raise NetworkError("container web has looked up too many addresses: no more")
+
+    served.server._allow = full
+    for asked in (served.udp, served.tcp):
+        assert (await asked("web")).rcode() == dns.rcode.SERVFAIL
 
 
 async def test_of_a_flood_of_queries_only_so_many_wait(serve: Callable[..., Served]) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 from wherry.network.dns.answers import Answers, Deny, Forward, Respond
 from wherry.network.dns.question import MAX_QUERY, Question
+from wherry.network.errors import NetworkError
 
 ADDRESS = "127.0.0.11"
 PORT = 53
@@ -109,7 +110,10 @@ class NameServer:
             said = await self._ask(decision.question)
             decision = self.answers.check(decision.question, said)
         if decision.question is not None and decision.learned:
-            await self._allow(decision.question, decision.learned)
+            try:
+                await self._allow(decision.question, decision.learned)
+            except NetworkError:  # too many addresses: as often as the guest likes, so unsaid
+                return self.answers.check(decision.question, None)
         return decision
 
     def _send(self, response: Respond, client: tuple[str, int]) -> None:
