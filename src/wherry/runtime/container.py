@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from wherry.oci import document
 from wherry.oci import runtime as spec
-from wherry.runtime import guest_sockets, messages, outgoing, pod
+from wherry.runtime import egress, guest_sockets, messages, pod
 from wherry.runtime.config import read_config
 from wherry.runtime.engines.embedded import Engine, Loaded, Program, Trampolines
 from wherry.runtime.engines.memory import BoundedMemories
@@ -179,9 +179,9 @@ def _load(
     module, name = open_program(root.fd, process)
     code, answer = source.get(module, name)
     facts = answer.facts
-    outgoing.rules(config)
+    egress.rules(config)  # what cannot be read is told, whoever is to hold it
     if facts.component and facts.sockets:
-        outgoing.require_enforcer(config, "a component")
+        egress.require_enforcer(config, "a component")
     workdir, environment = process.cwd or "/", _environment(process)
     sockets = guest_sockets.open_for(facts, config, request, environment, overseer.control)
     variant = trampolines.Variant(

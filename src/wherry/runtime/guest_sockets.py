@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from wherry.oci import runtime as spec
-from wherry.runtime import messages, outgoing, ports
+from wherry.runtime import egress, messages, ports
 from wherry.runtime.exits import LaunchError
 from wherry.runtime.facts import Facts
 from wherry.runtime.sandbox import listeners
@@ -60,10 +60,10 @@ def open_for(
 
     table = SocketTable()
     table.published = published
-    table.egress = outgoing.rules(config)
+    table.egress = egress.rules(config)
     if table.egress is not None:
         table.denied = _teller()
-        table.servers_judge = outgoing.are_enforced(config)
+        table.servers_judge = egress.are_enforced(config)
     try:
         table.preopen(own.values())
     except OSError as error:

@@ -54,8 +54,8 @@ def of_container(root: str, identifier: str) -> str:
 def hand_on(options: Options, config: "Spec") -> "NoReturn":
     """Have the Linux runtime make a container. Raises HandOn or LaunchError."""
     from wherry.oci.runtime import PROGRAMS
+    from wherry.runtime.egress import require_enforcer
     from wherry.runtime.linux.installed import find_runtime
-    from wherry.runtime.outgoing import require_enforcer
 
     if (config.annotations or {}).get(PROGRAMS) == "wasm":
         raise LaunchError(f"the program is no WebAssembly, and {PROGRAMS} allows no other", 126)

@@ -8,6 +8,7 @@ import msgspec
 
 from wherry.oci import runtime as spec
 from wherry.runtime.config import read_config
+from wherry.runtime.egress import require_enforcer
 from wherry.runtime.exits import LaunchError
 from wherry.runtime.linux import note, rootfs
 from wherry.runtime.linux.installed import find_runtime
@@ -16,7 +17,6 @@ from wherry.runtime.linux.orphans import Orphans
 from wherry.runtime.linux.process import LinuxInit, LinuxProcess
 from wherry.runtime.linux.runtime import OciRuntime, memory_file
 from wherry.runtime.linux.scratch import Scratch
-from wherry.runtime.outgoing import require_enforcer
 from wherry.runtime.requests import CreateRequest, ExecRequest
 from wherry.runtime.sandbox.cgroups import Cgroup
 from wherry.runtime.sandbox.cgroups.hierarchies import Hierarchies, of_this_process
