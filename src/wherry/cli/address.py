@@ -19,6 +19,7 @@ def is_ipv6(text: str) -> bool:
 
 
 def is_ip(text: str) -> bool:
+    """Whether this is an address of either kind, as above."""
     return is_ipv4(text) or is_ipv6(text)
 
 

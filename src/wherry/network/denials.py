@@ -62,6 +62,7 @@ class DeniedPackets:
         return self._socket.fileno()
 
     def close(self) -> None:
+        """Tell no more; what was denied still is."""
         self._socket.close()
 
     def read(self) -> list[DeniedPacket]:

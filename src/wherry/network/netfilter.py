@@ -265,6 +265,7 @@ class Netfilter:
         self._sequence = 1
 
     def close(self) -> None:
+        """What was committed stays."""
         self._socket.close()
 
     def commit(self, transaction: Transaction) -> None:

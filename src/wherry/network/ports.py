@@ -29,6 +29,7 @@ class Reservation:
     """What is left is served by this process, and given to the container no more."""
 
     def close(self) -> None:
+        """Free those that are bound here; what the container has got it keeps."""
         for each in self.sockets.values():
             each.close()
         self.sockets.clear()

@@ -1,4 +1,8 @@
-"""Networks: what they are, their subnets and addresses, and who is in them."""
+"""Networks: what they are, their subnets and addresses, and who is in them.
+
+A network is a row in the engine's file and nothing else. What a container gets of it is in
+`wherry.engine.containers.networking`; bridges and interfaces are `wherry.network`'s to make.
+"""
 
 from wherry.engine.networks.collection import BRIDGE, HOST, NONE, Networks
 from wherry.engine.networks.leases import check_addresses
