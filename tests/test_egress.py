@@ -114,7 +114,11 @@ def test_what_a_resolver_might_ask_others_about_is_a_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "fe80::1", "224.0.0.1"]
+    "address",
+    [
+        *("127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "fe80::1", "224.0.0.1"),
+        *("255.255.255.255", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"),
+    ],
 )
 def test_whoever_owns_a_name_cannot_lead_it_home(address: str) -> None:
     egress = Egress.parse("*.example.com")

@@ -40,6 +40,13 @@ _MAX_ADDRESSES = 4096
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_NEIGHBOURS = frozenset(
+    map(
+        ip_address,
+        ("255.255.255.255", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"),
+    )
+)
+"""Broadcast, and where clouds (Alibaba, Oracle, AWS, Google) have their metadata beside 169.254."""
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -276,7 +283,7 @@ def _address(text: str) -> Address | None:
 def _may_be_named(address: Address, name: str) -> bool:
     if address.is_loopback:
         return name == "localhost" or name.endswith(".localhost")
-    return not (address.is_link_local or address.is_multicast)
+    return not (address.is_link_local or address.is_multicast or address in _NEIGHBOURS)
 
 
 def _is_address(name: str) -> bool:
