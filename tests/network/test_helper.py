@@ -1,126 +1,35 @@
 """The helper process, as root and as an ordinary user, on a machine of its own.
 
-A trial runs in a fork that is in the machine; what it asserts comes back. Afterwards the helper
-must have left by itself.
+Ports that containers fetch are in test_handover.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dns.message
 import dns.query
 import dns.rcode
 import msgspec
 import pytest
-from tests.network import machine as machines
 from tests.network.machine import FAR, INSIDE, NOBODY, Machine
-from tests.network.nets import BACK, FRONT, Boxes, everywhere, plug
+from tests.network.nets import BACK, everywhere
+from tests.network.trying import Trying, get, publication, tried, until
 
 from wherry import __version__
-from wherry.api import userns
-from wherry.network import NetworkClient, NetworkError, PortInUse, Publication
-from wherry.network.model import Attachment, Network, Sandbox
+from wherry.network import NetworkClient, NetworkError, PortInUse
+from wherry.network.model import Sandbox
 
 pytestmark = pytest.mark.root
-
-Trial = Callable[["Trying"], Awaitable[Any]]
-
-
-class Trying:
-    """What a trial has: a client, boxes to be containers, and what happens in them."""
-
-    def __init__(self, run: Path, user: int | None) -> None:
-        self.run, self.user = run, user
-        self.client = NetworkClient(run)
-        self.boxes = Boxes()
-
-    def sandbox(self, id: str, host: int, network: Network = FRONT, **more: Any) -> Sandbox:
-        """The box of that name, in a network, called by its name."""
-        names = more.pop("names", [id])
-        more.setdefault("dns", ["127.0.0.9"])  # nobody is there, as the kernel says at once
-        wire = plug(network, host)
-        attachment = Attachment(
-            network=network, interface=wire.interface, mac=wire.mac,
-            addresses=wire.addresses, default_route=True, names=names,
-        )  # fmt: skip
-        return self.boxes.sandbox(id, attachment, **more)
-
-    def ask(self, id: str, name: str, kind: str = "A") -> list[str] | str:
-        """What the container `id` is told of a name: data, or the response code without."""
-        asked = dns.message.make_query(name, kind)
-        said: dns.message.Message = self.boxes[id].do(
-            lambda: dns.query.udp(asked, "127.0.0.11", timeout=60)
-        )
-        data = [str(each) for rrset in said.answer for each in rrset]
-        return data or dns.rcode.to_text(said.rcode())
-
-    def helper(self) -> int:
-        """The helper's pid, as the kernel knows who listens."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.run / "network.sock"))
-            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        pid: int = struct.unpack("3i", peer)[0]
-        assert pid != os.getpid()
-        return pid
-
-
-def publication(
-    port: int, host_port: int, host_ip: str = "127.0.0.1", protocol: str = "tcp"
-) -> Publication:
-    return Publication(container_port=port, protocol=protocol, host_ip=host_ip, host_port=host_port)
-
-
-def tried(machine: Machine, trial: Trial, run: Path, user: int | None) -> Any:
-    return machine.call(_try, trial, run, user, user=user)
-
-
-def _try(trial: Trial, run: Path, user: int | None) -> Any:
-    if user is not None:
-        userns.enter()
-    return asyncio.run(_attempt(trial, run, user))
-
-
-async def _attempt(trial: Trial, run: Path, user: int | None) -> Any:
-    trying = Trying(run, user)
-    try:
-        return await trial(trying)
-    finally:
-        trying.boxes.end()
-        trying.client.close()
-        try:
-            async with asyncio.timeout(60):
-                while trying.client._place.is_served():
-                    await asyncio.sleep(0.01)
-        finally:
-            log = (run / "network.log").read_text()
-            assert not log, log
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-def get(address: str, port: int) -> bytes:
-    """What is sent to who connects; empty if nobody lets it."""
-    try:
-        with socket.create_connection((address, port), 60) as connection:
-            return connection.recv(100)
-    except ConnectionError:
-        return b""
 
 
 @everywhere
@@ -296,126 +205,6 @@ def test_a_resolver_on_the_host_s_loopback_is_asked_but_not_for_an_internal_netw
     assert asked == ["www.example.com."]
 
 
-def fetch(run: Path, id: str) -> tuple[list[dict[str, Any]], list[socket.socket]]:
-    """What the container's process is given that asks for the listening sockets of `id`."""
-    told: list[dict[str, Any]] = []
-    got: list[socket.socket] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as giver:
-        giver.settimeout(60)
-        giver.connect(str(run / "listeners.sock"))
-        giver.send(id.encode())
-        while True:
-            packet, descriptors, _, _ = socket.recv_fds(giver, 65536, 64)
-            if not packet:
-                return told, got
-            told += json.loads(packet)
-            got += [socket.socket(fileno=fd) for fd in descriptors]
-
-
-class Served:
-    """A process that fetches its listeners and answers with its pid, as a guest would."""
-
-    def __init__(self, run: Path, id: str) -> None:
-        self._told, tell = socket.socketpair()
-        self.pid = os.fork()
-        if not self.pid:
-            try:
-                machines._call("unshare", machines._CLONE_NEWNET)
-                machines._raise_loopback()
-                told, got = fetch(run, id)
-                for each in got:
-                    each.listen()
-                tell.send(json.dumps(told).encode())
-                while got:
-                    connection, _ = got[0].accept()
-                    connection.send(b"the guest itself")
-                    connection.close()
-                signal.pause()
-            finally:
-                os._exit(1)
-        tell.close()
-        self._told.settimeout(60)
-        self.told: list[dict[str, Any]] = json.loads(self._told.recv(1 << 16))
-
-    def end(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-
-
-@everywhere
-def test_a_container_that_fetches_its_listeners_serves_them_itself(
-    machine: Machine, user: int | None, run: Path
-) -> None:
-    async def trial(trying: Trying) -> None:
-        client = trying.client
-        ports = await client.reserve("web", [publication(80, 8084), publication(53, 0, "", "udp")])
-        served = await asyncio.to_thread(Served, run, "web")
-        try:
-            assert served.told == [{"port": 80, "address": "127.0.0.1", "host_port": 8084}]
-            # Once only, and nobody else's.
-            assert fetch(run, "web") == fetch(run, "unknown") == ([], [])
-            sandbox = trying.sandbox("web", 2, publications=ports)
-            sandbox = msgspec.structs.replace(sandbox, pid=served.pid)
-            await client.attach(sandbox)
-            assert await asyncio.to_thread(get, "127.0.0.1", 8084) == b"the guest itself"
-            # Another helper knows that it has them.
-            os.kill(trying.helper(), signal.SIGKILL)
-            async with asyncio.timeout(60):
-                await client.lost.wait()
-            assert await asyncio.to_thread(get, "127.0.0.1", 8084) == b"the guest itself"
-            await client.attach(sandbox)
-            assert await asyncio.to_thread(get, "127.0.0.1", 8084) == b"the guest itself"
-            with pytest.raises(PortInUse, match="published by container web"):
-                await client.reserve("other", [publication(80, 8084)])
-        finally:
-            served.end()
-        while await client.attached():
-            await asyncio.sleep(0.01)
-        await client.reserve("other", [publication(80, 8084)])
-
-    tried(machine, trial, run, user)
-
-
-def test_listeners_that_were_fetched_are_remembered_when_attaching_fails(
-    machine: Machine, run: Path
-) -> None:
-    async def trial(trying: Trying) -> None:
-        client = trying.client
-        ports = await client.reserve("web", [publication(80, 8085)])
-        served = await asyncio.to_thread(Served, run, "web")
-        try:
-            sandbox = trying.sandbox("web", 2, publications=ports)
-            sandbox = msgspec.structs.replace(sandbox, pid=served.pid)
-            (wire,) = sandbox.attachments
-            wrong = msgspec.structs.replace(wire, addresses=["192.0.2.1/99"])
-            with pytest.raises(NetworkError, match="cannot be attached"):
-                await client.attach(msgspec.structs.replace(sandbox, attachments=[wrong]))
-            await client.attach(sandbox)
-            assert await asyncio.to_thread(get, "127.0.0.1", 8085) == b"the guest itself"
-            with pytest.raises(PortInUse, match="published by container web"):
-                await client.reserve("other", [publication(80, 8085)])
-        finally:
-            served.end()
-
-    tried(machine, trial, run, None)
-
-
-def test_more_listeners_are_fetched_than_one_packet_carries(machine: Machine, run: Path) -> None:
-    async def trial(trying: Trying) -> None:
-        asked = [publication(n, 9000 + n) for n in range(1, 151)]
-        assert await trying.client.reserve("web", asked) == asked
-        told, got = await asyncio.to_thread(fetch, run, "web")
-        assert [(each["port"], each["host_port"]) for each in told] == [
-            (each.container_port, each.host_port) for each in asked
-        ]
-        assert [each.getsockname()[1] for each in got] == [each.host_port for each in asked]
-        for each in got:
-            assert os.get_blocking(each.fileno())
-            each.close()
-
-    tried(machine, trial, run, None)
-
-
 def test_a_helper_that_hangs_is_told_of(machine: Machine, run: Path) -> None:
     async def trial(trying: Trying) -> None:
         await trying.client.attach(trying.sandbox("one", 2))
@@ -427,21 +216,6 @@ def test_a_helper_that_hangs_is_told_of(machine: Machine, run: Path) -> None:
         os.kill(helper, signal.SIGCONT)
         trying.client.patience = 60
         assert await trying.client.attached() == ["one"]
-
-    tried(machine, trial, run, None)
-
-
-def test_listeners_that_another_process_has_fetched_are_no_container_s(
-    machine: Machine, run: Path
-) -> None:
-    async def trial(trying: Trying) -> None:
-        ports = await trying.client.reserve("web", [publication(80, 8085)])
-        told, got = fetch(run, "web")
-        assert told and got
-        with pytest.raises(NetworkError, match="fetched by another process"):
-            await trying.client.attach(trying.sandbox("web", 2, publications=ports))
-        for each in got:
-            each.close()
 
     tried(machine, trial, run, None)
 
