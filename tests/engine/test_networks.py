@@ -217,6 +217,24 @@ async def test_a_network_that_a_killed_engine_was_about_is_left(engine: Engine) 
     assert list(engine.networks.leases._taken) == [engine.networks.get("kept").id]
 
 
+async def test_what_cannot_be_written_down_changes_no_networks(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("has", "wants"):
+        engine.networks.create(network(name))
+    container = await make(engine, "/loop.wasm", host=HostConfig(network_mode="has"))
+
+    def full(record: object) -> None:
+        raise EngineError("disk is full")
+
+    monkeypatch.setattr(engine.containers._context.state, "save_record", full)
+    with pytest.raises(EngineError, match="full"):
+        await engine.containers.disconnect(container, "has")
+    with pytest.raises(EngineError, match="full"):
+        await engine.containers.connect(container, engine.networks.get("wants"), EndpointConfig())
+    assert list(container.record.networks) == ["has"]
+
+
 async def test_ports_that_nobody_would_answer_at_are_warned_of(engine: Engine) -> None:
     for mode, warnings in (("bridge", 1), ("host", 1), ("none", 0)):
         host = HostConfig(
@@ -230,15 +248,15 @@ async def test_ports_that_nobody_would_answer_at_are_warned_of(engine: Engine) -
 @pytest.mark.parametrize(
     ("mode", "asked", "error", "reason"),
     [
-        ("away", {}, NotFound, "network away not found"),
-        ("mine", {"away": EndpointConfig()}, NotFound, "network away not found"),
+        ("away", {}, InvalidRequest, "network away not found"),
+        ("mine", {"away": EndpointConfig()}, InvalidRequest, "network away not found"),
         ("host", {"mine": EndpointConfig()}, InvalidRequest, "sharing network namespace"),
         ("none", {"mine": EndpointConfig()}, InvalidRequest, "private"),
         ("mine", {"none": EndpointConfig()}, InvalidRequest, "private"),
         ("mine", {"mine": EndpointConfig(mac_address="zz")}, InvalidRequest, "invalid MAC"),
         ("bridge", {"bridge": EndpointConfig(aliases=["x"])}, InvalidRequest, "user defined"),
         ("mine", {"mine": EndpointConfig(links=["away:x"])}, InvalidRequest, "could not get"),
-        ("container:away", {}, NotFound, "No such container: away"),
+        ("container:away", {}, InvalidRequest, "No such container: away"),
         *[
             (name, {name: EndpointConfig(ipam_config=EndpointAddresses(ipv4_address=ip))},
              InvalidRequest, reason)

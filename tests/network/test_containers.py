@@ -110,6 +110,15 @@ def test_two_networks_cannot_see_each_other(engine: Wherry) -> None:
     assert f"network {other}" not in engine.ok("network", "rm", other)
 
 
+def test_a_network_that_cannot_be_joined_leaves_the_others_as_they_are(engine: Wherry) -> None:
+    serve(engine, "web", "--network", "fleet", "-p", "8090:8000")
+    taken = network(engine, "taken", "-o", "com.docker.network.bridge.name=lo")
+    assert engine("network", "connect", taken, "web").code == 1
+    assert list(inspect(engine, "web")["Networks"]) == ["fleet"]  # type: ignore[call-overload]
+    assert get(engine, "web", "--network", "fleet")
+    assert fetch(engine, 8090) == "GET /x HTTP/1.1"
+
+
 def test_a_network_with_a_container_is_not_removed(engine: Wherry) -> None:
     name = network(engine, "used")
     serve(engine, "web", "--network", name)

@@ -1,5 +1,7 @@
 """`network connect` and `disconnect`: a container's networks change, also while it runs."""
 
+from contextlib import suppress
+
 from wherry.engine.config import EndpointConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
@@ -44,10 +46,11 @@ class Connections:
             try:
                 if container.life.plugged is not None:
                     await self._join(container, network)
+                self._context.state.save_record(record)
             except BaseException:
                 del record.networks[network.name]
+                await self._undo(container, network.name)
                 raise
-            self._context.state.save_record(record)
 
     async def disconnect(self, container: Container, reference: str) -> None:
         """Raises InvalidRequest, EngineError (is not in it), NotFound.
@@ -63,22 +66,31 @@ class Connections:
                 raise InvalidRequest(_HOST_IS_ALONE)
             if name not in record.networks:
                 raise EngineError(f"container {container.id} is not connected to network {name}")
-            del record.networks[name]
-            self._context.state.save_record(record)
+            asked = record.networks.pop(name)
+            try:
+                self._context.state.save_record(record)
+            except BaseException:
+                record.networks[name] = asked
+                raise
             self._networking.leave(container, name)
-            self._context.save(container)
-            await self._networking.update(container)
+            try:
+                self._context.save(container)
+            finally:
+                await self._networking.update(container)
 
     async def _join(self, container: Container, network: NetworkRecord) -> None:
         self._networking.join(container, network)
         self._context.save(container)
-        try:
-            await self._networking.update(container)
-        except BaseException:
-            self._networking.leave(container, network.name)
-            self._context.save(container)
-            raise
+        await self._networking.update(container)
         self._context.networks.tell(network, "connect", container=container.id)
+
+    async def _undo(self, container: Container, network: str) -> None:
+        """What it had before is put in place again: who fails to connect it lets go of all."""
+        self._networking.leave(container, network)
+        with suppress(EngineError):
+            self._context.save(container)
+        with suppress(EngineError):
+            await self._networking.update(container)
 
     def _check(self, container: Container) -> None:
         if container.removed:
