@@ -194,6 +194,7 @@ def log(group: int, length: int) -> bytes:
 
 
 def _expression(name: str, *parts: bytes) -> bytes:
+    """`parts` have the numbers of the header's NFTA_NAME_… for the expression `name`."""
     return text(1, name) + nest(2, *parts)
 
 

@@ -32,6 +32,20 @@ _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _DELRULE = 0, 2, 3, 6, 8
 _NEWSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 12, 13, 14
 
 _NLA_F_NESTED = 0x8000
+# Attributes, NFTA_… of the header.
+_OF_TABLE = 1
+"""NFTA_TABLE_NAME, and of all that is in a table NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, …"""
+_CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 4, 5, 7
+_HOOK_HOOKNUM, _HOOK_PRIORITY = 1, 2
+_RULE_CHAIN, _RULE_EXPRESSIONS = 2, 4
+_LIST_ELEM = 1 | _NLA_F_NESTED
+_SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DATA_TYPE, _SET_DATA_LEN = range(2, 8)
+_SET_DESC, _SET_ID, _SET_USERDATA = 9, 10, 13
+_SET_DESC_CONCAT, _SET_FIELD_LEN = 2, 1
+_ELEM_LIST_SET, _ELEM_LIST_ELEMENTS = 2, 3
+_ELEM_KEY, _ELEM_DATA, _ELEM_USERDATA, _ELEM_KEY_END = 1, 2, 6, 10
+_DATA_VALUE, _DATA_VERDICT = 1, 2
+_VERDICT_CODE, _VERDICT_CHAIN = 1, 2
 _NLA_TYPE_MASK = 0x3FFF
 _BUFFER = 1 << 18
 _USUAL_BATCH = 1 << 16
@@ -115,7 +129,8 @@ def ifname(name: str) -> bytes:
 
 def verdict(code: int, chain: str = "") -> bytes:
     """The data of a verdict, to go into a register or a map."""
-    return nest(2, number(1, code), *([text(2, chain)] if chain else []))
+    named = [text(_VERDICT_CHAIN, chain)] if chain else []
+    return nest(_DATA_VERDICT, number(_VERDICT_CODE, code), *named)
 
 
 class Element(NamedTuple):
@@ -139,11 +154,11 @@ class Transaction:
 
     def add_table(self, *, only_new: bool = False) -> None:
         """Have the table exist; with `only_new`, EEXIST if it is there."""
-        self._add(_NEWTABLE, _NLM_F_CREATE | _NLM_F_EXCL * only_new, text(1, self._table))
+        self._add(_NEWTABLE, _NLM_F_CREATE | _NLM_F_EXCL * only_new, text(_OF_TABLE, self._table))
 
     def delete_table(self) -> None:
         """Delete the table with all that is in it. ENOENT if it is not there."""
-        self._add(_DELTABLE, 0, text(1, self._table))
+        self._add(_DELTABLE, 0, text(_OF_TABLE, self._table))
 
     def add_chain(
         self, name: str, hook: tuple[str, int, int] | None = None, *, keep: bool = False
@@ -152,20 +167,22 @@ class Transaction:
 
         `hook` is type, number and priority of a base one.
         """
-        parts = [text(1, self._table), text(3, name)]
+        parts = [text(_OF_TABLE, self._table), text(_CHAIN_NAME, name)]
         if hook is not None:
             kind, at, priority = hook
-            parts += [nest(4, number(1, at), number(2, priority)), text(7, kind)]
-            parts.append(number(5, NF_ACCEPT))
+            hooked = number(_HOOK_HOOKNUM, at), number(_HOOK_PRIORITY, priority)
+            parts += [nest(_CHAIN_HOOK, *hooked), text(_CHAIN_TYPE, kind)]
+            parts.append(number(_CHAIN_POLICY, NF_ACCEPT))
         self._add(_NEWCHAIN, _NLM_F_CREATE, *parts)
         if not keep:
-            self._add(_DELRULE, 0, text(1, self._table), text(2, name))
+            self._add(_DELRULE, 0, text(_OF_TABLE, self._table), text(_RULE_CHAIN, name))
 
     def add_rule(self, chain: str, *expressions: bytes) -> None:
         """Append a rule."""
-        listed = nest(4, *(attribute(1 | _NLA_F_NESTED, each) for each in expressions))
+        listed = nest(_RULE_EXPRESSIONS, *(attribute(_LIST_ELEM, each) for each in expressions))
         flags = _NLM_F_CREATE | _NLM_F_APPEND
-        self._add(_NEWRULE, flags, text(1, self._table), text(2, chain), listed)
+        of = text(_OF_TABLE, self._table), text(_RULE_CHAIN, chain)
+        self._add(_NEWRULE, flags, *of, listed)
 
     def add_set(
         self, name: str, key_types: str, data_types: str = "", *, ranges: bool = False
@@ -180,17 +197,18 @@ class Transaction:
         if data_types:
             data_type, data_length, _ = _types(data_types)
             flags |= NFT_SET_MAP
-            data = [number(6, data_type), number(7, data_length)]
+            data = [number(_SET_DATA_TYPE, data_type), number(_SET_DATA_LEN, data_length)]
         description = []
         if key_types == "ifname":
-            description = [attribute(13, _HOST_ORDER)]
+            description = [attribute(_SET_USERDATA, _HOST_ORDER)]
         elif len(lengths) > 1:
             flags |= NFT_SET_CONCAT
-            fields = (attribute(1 | _NLA_F_NESTED, number(1, each)) for each in lengths)
-            description = [nest(9, nest(2, *fields))]
+            fields = (attribute(_LIST_ELEM, number(_SET_FIELD_LEN, each)) for each in lengths)
+            description = [nest(_SET_DESC, nest(_SET_DESC_CONCAT, *fields))]
         self._add(
-            _NEWSET, _NLM_F_CREATE, text(1, self._table), text(2, name), number(3, flags),
-            number(4, type_), number(5, length), *data, *description, number(10, len(self._parts)),
+            _NEWSET, _NLM_F_CREATE, text(_OF_TABLE, self._table), text(_SET_NAME, name),
+            number(_SET_FLAGS, flags), number(_SET_KEY_TYPE, type_), number(_SET_KEY_LEN, length),
+            *data, *description, number(_SET_ID, len(self._parts)),
         )  # fmt: skip
 
     def add_element(
@@ -207,27 +225,27 @@ class Transaction:
 
         With `only_new`, and for other data than it has, EEXIST if it is there.
         """
-        parts = [nest(1, attribute(1, key))]
+        parts = [nest(_ELEM_KEY, attribute(_DATA_VALUE, key))]
         if end:
-            parts.append(nest(10, attribute(1, end)))
+            parts.append(nest(_ELEM_KEY_END, attribute(_DATA_VALUE, end)))
         if data:
-            parts.append(nest(2, attribute(1, data)))
+            parts.append(nest(_ELEM_DATA, attribute(_DATA_VALUE, data)))
         if note:
-            parts.append(attribute(6, note))
+            parts.append(attribute(_ELEM_USERDATA, note))
         flags = _NLM_F_CREATE | _NLM_F_EXCL * only_new
         self._element(_NEWSETELEM, flags, name, parts)
 
     def delete_element(self, name: str, key: bytes, *, end: bytes = b"") -> None:
         """Take an element out. ENOENT if it is not there."""
-        parts = [nest(1, attribute(1, key))]
+        parts = [nest(_ELEM_KEY, attribute(_DATA_VALUE, key))]
         if end:
-            parts.append(nest(10, attribute(1, end)))
+            parts.append(nest(_ELEM_KEY_END, attribute(_DATA_VALUE, end)))
         self._element(_DELSETELEM, 0, name, parts)
 
-    def discard_element(self, name: str, key: bytes, *, end: bytes = b"") -> None:
+    def discard_element(self, name: str, key: bytes) -> None:
         """Have an element not be in a set (of keys only)."""
-        self.add_element(name, key, end=end)
-        self.delete_element(name, key, end=end)
+        self.add_element(name, key)
+        self.delete_element(name, key)
 
     def encode(self, sequence: int) -> tuple[bytes, int]:
         """The batch for the kernel, and the number of its last message, which is acknowledged."""
@@ -247,7 +265,8 @@ class Transaction:
 
     def _element(self, kind: int, flags: int, name: str, parts: list[bytes]) -> None:
         element = attribute(1 | _NLA_F_NESTED, b"".join(parts))
-        self._add(kind, flags, text(1, self._table), text(2, name), nest(3, element))
+        of = text(_OF_TABLE, self._table), text(_ELEM_LIST_SET, name)
+        self._add(kind, flags, *of, nest(_ELEM_LIST_ELEMENTS, element))
 
     def _add(self, kind: int, flags: int, *parts: bytes) -> None:
         self._parts.append((kind, flags, b"".join(parts)))
@@ -293,10 +312,10 @@ class Netfilter:
 
     def elements(self, table: str, name: str) -> Iterator[Element]:
         """The elements of a set or map. None if there is no such set. Raises OSError."""
-        wanted = text(1, table) + text(2, name)
+        wanted = text(_OF_TABLE, table) + text(_ELEM_LIST_SET, name)
         for answer in self._dump(_GETSETELEM, NFPROTO_INET, wanted):
             for kind, listed in attributes(answer):
-                if kind == 3:
+                if kind == _ELEM_LIST_ELEMENTS:
                     for _, element in attributes(listed):
                         yield _element(dict(attributes(element)))
 
@@ -337,5 +356,8 @@ def _types(names: str) -> tuple[int, int, list[int]]:
 
 
 def _element(parts: dict[int, bytes]) -> Element:
-    key, end, data = (dict(attributes(parts.get(kind, b""))).get(1, b"") for kind in (1, 10, 2))
-    return Element(key, end, data, parts.get(6, b""))
+    key, end, data = (
+        dict(attributes(parts.get(kind, b""))).get(_DATA_VALUE, b"")
+        for kind in (_ELEM_KEY, _ELEM_KEY_END, _ELEM_DATA)
+    )
+    return Element(key, end, data, parts.get(_ELEM_USERDATA, b""))
