@@ -138,7 +138,7 @@ def test_networks_are_removed_one_by_one(shell: Shell, engine: Engine) -> None:
 def test_what_may_have_been_meant_is_said(shell: Shell, engine: Engine) -> None:
     engine.documents["GET /networks"] = NETWORKS
     engine.documents["GET /containers/json"] = [{"Names": ["/web", "/worker"]}]
-    engine.refusals["POST /containers/create"] = (404, "network fornt not found")
+    engine.refusals["POST /containers/create"] = (400, "network fornt not found")
     done = shell("run", "--network", "fornt", "hello")
     assert (done.returncode, done.stderr.decode()) == (
         125,

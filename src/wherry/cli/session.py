@@ -81,7 +81,7 @@ class Session:
 
         `needed` is what a container is to be run with.
         """
-        if not isinstance(error, DaemonError) or error.status != 404:
+        if not isinstance(error, DaemonError) or error.status not in (400, 404):
             return str(error)
         from wherry.cli.missing import hint
 

@@ -28,7 +28,7 @@ from wherry.engine.containers.networking import (
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user
-from wherry.engine.errors import EngineError, InvalidRequest
+from wherry.engine.errors import EngineError, InvalidRequest, NotFound
 from wherry.engine.images import image_errors
 from wherry.engine.inspection import CreateResult
 from wherry.engine.networks import HOST, NONE
@@ -80,7 +80,11 @@ class Creator:
     ) -> CreateResult:
         context = self._context
         warnings = _check(config, host)
-        networks, remarks = plan_networks(context, config, host, networking)
+        try:
+            networks, remarks = plan_networks(context, config, host, networking)
+        except NotFound as error:
+            # Of what is not found while it creates, the docker CLI believes that it is the image.
+            raise InvalidRequest(error.message) from None
         image = self._find_image(config.image, platform)
         _check_platform(image, host, platform)
         with image_errors():
