@@ -87,6 +87,8 @@ class Launcher:
         config = read_config(request.bundle)
         cgroup = make_cgroup(request.id, config)
         try:
+            if request.on_made is not None:
+                request.on_made(0, cgroup.path)
             message = messages.Fork(
                 id=request.id,
                 bundle=request.bundle,

@@ -18,8 +18,8 @@ class CreateRequest:
     stdout: int
     stderr: int
     on_made: Callable[[int, str], None] | None = None
-    """Called with pid and cgroup as soon as both are there, before the first hook runs: from then
-    on they are to be cleaned up, and the last hooks are owed, even if this process dies."""
+    """Called with the cgroup as soon as it is there, and pid 0; again with the pid before the first
+    hook runs: then the last ones are owed. It is to be cleaned up even if this process dies."""
     exposed: Callable[[], Awaitable[list[str]]] | None = None
     """Finds the ports like "8080/tcp" that the container's image exposes, for a module that must be
     given its listening sockets and a bundle that does not tell of any."""

@@ -46,7 +46,7 @@ def delete(namespace: str, address: str, id: str, bundle: str) -> DeleteResponse
             if is_linux:
                 _delete_linux(bundle, id, namespace, cgroup)
             answer = _delete_by_hand(pid, start, cgroup)
-            if not is_linux:
+            if pid and not is_linux:
                 _run_last_hooks(bundle, id)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{bundle}/{TASK_NOTE}")
