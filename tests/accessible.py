@@ -23,16 +23,16 @@ def accessible(*folders: Path) -> Iterator[int | None]:
     if not closed:
         yield None
         return
-    script = ["set -e"]
+    script = ["set -e", "reach=$(mktemp -d)"]
     for number, folder in enumerate(folders):
-        script += [f"mkdir -p /tmp/reach-{number}", f"mount --bind {folder} /tmp/reach-{number}"]
+        script += [f"mkdir $reach/{number}", f"mount --bind {folder} $reach/{number}"]
     script += [f"mount -t tmpfs -o mode=755 tmpfs {top}" for top in closed]
     for number, folder in enumerate(folders):
         if any(folder.is_relative_to(top) for top in closed):
-            script += [f"mkdir -p {folder}", f"mount --move /tmp/reach-{number} {folder}"]
+            script += [f"mkdir -p {folder}", f"mount --move $reach/{number} {folder}"]
         else:
-            script += [f"umount /tmp/reach-{number}"]
-    script += ["rmdir /tmp/reach-*", "echo ready", "exec cat"]
+            script += [f"umount $reach/{number}"]
+    script += ["rm -d $reach/* $reach", "echo ready", "exec cat"]
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -151,7 +151,9 @@ class Wherry:
             connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
             assert connection.recv(1), "wherryd closed the connection"
         # The listening socket may have been bound by the CLI, so SO_PEERCRED names the binder.
-        found = [pid for pid in self.processes() if _is_daemon(pid)]
+        daemons = {pid for pid in self.processes() if _is_daemon(pid)}
+        # One that it has forked looks like it until it becomes the shim or the network helper.
+        found = [pid for pid in daemons if _parent(pid) not in daemons]
         assert len(found) == 1, f"expected one wherryd, found {found}"
         return found[0]
 
@@ -231,6 +233,15 @@ def until(true: Callable[[], object], otherwise: str, patience: float = 60) -> N
     last = time.monotonic() + patience
     while not true():
         assert time.monotonic() < last, otherwise
+
+
+def _parent(pid: int) -> int:
+    """The pid of a process's parent, 0 if the process has gone."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(status.rpartition(")")[2].split()[1])
 
 
 def _is_daemon(pid: int) -> bool:

@@ -198,6 +198,8 @@ def test_a_terminal_is_raw_for_the_container_and_detaches(shell: Shell, engine: 
     os.write(terminal, b"\x03\r\x10a\x10\x11")
     assert b"read escape sequence" in read_until(terminal, b"sequence")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    # The command may be gone before the engine has read all that it sent.
+    assert engine.guest.ended.wait(60)
     assert engine.guest.input == b"\x03\r\x10a"
     (create,) = [r for r in shell.daemon.requests if r.path.endswith("/create")]
     assert create.json["Tty"] is True

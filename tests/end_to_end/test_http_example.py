@@ -51,7 +51,9 @@ def fetch(machine: Machine, engine: Wherry) -> Callable[..., str]:
 
     def ask(url: str, *, outside: bool = False, patience: int = 20) -> str:
         where = machine.outside if outside else machine
-        flags = ("--retry", str(patience), "--retry-connrefused", "--max-time", "20", "-sS")
+        flags = ["--retry", str(patience), "--retry-connrefused", "--max-time", "20", "-sS"]
+        if patience:
+            flags.append("--fail")  # what an attempt in vain says is no part of the answer
         return where.ok("curl", *flags, url).strip()
 
     return ask
