@@ -315,6 +315,22 @@ async def test_a_handler_is_served_beside_another_guest(launcher: Launcher, app:
         assert done.status == -signal.SIGKILL
 
 
+async def test_other_guests_keep_their_limits_where_the_program_is_installed(
+    launcher: Launcher, bundle: Make
+) -> None:
+    limited = bundle()
+    limited.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}}
+    limited.put(
+        "main.wasm",
+        b'(module (memory (export "memory") 1) (data (i32.const 0) "by a file of code")'
+        b' (func (export "_start")'
+        b" (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable))))",
+    )
+    outcome = await run(launcher, limited)
+    assert outcome.status == 134
+    assert b"was refused memory" in outcome.stderr
+
+
 @pytest.fixture
 def no_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(installed, "candidates", list)

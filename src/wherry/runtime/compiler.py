@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     `arguments`: for which engine, `plain` or `bounded`; then, where there is one, the path of the
     `wasmtime` command behind that of its loader, which may be empty.
     """
-    engine = embedded.Engine(mapped_memory=arguments != ["bounded"])
+    engine = embedded.Engine(mapped_memory=arguments[0] != "bounded")
     resource.setrlimit(resource.RLIMIT_CPU, (_MAX_CPU, _MAX_CPU))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT, _MAX_OUTPUT))
     capabilities.set_no_new_privs()
