@@ -1,0 +1,1 @@
+"""Keys, signatures and policies: which images may run."""
