@@ -136,7 +136,11 @@ class Suite:
         # By apt, because debootstrap does not find an order for what has many dependencies.
         subprocess.run(["cp", "-a", base, fresh], check=True)
         shutil.copy("/etc/resolv.conf", fresh / "etc" / "resolv.conf")
-        script = 'apt-get -q update && apt-get -qy --no-install-recommends install "$@"'
+        # A mirror may lag behind the date until which its lists are said to be valid.
+        script = (
+            "apt-get -q -o Acquire::Check-Valid-Until=false update && "
+            'apt-get -qy --no-install-recommends install "$@"'
+        )
         return subprocess.run(
             ["chroot", fresh, "sh", "-c", script, "sh", *packages],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
