@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ def watch(called: Callable[[], None]) -> None:
         if event == "c_call" and getattr(function, "__name__", "") in CALLS:
             called()
 
+    threading.setprofile(profile)
     sys.setprofile(profile)
 
 

@@ -1,15 +1,19 @@
 """Root filesystems: layers unpacked once each, shared by all images and containers.
 
 A layer that is there is whole: it is unpacked beside its place, checked, made durable, and only
-then renamed into it.
+then renamed into it. Several layers are unpacked at once, since inflating, hashing and writing let
+other threads run; what is made durable together costs one flush of the file system.
 """
 
+import contextvars
 import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -24,6 +28,8 @@ from wherry.oci import Descriptor, Digest, is_module, module_name
 
 _NAME_LENGTH = 32
 _EMPTY = "empty"
+_AT_ONCE = min(4, os.cpu_count() or 1)
+"""Layers that are unpacked at the same time."""
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -31,6 +37,21 @@ class _Record(msgspec.Struct, frozen=True):
 
     key: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A layer that is to be there unpacked; `name` is its folder's, the beginning of `key`."""
+
+    layer: Descriptor
+    diff_id: Digest
+    key: str
+    name: str
+
+    @classmethod
+    def of(cls, layer: Descriptor, diff_id: str) -> "_Wanted":
+        key = _key(layer, Digest(diff_id))
+        return cls(layer, Digest(diff_id), key, _name(key))
 
 
 class RootFilesystems:
@@ -54,12 +75,20 @@ class RootFilesystems:
 
     def lowerdirs(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Path]:
         """Folders of the layers (lowest first), the topmost first; never empty."""
-        paths = [
-            self._path(layer, Digest(diff_id))
-            for layer, diff_id in zip(layers, diff_ids, strict=True)
-        ]
-        unique = dict.fromkeys(reversed(paths))  # Overlay refuses the same folder twice.
-        return [*unique] or [self._root / _EMPTY]
+        wanted = [_Wanted.of(*each) for each in zip(layers, diff_ids, strict=True)]
+        unique = {each.name: each for each in reversed(wanted)}  # Overlay refuses one folder twice.
+        self._holds.touch(*unique)
+        missing = {n: each for n, each in unique.items() if not (self._root / n).exists()}
+        if missing:
+            with self._alone(missing):
+                self._unpack_all(
+                    [each for n, each in missing.items() if not (self._root / n).exists()]
+                )
+        for name, each in unique.items():
+            if self._record(name).key != each.key:
+                path = self._root / name
+                raise StoreDamaged(f"{path} is not the layer {each.diff_id}: remove that folder")
+        return [self._root / name / "fs" for name in unique] or [self._root / _EMPTY]
 
     def keys(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> set[str]:
         """The names of the folders that these layers have, or will have."""
@@ -97,43 +126,60 @@ class RootFilesystems:
             for name in names:
                 remove_tree(name, fd)
 
-    def _path(self, layer: Descriptor, diff_id: Digest) -> Path:
-        key = _key(layer, diff_id)
-        name = _name(key)
-        self._holds.touch(name)
-        path = self._root / name
-        if not path.exists():
-            with self._alone(name):
-                if not path.exists():
-                    self._unpack(layer, diff_id, key, path)
-        if self._record(name).key != key:
-            raise StoreDamaged(f"{path} is not the layer {diff_id}: remove that folder")
-        return path / "fs"
-
-    def _unpack(self, layer: Descriptor, diff_id: Digest, key: str, path: Path) -> None:
-        temporary = self._ingest / os.urandom(8).hex()
-        self._holds.touch(temporary.name)
+    def _unpack_all(self, wanted: Sequence[_Wanted]) -> None:
+        """Unpack layers and put them in their places: each that can be, or none at a fault."""
+        temporary = {each.name: os.urandom(8).hex() for each in wanted}
+        self._holds.touch(*temporary.values())
         try:
             with storage_errors("unpack a layer"):
-                rootfs = temporary / "fs"
-                rootfs.mkdir(parents=True)
-                rootfs.chmod(0o755)
-                if is_module(layer):
-                    size = self._place_module(layer, rootfs / module_name(layer))
-                else:
-                    with self._blobs.open(Digest(layer.digest)) as blob:
-                        size = unpack(blob, layer, diff_id, rootfs)
-                record = msgspec.json.encode(_Record(key, size))
-                (temporary / "layer.json").write_bytes(record)
-                sync_filesystem(temporary)
-                try:
-                    temporary.rename(path)
-                except OSError as error:
-                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                        raise
+                self._in_threads(wanted, temporary)
+                sync_filesystem(self._ingest)
+                for name, unpacked in temporary.items():
+                    self._settle(self._ingest / unpacked, self._root / name)
                 sync_directory(self._root)
         finally:
-            self.sweep([temporary.name])
+            self.sweep([*temporary.values()])
+
+    def _in_threads(self, wanted: Sequence[_Wanted], temporary: Mapping[str, str]) -> None:
+        """Raises what the first layer raises that cannot be unpacked; the others are given up."""
+        if len(wanted) == 1:
+            self._unpack(wanted[0], self._ingest / temporary[wanted[0].name])
+            return
+        with ThreadPoolExecutor(_AT_ONCE, "unpack") as pool:
+            futures = [
+                # In the caller's context: a thread is in the holds that its caller is in.
+                pool.submit(
+                    contextvars.copy_context().run,
+                    self._unpack,
+                    each,
+                    self._ingest / temporary[each.name],
+                )
+                for each in sorted(wanted, key=lambda each: each.layer.size, reverse=True)
+            ]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _unpack(self, wanted: _Wanted, folder: Path) -> None:
+        layer, rootfs = wanted.layer, folder / "fs"
+        rootfs.mkdir(parents=True)
+        rootfs.chmod(0o755)
+        if is_module(layer):
+            size = self._place_module(layer, rootfs / module_name(layer))
+        else:
+            with self._blobs.open(Digest(layer.digest)) as blob:
+                size = unpack(blob, layer, wanted.diff_id, rootfs)
+        (folder / "layer.json").write_bytes(msgspec.json.encode(_Record(wanted.key, size)))
+
+    def _settle(self, unpacked: Path, path: Path) -> None:
+        try:
+            unpacked.rename(path)
+        except OSError as error:
+            # Another process was quicker: its layer is as good.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
 
     def _place_module(self, layer: Descriptor, path: Path) -> int:
         with self._blobs.open(Digest(layer.digest)) as blob, open(path, "wb") as file:
@@ -152,8 +198,15 @@ class RootFilesystems:
             return _Record("", 0)
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
+    def _alone(self, names: Iterable[str]) -> Iterator[None]:
         """One thread at a time for each layer, so that none is unpacked twice."""
+        with ExitStack() as stack:
+            for name in sorted(names):  # In one order, so that nobody waits for each other.
+                stack.enter_context(self._alone_with(name))
+            yield
+
+    @contextmanager
+    def _alone_with(self, name: str) -> Iterator[None]:
         with self._mutex:
             lock = self._unpacking.setdefault(name, threading.Lock())
         with lock:
