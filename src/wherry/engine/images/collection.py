@@ -6,14 +6,14 @@ name does not, because the store keeps its index in memory.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound
+from wherry.engine.errors import Conflict, InvalidRequest, NotFound
 from wherry.engine.filters import Filters
 from wherry.engine.image_inspection import (
     HistoryItem,
@@ -26,25 +26,10 @@ from wherry.engine.image_inspection import (
     steps,
     summary,
 )
+from wherry.engine.images.failures import image_errors
 from wherry.engine.worker import read_in_thread, write_in_thread
-from wherry.images import (
-    AmbiguousImage,
-    Image,
-    ImageError,
-    ImageInUse,
-    ImageNotFound,
-    InvalidImage,
-    NoSuchPlatform,
-    Removal,
-)
-from wherry.oci import (
-    Digest,
-    InvalidPlatform,
-    InvalidReference,
-    Platform,
-    parse_platform,
-    parse_reference,
-)
+from wherry.images import Image, Removal
+from wherry.oci import Digest, Platform, parse_platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
@@ -207,21 +192,6 @@ class Images:
             chosen = [image for image in named if image.names]
         chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
         return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
-
-
-@contextmanager
-def image_errors() -> Iterator[None]:
-    """The errors of the rooms below as the engine's."""
-    try:
-        yield
-    except (ImageNotFound, NoSuchPlatform) as error:
-        raise NotFound(str(error)) from None
-    except ImageInUse as error:
-        raise Conflict(str(error)) from None
-    except (AmbiguousImage, InvalidImage, InvalidReference, InvalidPlatform) as error:
-        raise InvalidRequest(str(error)) from None
-    except ImageError as error:
-        raise EngineError(str(error)) from None
 
 
 def _platform(text: str | None) -> Platform | None:
