@@ -7,6 +7,7 @@ uses an image is told by the caller.
 """
 
 from wherry.images.blobs import BlobStore, BlobWriter
+from wherry.images.choice import Choice, choose, none_suits, told
 from wherry.images.errors import (
     AmbiguousImage,
     DigestMismatch,
@@ -22,12 +23,14 @@ from wherry.images.errors import (
 from wherry.images.housekeeping import Removal, Usage
 from wherry.images.image import Image
 from wherry.images.layer import Layer, LayerWriter
+from wherry.images.lookup import Selected
 from wherry.images.store import ImageStore
 
 __all__ = [
     "AmbiguousImage",
     "BlobStore",
     "BlobWriter",
+    "Choice",
     "DigestMismatch",
     "Image",
     "ImageError",
@@ -40,7 +43,11 @@ __all__ = [
     "LayerWriter",
     "NoSuchPlatform",
     "Removal",
+    "Selected",
     "StorageFull",
     "StoreDamaged",
     "Usage",
+    "choose",
+    "none_suits",
+    "told",
 ]

@@ -1,7 +1,7 @@
 """One image of one platform, as the store gives it out."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -10,8 +10,6 @@ from wherry.images.artifact import artifact_config
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
 from wherry.oci import (
-    HOST,
-    WASM,
     Descriptor,
     Digest,
     ImageConfig,
@@ -85,8 +83,13 @@ def read_image(blobs: BlobStore, descriptor: Descriptor) -> Image:
     Raises ImageNotFound when a document is not in the store, InvalidImage when it is wrong.
     """
     manifest = read_manifest(blobs, descriptor)
-    digest = parse_digest(manifest.config.digest)
-    raw = blobs.read(digest, MAX_DOCUMENT)
+    raw = blobs.read(parse_digest(manifest.config.digest), MAX_DOCUMENT)
+    return image_of(descriptor, manifest, raw)
+
+
+def image_of(descriptor: Descriptor, manifest: Manifest, raw: bytes) -> Image:
+    """The image of a manifest and the bytes of its config. Raises InvalidImage."""
+    digest = checked(manifest.config.digest)
     if manifest.config.media_type in _CONFIGS:
         config = document(raw, ImageConfig, f"config {digest}")
     else:
@@ -106,8 +109,13 @@ def read_image(blobs: BlobStore, descriptor: Descriptor) -> Image:
 def read_manifest(blobs: BlobStore, descriptor: Descriptor) -> Manifest:
     """The manifest, every descriptor in it checked. Raises ImageNotFound, InvalidImage."""
     digest = checked(descriptor.digest)
+    return manifest_of(digest, blobs.read(digest, MAX_DOCUMENT))
+
+
+def manifest_of(digest: Digest, data: bytes) -> Manifest:
+    """The manifest in `data`, every descriptor in it checked. Raises InvalidImage."""
     name = f"manifest {digest}"
-    manifest = document(blobs.read(digest, MAX_DOCUMENT), Manifest, name)
+    manifest = document(data, Manifest, name)
     if len(manifest.layers) > MAX_LAYERS:
         raise InvalidImage(f"{name}: {len(manifest.layers)} layers, at most {MAX_LAYERS} can run")
     _check_type(manifest.media_type, MediaType.MANIFESTS, name)
@@ -121,32 +129,19 @@ def read_manifest(blobs: BlobStore, descriptor: Descriptor) -> Manifest:
 def read_index(blobs: BlobStore, descriptor: Descriptor) -> Index:
     """The image index, every descriptor in it checked. Raises ImageNotFound, InvalidImage."""
     digest = checked(descriptor.digest)
+    return index_of(digest, blobs.read(digest, MAX_DOCUMENT))
+
+
+def index_of(digest: Digest, data: bytes) -> Index:
+    """The image index in `data`, every descriptor in it checked. Raises InvalidImage."""
     name = f"index {digest}"
-    index = document(blobs.read(digest, MAX_DOCUMENT), Index, name)
+    index = document(data, Index, name)
     if len(index.manifests) > MAX_CHILDREN:
         raise InvalidImage(f"{name}: {len(index.manifests)} entries, more than {MAX_CHILDREN}")
     _check_type(index.media_type, MediaType.INDEXES, name)
     for child in index.manifests:
         checked(child.digest)
     return index
-
-
-def choose(candidates: Sequence[Image], platform: Platform | None) -> Image | None:
-    """The image for `platform`; without one wasi/wasm, else this host's, else the first."""
-    wanted: list[Callable[[Image], bool]] = (
-        [lambda image: image.platform.matches(platform)]
-        if platform
-        else [
-            lambda image: image.platform.matches(WASM),
-            lambda image: image.platform.matches(HOST),
-            lambda _: True,
-        ]
-    )
-    for fits in wanted:
-        for image in candidates:
-            if fits(image):
-                return image
-    return None
 
 
 def descend(
@@ -183,13 +178,21 @@ def images_below(blobs: BlobStore, target: Descriptor) -> list[Image]:
     if target.media_type not in MediaType.INDEXES:
         return [read_image(blobs, target)]
     found = []
-    for child in descend(blobs, target):
-        if is_image(child) and blobs.has(checked(child.digest)):
+    for child in images_named(blobs, target):
+        if blobs.has(checked(child.digest)):
             try:
                 found.append(read_image(blobs, child))
             except ImageNotFound:
                 continue
     return found
+
+
+def images_named(blobs: BlobStore, target: Descriptor) -> Iterator[Descriptor]:
+    """The manifests of images below a target, whether they are in the store or not.
+
+    Raises ImageNotFound, InvalidImage.
+    """
+    return (child for child in descend(blobs, target) if is_image(child))
 
 
 def is_image(descriptor: Descriptor) -> bool:

@@ -1,18 +1,19 @@
 """Finding images: by name, digest, id or a part of the id."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
+from wherry.images.choice import choose, none_suits, told
 from wherry.images.errors import (
     AmbiguousImage,
     ImageNotFound,
     InvalidImage,
     NoSuchPlatform,
 )
-from wherry.images.image import Image, choose, images_below
+from wherry.images.image import Image, images_below, images_named
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -33,44 +34,100 @@ class Found:
     target: Descriptor
     images: tuple[Image, ...]
     reference: Reference | None = None
+    exact: bool = False
+    """It was named by its own id or digest, not by that of its index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The image that a name means here, and in a line how it was chosen, if there was a choice."""
+
+    image: Image
+    told: str = ""
 
 
 class Lookup:
-    """Reads images through the catalog, each manifest and config once."""
+    """Reads images through the catalog, each manifest and config once.
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
+    `linux` tells whether this machine has a runtime for Linux programs.
+    """
+
+    def __init__(self, catalog: Catalog, blobs: BlobStore, linux: Callable[[], bool]) -> None:
         self._catalog = catalog
         self._blobs = blobs
+        self._linux = linux
         self._known: dict[str, tuple[Image, ...]] = {}
-        self._listed: tuple[tuple[Entry, ...], tuple[Image, ...]] = ((), ())
+        self._listed: tuple[tuple[Entry, ...], bool, tuple[Image, ...]] = ((), False, ())
 
     def images(self) -> tuple[Image, ...]:
         """One image for each target in the catalog; ones that cannot be read are left out."""
-        entries = self._catalog.entries()
-        if self._listed[0] is entries:
-            return self._listed[1]
+        entries, linux = self._catalog.entries(), self._linux()
+        if self._listed[0] is entries and self._listed[1] == linux:
+            return self._listed[2]
         targets = {entry.digest: entry.target for entry in entries}
         names = _names(entries)
         images = []
         for digest, target in targets.items():
-            chosen = choose(self._readable(target), None)
+            chosen = prefer(self._readable(target), None, linux=linux)
             if chosen:
                 images.append(replace(chosen, names=names[digest], target=target))
         self._known = {digest: known for digest, known in self._known.items() if digest in names}
-        self._listed = (entries, tuple(images))
-        return self._listed[1]
+        self._listed = (entries, linux, tuple(images))
+        return self._listed[2]
 
     def resolve(self, name: str, platform: Platform | None) -> Image:
-        """The image `name` stands for. Raises what `find` does, and NoSuchPlatform."""
-        found = self.find(name)
-        image = choose(found.images, platform)
+        """The image `name` stands for, to be looked at: of an index, one that is in the store.
+
+        Raises what `find` does, and NoSuchPlatform.
+        """
+        found, linux = self.find(name), self._linux()
+        image = prefer(found.images, platform, linux=linux)
         if image is None:
-            there = ", ".join(str(other.platform) for other in found.images)
-            raise NoSuchPlatform(f"image {name} is for {there}, not for {platform}")
+            platforms = [other.platform for other in found.images]
+            raise none_suits(name, platforms, platform, linux=linux)
+        # If it was removed before it could be kept, the name may mean another.
+        return self._kept(found, image) or self.resolve(name, platform)
+
+    def select(self, name: str, platform: Platform | None) -> Selected:
+        """The image that `name` means on this machine, to be run.
+
+        Of an index it is chosen from all that the index names. Raises what `find` does, and
+        NoSuchPlatform, also where the one to run is not in the store.
+        """
+        found, linux = self.find(name), self._linux()
+        here = {image.digest: image for image in found.images}
+        offers = [*here]
+        platforms = [image.platform for image in found.images]
+        if found.target.media_type in MediaType.INDEXES and not found.exact:
+            named = [*images_named(self._blobs, found.target)]
+            known = [_platform(here.get(Digest(d.digest)), d) for d in named]
+            offers = [Digest(d.digest) for d, one in zip(named, known, strict=True) if one]
+            platforms = [one for one in known if one]
+        elif platform is None:
+            # There is nothing to choose; who is to run it says whether that can be.
+            kept = self._kept(found, found.images[0])
+            return Selected(kept) if kept else self.select(name, platform)
+        choice = choose(platforms, platform, linux=linux)
+        if choice is None:
+            raise none_suits(name, platforms, platform, linux=linux)
+        image = here.get(offers[choice.position])
+        if image is None:
+            there = ", ".join(str(each.platform) for each in found.images)
+            raise NoSuchPlatform(
+                f"image {name} is not in the store for {platforms[choice.position]}, only for "
+                f"{there}: pull it, or ask for one that is there by --platform"
+            )
+        kept = self._kept(found, image)
+        if kept is None:
+            return self.select(name, platform)
+        return Selected(kept, "" if platform else told(name, platforms, choice))
+
+    def _kept(self, found: Found, image: Image) -> Image | None:
+        """The image with its names, safe from removal as long as the hold lasts; None if gone."""
         self._blobs.keep([found.target.digest], [image.id], image.blobs)
         names = _names(self._catalog.entries())
         if found.target.digest not in names:
-            return self.resolve(name, platform)  # It was removed before it could be kept.
+            return None
         return replace(image, names=names[found.target.digest], target=found.target)
 
     def find(self, name: str) -> Found:
@@ -111,7 +168,7 @@ class Lookup:
                 found.setdefault(images[0].id, Found(entry.target, images))
             for image in images:
                 if image.id.startswith(f"sha256:{prefix}") or image.digest == f"sha256:{prefix}":
-                    found.setdefault(image.id, Found(entry.target, (image,)))
+                    found.setdefault(image.id, Found(entry.target, (image,), exact=True))
         return [*found.values()]
 
     def _readable(self, target: Descriptor) -> tuple[Image, ...]:
@@ -119,6 +176,20 @@ class Lookup:
             return self.below(target)
         except (ImageNotFound, InvalidImage):
             return ()
+
+
+def _platform(image: Image | None, descriptor: Descriptor) -> Platform | None:
+    """What the image itself says, if it is there, counts more than what its index says."""
+    return image.platform if image else descriptor.platform
+
+
+def prefer(images: Sequence[Image], platform: Platform | None, *, linux: bool) -> Image | None:
+    """Of images that are there the one to look at: any, if no platform was asked for."""
+    platforms = [image.platform for image in images]
+    choice = choose(platforms, platform, linux=linux) or choose(platforms, platform, linux=True)
+    if choice is not None:
+        return images[choice.position]
+    return images[0] if images and platform is None else None
 
 
 def _by_name(entries: Sequence[Entry], name: str) -> Entry | None:

@@ -1,6 +1,6 @@
 """The image store: names, images and their content in one folder."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from wherry.images.holds import Holds
 from wherry.images.housekeeping import Housekeeping, Removal, Usage
 from wherry.images.image import MAX_LAYERS, Image, checked
 from wherry.images.layer import Layer
-from wherry.images.lookup import Lookup
+from wherry.images.lookup import Lookup, Selected
 from wherry.images.rootfs import RootFilesystems
 from wherry.images.tar.writer import Output
 from wherry.oci import (
@@ -36,15 +36,19 @@ _Texts = list[str]
 class ImageStore:
     """All images below one data root: `images/`, an OCI image layout, and `layers/`, unpacked.
 
+    The code that their modules were compiled to lies in `cache/`, which others fill; it goes with
+    the last layer that has the module.
+
     Blocking, and safe to use from many threads and processes at once. A process may be killed at
     any point: what it had not finished is not there. Whoever writes blobs that no image names yet
     does so inside `hold`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, linux: Callable[[], bool] = lambda: False) -> None:
         """Open the store below the data root, making it if it is not there.
 
-        Raises ImageError.
+        `linux` tells whether this machine has a runtime for Linux programs, on which depends what
+        is taken of an index. Raises ImageError.
         """
         images = root / "images"
         with storage_errors(f"open the image store in {root}"):
@@ -53,9 +57,9 @@ class ImageStore:
             self._catalog = Catalog(images)
             self.blobs = BlobStore(images, self._holds)
             self._rootfs = RootFilesystems(root / "layers", self.blobs, self._holds)
-        self._lookup = Lookup(self._catalog, self.blobs)
+        self._lookup = Lookup(self._catalog, self.blobs, linux)
         self._housekeeping = Housekeeping(
-            self._catalog, self._lookup, self.blobs, self._rootfs, self._holds
+            self._catalog, self._lookup, self.blobs, self._rootfs, self._holds, root / "cache"
         )
 
     def hold(self) -> AbstractContextManager[None]:
@@ -69,11 +73,18 @@ class ImageStore:
     def resolve(self, name: str, platform: Platform | None = None) -> Image:
         """The image `name` stands for: a name, name:tag, name@digest, id or beginning of an id.
 
-        Of an image index the one for `platform` is taken; without a platform the one for
-        wasi/wasm, else for this host, else the first. Raises ImageNotFound, AmbiguousImage,
+        It is for looking at: of an image index one that is in the store, chosen as
+        `wherry.images.choice` says, else the first. Raises ImageNotFound, AmbiguousImage,
         NoSuchPlatform, InvalidImage.
         """
         return self._lookup.resolve(name, platform)
+
+    def select(self, name: str, platform: Platform | None = None) -> Selected:
+        """The image to run as `name`, chosen from all platforms that its index has.
+
+        Raises as `resolve`; NoSuchPlatform also where the one to run is not in the store.
+        """
+        return self._lookup.select(name, platform)
 
     def platforms(self, name: str) -> _Images:
         """All images behind `name` that are in the store, one for each platform of an index.
@@ -148,13 +159,14 @@ class ImageStore:
                 [layer.descriptor for layer in layers], [layer.diff_id for layer in layers]
             )
 
-    def save(self, names: Sequence[str], out: Output) -> None:
+    def save(self, names: Sequence[str], out: Output, platform: Platform | None = None) -> None:
         """Write images as one tar that is both an OCI archive and one for `docker load`.
 
-        `out` needs no more than `write`. Raises as `resolve`, before anything is written.
+        With a `platform`, of each index only the image for that. `out` needs no more than `write`.
+        Raises as `resolve`, before anything is written.
         """
         with self.hold():
-            save(self._lookup, self._housekeeping.reach, self.blobs, names, out)
+            save(self._lookup, self._housekeeping.reach, self.blobs, names, out, platform)
 
     def load(self, source: Source) -> _Texts:
         """Read what `docker save`, `save` or skopeo wrote, compressed or not; all or nothing.

@@ -6,19 +6,32 @@ with containerd's image store does, sees the image as it is.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Entry
-from wherry.images.image import Image, choose
-from wherry.images.lookup import Found, Lookup
+from wherry.images.choice import none_suits
+from wherry.images.image import Image, descend
+from wherry.images.lookup import Found, Lookup, prefer
 from wherry.images.reach import Reach
 from wherry.images.tar import Entry as Member
 from wherry.images.tar import Kind, TarWriter
 from wherry.images.tar.writer import Output
-from wherry.oci import HOST, Digest, Index, Layout, decode, digest_of, encode, is_module
+from wherry.oci import (
+    HOST,
+    Digest,
+    Index,
+    Layout,
+    MediaType,
+    Platform,
+    decode,
+    digest_of,
+    encode,
+    is_module,
+)
 from wherry.oci.document import MAX_DOCUMENT
 
 _CHUNK = 1 << 20
@@ -32,18 +45,31 @@ class DockerImage(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     layers: list[str] | None = None
 
 
-def save(lookup: Lookup, reach: Reach, blobs: BlobStore, names: Sequence[str], out: Output) -> None:
+def save(
+    lookup: Lookup,
+    reach: Reach,
+    blobs: BlobStore,
+    names: Sequence[str],
+    out: Output,
+    platform: Platform | None = None,
+) -> None:
     """Write the images `names` stand for. Equal images give equal archives.
 
-    Raises as `Lookup.find`, and InvalidImage when one is not whole.
+    Of an index everything that is there is written, or with `platform` only the image for that:
+    the index itself stays what it is. Raises as `Lookup.find`, NoSuchPlatform, and InvalidImage
+    when one is not whole.
     """
-    found = [lookup.find(name) for name in dict.fromkeys(names)]
+    names = [*dict.fromkeys(names)]
+    found = [lookup.find(name) for name in names]
+    if platform is not None:
+        found = [_narrowed(one, name, platform) for one, name in zip(found, names, strict=True)]
     for one in found:
         reach.verify(one.target)
     entries = {(one.target.digest, one.reference): one for one in found}
     described = [Entry(one.target, one.reference).described() for one in entries.values()]
     index = Index(schema_version=2, manifests=described)
-    digests = sorted({digest for one in found for digest in _blobs_of(one, reach, blobs)})
+    content = _blobs_of if platform is None else _blobs_of_images
+    digests = sorted({digest for one in found for digest in content(one, reach, blobs)})
     tar = TarWriter(out)
     for folder in ("blobs", *sorted({_path(digest).rpartition("/")[0] for digest in digests})):
         tar.add(Member(folder, Kind.DIRECTORY, 0o755))
@@ -68,6 +94,22 @@ def _blobs_of(found: Found, reach: Reach, blobs: BlobStore) -> list[Digest]:
     return [name for name in names if blobs.has(name)]
 
 
+def _narrowed(found: Found, name: str, platform: Platform) -> Found:
+    image = prefer(found.images, platform, linux=False)
+    if image is None:
+        platforms = [one.platform for one in found.images]
+        raise none_suits(name, platforms, platform, linux=False)
+    return replace(found, images=(image,))
+
+
+def _blobs_of_images(found: Found, _: Reach, blobs: BlobStore) -> list[Digest]:
+    """The images of the target that were asked for, and the indexes that lead to them."""
+    above = descend(blobs, found.target, tolerant=True)
+    indexes = (Digest(each.digest) for each in above if each.media_type in MediaType.INDEXES)
+    wanted = [*indexes, *(digest for image in found.images for digest in image.blobs)]
+    return [digest for digest in wanted if blobs.has(digest)]
+
+
 def _docker_images(blobs: BlobStore, found: Sequence[Found]) -> list[tuple[DockerImage, bytes]]:
     """For `docker load`: images with layers of tar, each once, with all names asked for.
 
@@ -76,7 +118,7 @@ def _docker_images(blobs: BlobStore, found: Sequence[Found]) -> list[tuple[Docke
     images: dict[Digest, Image] = {}
     tags: dict[Digest, list[str]] = {}
     for one in found:
-        image = choose(one.images, None)
+        image = prefer(one.images, None, linux=False)
         if image and not any(is_module(layer) for layer in image.manifest.layers):
             images[image.id] = image
             tags.setdefault(image.id, [])
