@@ -140,7 +140,7 @@ def test_the_name_and_producers_sections_are_read() -> None:
     )
     assert found.languages == {"Go", "C11"}
     assert found.name == "hello"
-    assert found.sections[2] == Section("custom other", 11)
+    assert found.sections[2] == Section("custom other", 11, start=len(content) - 11)
 
 
 @pytest.mark.parametrize("rest", [b"", b"\xff", b"\xff\xff\xff\xff\x0f", b"\1\4lang"])

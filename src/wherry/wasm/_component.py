@@ -72,6 +72,7 @@ class _Component:
     def read_section(self, number: int, part: Part) -> None:
         """Read one section, or only note that it is there."""
         name = NAMES[number] if number < len(NAMES) else f"unknown {number}"
+        items = None
         if number == CUSTOM:
             name = self._read_custom(part)
         elif number in (CORE_MODULE, COMPONENT):
@@ -79,16 +80,21 @@ class _Component:
         elif number == START:
             self.has_start = True
         elif number in (IMPORT, EXPORT):
-            cursor = self._source.cursor(part, name)
-            count = cursor.count()
-            self._source.spend(count)
-            if number == IMPORT:
-                self.imports += (_read_import(cursor) for _ in range(count))
-            else:
-                self.exports += (_read_export(cursor) for _ in range(count))
-            if not cursor.at_end:
-                raise cursor.wrong("there are bytes behind its last item")
-        self.sections.append(Section(name, part.size))
+            items = self._read_items(number, self._source.cursor(part, name))
+        else:
+            items = self._source.items(part)
+        self.sections.append(Section(name, part.size, part.start, items))
+
+    def _read_items(self, number: int, cursor: Cursor) -> int:
+        count = cursor.count()
+        self._source.spend(count)
+        if number == IMPORT:
+            self.imports += (_read_import(cursor) for _ in range(count))
+        else:
+            self.exports += (_read_export(cursor) for _ in range(count))
+        if not cursor.at_end:
+            raise cursor.wrong("there are bytes behind its last item")
+        return count
 
     def _read_custom(self, part: Part) -> str:
         name, contents = self._source.custom_name(part)

@@ -63,11 +63,26 @@ class Memory(NamedTuple):
     page_size: int = 65536
 
 
+class Table(NamedTuple):
+    """A table, defined or imported: what it holds ("funcref"), and its limits in elements."""
+
+    type: str
+    minimum: int
+    maximum: int | None
+    is_64: bool
+
+
 class Section(NamedTuple):
-    """A section: `name` as the spec has it ("code", "custom producers"), `size` in bytes."""
+    """A section: `name` as the spec has it ("code", "custom producers"), `size` in bytes.
+
+    `start` is where its contents begin, in bytes from the beginning of the file. `items` is how
+    many it says it has, where it has any.
+    """
 
     name: str
     size: int
+    start: int = 0
+    items: int | None = None
 
 
 class Producer(NamedTuple):
@@ -85,6 +100,7 @@ class WasmFile(NamedTuple):
     imports: tuple[Import, ...] = ()
     exports: tuple[Export, ...] = ()
     memories: tuple[Memory, ...] = ()
+    tables: tuple[Table, ...] = ()
     has_start: bool = False
     sections: tuple[Section, ...] = ()
     producers: tuple[Producer, ...] = ()
@@ -92,6 +108,9 @@ class WasmFile(NamedTuple):
     """As the `name` or `component-name` section gives it."""
     nested: tuple["WasmFile", ...] = ()
     """The modules and components inside a component, in order."""
+    features: frozenset[str] = frozenset()
+    """Names of what was added to WebAssembly 1.0 that its types, memories and tables show. What
+    only its code shows is not looked for here; see `dissect`."""
 
     @property
     def is_command(self) -> bool:

@@ -2,7 +2,7 @@
 
 from wherry.wasm import _custom, _types
 from wherry.wasm._cursor import Cursor
-from wherry.wasm._facts import Export, Import, Memory, Producer, Section, WasmFile
+from wherry.wasm._facts import Export, Import, Memory, Producer, Section, Table, WasmFile
 from wherry.wasm._sections import Part, WasmSource
 
 NAMES = (
@@ -21,9 +21,17 @@ NAMES = (
     "data count",
     "tag",
 )
-CUSTOM, TYPE, IMPORT, MEMORY, EXPORT, START = 0, 1, 2, 5, 7, 8
+CUSTOM, TYPE, IMPORT, TABLE, MEMORY, EXPORT, START = 0, 1, 2, 4, 5, 7, 8
+DATA_COUNT, TAG = 12, 13
 
 KINDS = ("function", "table", "memory", "global", "tag")
+
+PAGE = 65536
+"""Bytes of a page of memory, but where custom page sizes are used."""
+
+_NOTHING: frozenset[str] = frozenset()
+_SHOWN_BY = {DATA_COUNT: frozenset({"bulk memory"}), TAG: frozenset({"exceptions"})}
+"""What the mere presence of a section shows."""
 
 
 def read_module(source: WasmSource, part: Part) -> WasmFile:
@@ -36,10 +44,12 @@ def read_module(source: WasmSource, part: Part) -> WasmFile:
         imports=tuple(module.imports),
         exports=tuple(module.exports),
         memories=tuple(module.memories),
+        tables=tuple(module.tables),
         has_start=module.has_start,
         sections=tuple(module.sections),
         producers=tuple(module.producers),
         name=module.name,
+        features=module.features,
     )
 
 
@@ -52,33 +62,59 @@ class _Module:
         self.imports: list[Import] = []
         self.exports: list[Export] = []
         self.memories: list[Memory] = []
+        self.tables: list[Table] = []
         self.has_start = False
         self.sections: list[Section] = []
         self.producers: list[Producer] = []
         self.name = ""
+        self._features: set[str] = set()
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What the sections read so far show of additions to WebAssembly 1.0."""
+        found = self._features | self._types.features
+        for memory in self.memories:
+            found |= {"threads"} if memory.shared else set()
+            found |= {"memory64"} if memory.is_64 else set()
+            found |= {"custom page sizes"} if memory.page_size != PAGE else set()
+        if len(self.memories) > 1:
+            found.add("multiple memories")
+        if len(self.tables) > 1 or any(table.type != "funcref" for table in self.tables):
+            found.add("reference types")
+        if any(table.is_64 for table in self.tables):
+            found.add("memory64")
+        return frozenset(found)
 
     def read_section(self, number: int, part: Part) -> None:
         """Read one section, or only note that it is there."""
         name = NAMES[number] if number < len(NAMES) else f"unknown {number}"
+        items = None
         if number == CUSTOM:
             name = self._read_custom(part)
-        elif number == START:
-            self.has_start = True
-        elif number in (TYPE, IMPORT, MEMORY, EXPORT):
-            cursor = self._source.cursor(part, name)
-            count = cursor.count()
-            self._source.spend(count)
-            if number == TYPE:
-                self._types.read(cursor, count)
-            elif number == IMPORT:
-                self.imports += (self._read_import(cursor) for _ in range(count))
-            elif number == MEMORY:
-                self.memories += (_types.read_memory(cursor) for _ in range(count))
-            else:
-                self.exports += (_read_export(cursor) for _ in range(count))
-            if not cursor.at_end:
-                raise cursor.wrong("there are bytes behind its last item")
-        self.sections.append(Section(name, part.size))
+        elif number in (TYPE, IMPORT, TABLE, MEMORY, EXPORT):
+            items = self._read_items(number, self._source.cursor(part, name))
+        elif number != START:
+            items = self._source.items(part)
+        self.has_start = self.has_start or number == START
+        self._features |= _SHOWN_BY.get(number, _NOTHING)
+        self.sections.append(Section(name, part.size, part.start, items))
+
+    def _read_items(self, number: int, cursor: Cursor) -> int:
+        count = cursor.count()
+        self._source.spend(count)
+        if number == TYPE:
+            self._types.read(cursor, count)
+        elif number == IMPORT:
+            self.imports += (self._read_import(cursor) for _ in range(count))
+        elif number == TABLE:
+            self.tables += (_types.read_table_definition(cursor) for _ in range(count))
+        elif number == MEMORY:
+            self.memories += (_types.read_memory(cursor) for _ in range(count))
+        else:
+            self.exports += (_read_export(cursor) for _ in range(count))
+        if not cursor.at_end:
+            raise cursor.wrong("there are bytes behind its last item")
+        return count
 
     def _read_custom(self, part: Part) -> str:
         name, contents = self._source.custom_name(part)
@@ -97,7 +133,7 @@ class _Module:
                 raise cursor.wrong(f"import {name[:80]!r} has type {index}, which is not there")
             signature = self._types.signature(index)
         elif kind == "table":
-            _types.skip_table(cursor)
+            self.tables.append(_types.read_table(cursor))
         elif kind == "memory":
             self.memories.append(_types.read_memory(cursor))
         elif kind == "global":

@@ -78,6 +78,13 @@ class WasmSource:
         """Return a cursor over all of a section's contents."""
         return Cursor(self.read(part), part.start, what)
 
+    def items(self, part: Part) -> int | None:
+        """How many items a section says it has; None when it does not say."""
+        try:
+            return Cursor(self.head(part, 5), part.start, "a").unsigned()
+        except InvalidWasm:
+            return None
+
     def custom_name(self, part: Part) -> tuple[str, Part]:
         """Return the name of a custom section, and what lies behind the name."""
         head = Cursor(self.head(part, 5), part.start, "custom")

@@ -1,7 +1,7 @@
 """Types of the core spec (5.3), read as far as signatures, memories and tables need it."""
 
 from wherry.wasm._cursor import Cursor
-from wherry.wasm._facts import FunctionType, Memory
+from wherry.wasm._facts import FunctionType, Memory, Table
 from wherry.wasm._sections import WasmSource
 
 NUMBERS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
@@ -25,12 +25,27 @@ HEAPS = {
 
 PACKED = {0x78: "i8", 0x77: "i16"}
 
+_FIRST_TYPES = frozenset({"i32", "i64", "f32", "f64"})
+_SHOWN_BY = {
+    "v128": "SIMD",
+    "funcref": "reference types",
+    "externref": "reference types",
+    "exnref": "exceptions",
+    **dict.fromkeys(
+        ("anyref", "eqref", "i31ref", "structref", "arrayref", "noneref"), "garbage collection"
+    ),
+}
+"""Which addition to WebAssembly 1.0 a type of values belongs to."""
+
 REF, REF_NULL = 0x64, 0x63
 FUNCTION, STRUCT, ARRAY = 0x60, 0x5F, 0x5E
 SUB, SUB_FINAL, GROUP = 0x50, 0x4F, 0x4E
 
 MAX_VALUES = 1000
 """Parameters or results of one function; the limit that engines have."""
+
+WITH_VALUE = 0x40
+"""Before a table whose elements begin with a value that an expression gives."""
 
 HAS_MAXIMUM, SHARED, IS_64, HAS_PAGE_SIZE = 1, 2, 4, 8
 
@@ -42,6 +57,8 @@ class TypeSection:
         self._source = source
         self._places: list[tuple[Cursor, int]] = []
         self._signatures: dict[int, FunctionType | None] = {}
+        self.features: set[str] = set()
+        """Additions to WebAssembly 1.0 that the types show."""
 
     def read(self, cursor: Cursor, count: int) -> None:
         """Read past `count` entries of a section, noting where the types begin."""
@@ -50,6 +67,7 @@ class TypeSection:
                 self._skip(cursor)
                 continue
             cursor.byte()
+            self.features.add("garbage collection")
             members = cursor.count()
             self._source.spend(members)
             for _ in range(members):
@@ -70,7 +88,15 @@ class TypeSection:
 
     def _skip(self, cursor: Cursor) -> None:
         self._places.append((cursor, cursor.position))
-        _read_type(cursor)
+        signature = _read_type(cursor)
+        if signature is None:
+            self.features.add("garbage collection")
+            return
+        if len(signature.results) > 1:
+            self.features.add("multiple results")
+        for kind in (*signature.parameters, *signature.results):
+            if kind not in _FIRST_TYPES:
+                self.features.add(_SHOWN_BY.get(kind, "typed references"))
 
 
 def read_value_type(cursor: Cursor) -> str:
@@ -98,10 +124,21 @@ def read_memory(cursor: Cursor) -> Memory:
     return Memory(minimum, maximum, bool(flags & SHARED), bool(flags & IS_64), page_size)
 
 
-def skip_table(cursor: Cursor) -> None:
-    """Read past a table type."""
-    read_value_type(cursor)
-    _read_limits(cursor)
+def read_table(cursor: Cursor) -> Table:
+    """Read a table type: what it holds, and its limits."""
+    held = read_value_type(cursor)
+    flags, minimum, maximum = _read_limits(cursor)
+    return Table(held, minimum, maximum, bool(flags & IS_64))
+
+
+def read_table_definition(cursor: Cursor) -> Table:
+    """Read a table of the table section, and past the value its elements begin with, if any."""
+    if cursor.peek() != WITH_VALUE:
+        return read_table(cursor)
+    cursor.take(2)
+    table = read_table(cursor)
+    _skip_constant(cursor)
+    return table
 
 
 def _read_limits(cursor: Cursor) -> tuple[int, int, int | None]:
@@ -154,3 +191,29 @@ def _heap_type(cursor: Cursor) -> str:
     if name is None or index < -64:
         raise cursor.wrong(f"there is no heap type {index}")
     return name
+
+
+def _skip_constant(cursor: Cursor) -> None:
+    """Read past a constant expression (core spec 3.4.14, with what garbage collection adds)."""
+    while (opcode := cursor.byte()) != END:
+        if opcode in _CONSTANT_SIZES:
+            cursor.take(_CONSTANT_SIZES[opcode])
+        elif opcode == REF_NULL_VALUE:
+            _heap_type(cursor)
+        elif opcode in _CONSTANT_NUMBERS:
+            cursor.signed(_CONSTANT_NUMBERS[opcode])
+        elif opcode in (GLOBAL_GET, REF_FUNC):
+            cursor.unsigned()
+        elif opcode == GC:
+            for _ in range(_CONSTANT_OBJECTS.get(cursor.unsigned(), 0)):
+                cursor.unsigned()
+        else:
+            raise cursor.wrong(f"instruction 0x{opcode:02x} is not constant")
+
+
+END, GLOBAL_GET, REF_NULL_VALUE, REF_FUNC, GC = 0x0B, 0x23, 0xD0, 0xD2, 0xFB
+_CONSTANT_NUMBERS = {0x41: 32, 0x42: 64}
+_CONSTANT_SIZES = {0x43: 4, 0x44: 8, 0xFD: 17, **dict.fromkeys((*b"\x6a\x6b\x6c\x7c\x7d\x7e",), 0)}
+"""Constants by their bytes; arithmetic on integers has none."""
+_CONSTANT_OBJECTS = {0: 1, 1: 1, 6: 1, 7: 1, 8: 2}
+"""`struct.new`, `array.new` and so on, by how many indexes follow."""
