@@ -1,11 +1,17 @@
 """Files that are kept because they may be wanted again, but only so many bytes of them.
 
-Whoever may run containers decides what is kept, and must not fill the disk by that.
+Whoever may run containers decides what is kept, and must not fill the disk by that. Compiled code
+is such a shelf: below one root are folders, and in them files that are called by the digest of the
+module that the code is of (64 hexadecimal digits), with what belongs to them behind a dot. Beside
+those lie NOTES, where one module's digest is the content of each file.
 """
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+NOTES = "digests"
+"""The folder in which files tell digests, so that who has a module's file need not read it."""
 
 SHARE = 10
 """The part of its file system that a shelf may take is one of so many."""
@@ -36,6 +42,44 @@ def make_room(folders: Iterable[str], spare: str, most: int | None = None) -> No
         if key[1] and key[1] != spare:
             _remove(*key)
             left -= sizes[key]
+
+
+def names(root: str | os.PathLike[str]) -> set[str]:
+    """What is kept below `root`, by what it is called for."""
+    return {entry.name.partition(".")[0] for folder in _folders(root) for entry in _files(folder)}
+
+
+def forget(root: str | os.PathLike[str], digests: Collection[str]) -> None:
+    """Remove from the shelf below `root` what is called by `digests`, and the notes of them.
+
+    Whoever has it open keeps it; whoever wants it next makes it again.
+    """
+    for folder in _folders(root):
+        for name in {entry.name.partition(".")[0] for entry in _files(folder)}.intersection(
+            digests
+        ):
+            _remove(folder, name)
+    for entry in _files(os.path.join(root, NOTES)):
+        with contextlib.suppress(OSError), open(entry.path) as note:
+            if note.read(80) in digests:
+                os.unlink(entry.path)
+
+
+def _folders(root: str | os.PathLike[str]) -> list[str]:
+    try:
+        with os.scandir(root) as entries:
+            found = [each for each in entries if each.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [entry.path for entry in found if entry.name != NOTES]
+
+
+def _files(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _last_use(status: os.stat_result) -> float:

@@ -1,7 +1,10 @@
 """Removing images: what goes, what stays, what comes back."""
 
 import asyncio
+import hashlib
 import os
+import subprocess
+import tarfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +13,9 @@ import pytest
 from tests.images.samples import image_of, layer_of, member, simple_image, tar_of
 
 from wherry.images import ImageInUse, ImageNotFound, ImageStore, LayerWriter
-from wherry.oci import parse_reference
+from wherry.oci import Digest, parse_reference
 
-
-def bytes_on_disk(store: ImageStore) -> int:
-    return sum(store.blobs.path(digest).stat().st_size for digest in store.blobs.digests())
+OWN_FOLDERS = ("empty", "ingest")
 
 
 def test_the_last_name_takes_the_image_with_it(store: ImageStore) -> None:
@@ -111,17 +112,87 @@ def test_prune_by_age_and_label(store: ImageStore) -> None:
     assert store.prune(all=True, labels=["stage=live"]).untagged == ["new:latest"]
 
 
-def test_usage_is_right_to_the_byte(store: ImageStore, tmp_path: Path) -> None:
-    used = image_of(store, layer_of(store, tar_of(member("f", b"x" * 12345))), name="used")
+def du(*paths: Path) -> int:
+    """What du(1) says that `paths` take, in bytes."""
+    said = subprocess.run(["du", "-csB1", *paths], capture_output=True, text=True, check=True)
+    return int(said.stdout.splitlines()[-1].split()[0])
+
+
+def test_usage_is_what_du_says(store: ImageStore, tmp_path: Path) -> None:
+    linked = [member("f", b"x" * 12345), member("again", type=tarfile.LNKTYPE, linkname="f")]
+    used = image_of(store, layer_of(store, tar_of(*linked)), name="used")
     unused = simple_image(store, "unused", "1")
     store.lowerdirs(used)
     store.lowerdirs(unused)
     usage = store.usage([used.id])
-    files = (tmp_path / "data/layers").rglob("fs/**/*")
-    assert usage.layers == sum(path.stat().st_size for path in files if path.is_file())
-    assert usage.blobs == bytes_on_disk(store)
+    unpacked = [p for p in (tmp_path / "data/layers").iterdir() if p.name not in OWN_FOLDERS]
+    assert usage.layers == du(*unpacked)
+    assert usage.blobs == du(*map(store.blobs.path, store.blobs.digests()))
+    assert usage.unneeded == 0
+    assert sum(image.size - image.shared for image in usage.images.values()) == usage.total
+    before = du(tmp_path / "data")
     assert store.prune(all=True, in_use=[used.id]).reclaimed == usage.reclaimable
+    assert before - du(tmp_path / "data") == usage.reclaimable
     assert store.usage([used.id]).reclaimable == 0
+
+
+def test_usage_tells_of_each_image_what_it_shares(store: ImageStore) -> None:
+    shared = layer_of(store, tar_of(member("shared", os.urandom(20_000))))
+    own = layer_of(store, tar_of(member("own", os.urandom(50_000))))
+    a = image_of(store, shared, own, name="a")
+    b = image_of(store, shared, name="b")
+    store.tag(b.target, parse_reference("b:again"))
+    orphan = store.blobs.write("text/plain", b"orphan")
+    store.lowerdirs(b)
+    both = store.blobs.allocated(Digest(shared.descriptor.digest))
+    both += store.usage().layers
+    usage = store.usage()
+    alone = [
+        *(Digest(text) for text in (a.digest, a.manifest.config.digest)),
+        Digest(own.descriptor.digest),
+    ]
+    assert usage.images[a.digest].shared == usage.images[b.digest].shared == both
+    assert usage.images[a.digest].size == both + du(*map(store.blobs.path, alone))
+    assert usage.unneeded == store.blobs.allocated(Digest(orphan.digest))
+
+
+MODULE = b"\0asm\1\0\0\0"
+TEXT = b";; a comment\n(module)"
+
+
+def compiled(root: Path, *contents: bytes) -> list[Path]:
+    """Put what stands for the code of modules on the shelf: the files of each."""
+    files = []
+    for content in contents:
+        name = hashlib.sha256(content).hexdigest()
+        for path in (f"key/{name}", f"key/{name}.json", f"key-bounded/{name}.lock"):
+            files.append(root / "cache" / path)
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            files[-1].write_bytes(b"code")
+        note = root / "cache/digests" / f"1-2-3-{len(name)}-{name[:8]}"
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(name)
+        files.append(note)
+    return files
+
+
+def test_compiled_code_goes_with_the_last_layer_that_has_the_module(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    common, foreign = MODULE + b"common", MODULE + b"of nobody here"
+    first = layer_of(store, tar_of(member("a.wasm", common), member("dir/b.wat", TEXT)))
+    second = layer_of(store, tar_of(member("elsewhere", common), member("c", b"\0asm?")))
+    for name, layer in (("one", first), ("two", second)):
+        store.lowerdirs(image_of(store, layer, name=name))
+    code, of_text, of_foreign = (
+        compiled(tmp_path / "data", content) for content in (common, TEXT, foreign)
+    )
+    store.remove("one")
+    assert [path.exists() for path in code] == [True] * 4
+    assert [path.exists() for path in of_text] == [False] * 4
+    store.prune(all=True)
+    assert [path.exists() for path in code] == [False] * 4
+    assert [path.exists() for path in of_foreign] == [True] * 4
 
 
 def test_what_no_image_needs_is_collected(store: ImageStore, tmp_path: Path) -> None:
@@ -215,12 +286,13 @@ def test_another_process_that_holds_the_store_stops_collection(
 ) -> None:
     other = ImageStore(tmp_path / "data")  # Its locks are its own, as another process's are.
     orphan = store.blobs.write("text/plain", b"orphan")
+    taken = store.usage().blobs
     with other.hold():
         assert store.collect() == 0
         assert [*store.blobs.digests()] == [orphan.digest]
         with store.hold():
             assert store.collect() == 0
-    assert store.collect() == len(b"orphan")
+    assert store.collect() == taken
 
 
 def test_many_threads_at_once(store: ImageStore) -> None:

@@ -3,19 +3,25 @@
 import hashlib
 import itertools
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from wherry.disk import allocated
 from wherry.images._durable import sync_directory
 from wherry.images.errors import DigestMismatch, ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
+from wherry.images.partial import PartialBlob
 from wherry.oci import Descriptor, Digest, parse_digest
 
 _CHUNK = 1 << 20
 _ALGORITHMS = ("sha256", "sha512")
+_PARTIAL = ("sha256-", "sha512-")
+_PATIENCE = 86400.0
+"""Seconds that a download nobody goes on with is kept."""
 
 
 class BlobStore:
@@ -52,6 +58,10 @@ class BlobStore:
         except FileNotFoundError:
             raise _missing(digest) from None
 
+    def allocated(self, digest: Digest) -> int:
+        """The bytes that the blob takes on disk; 0 if it is not there."""
+        return allocated(self._name(digest))
+
     def open(self, digest: Digest) -> FileIO:
         """The blob as an unbuffered file. Raises ImageNotFound."""
         self._holds.touch(digest)
@@ -85,14 +95,26 @@ class BlobStore:
         path = self._ingest / f"{os.getpid()}-{next(self._numbers)}-{os.urandom(4).hex()}"
         return BlobWriter(self, path, self._holds)
 
+    def partial(self, digest: Digest, size: int) -> PartialBlob:
+        """A blob of `size` bytes that is to come from elsewhere, with what has come before.
+
+        To be used inside a hold, by one thread at a time for each digest.
+        """
+        path = self._ingest / digest.replace(":", "-")
+        self._holds.touch(path.name, digest)
+        return PartialBlob(path, self.path(digest), digest, size)
+
+    def sync(self) -> None:
+        """Make the names of all blobs that are there survive a power cut."""
+        for algorithm in _ALGORITHMS:
+            if (folder := self._root / algorithm).is_dir():
+                with storage_errors("write an image"):
+                    sync_directory(folder)
+
     def delete(self, digest: Digest) -> int:
-        """Remove a blob if it is there; returns the bytes given back."""
-        path = self.path(digest)
-        try:
-            size = path.stat().st_size
-            path.unlink()
-        except FileNotFoundError:
-            return 0
+        """Remove a blob if it is there; returns the bytes given back on disk."""
+        size = self.allocated(digest)
+        self.path(digest).unlink(missing_ok=True)
         return size
 
     def digests(self) -> Iterator[Digest]:
@@ -111,9 +133,14 @@ class BlobStore:
         # Listing a store opens thousands of blobs; pathlib would take half of the time.
         return f"{self._folder}/{digest.replace(':', '/', 1)}"
 
-    def leftovers(self) -> Iterator[Path]:
-        """Half-written blobs: of writers at work, or of ones that were killed."""
-        return self._ingest.iterdir()
+    def leftovers(self, *, downloads: bool = False) -> Iterator[Path]:
+        """Half-written blobs: of writers at work, or of ones that were killed.
+
+        Downloads can be gone on with for a day; with `downloads` they are among them at once.
+        """
+        for path in self._ingest.iterdir():
+            if downloads or not path.name.startswith(_PARTIAL) or _is_stale(path):
+                yield path
 
 
 class BlobWriter:
@@ -209,6 +236,13 @@ def copy(source: BinaryIO, writer: BlobWriter, size: int | None = None) -> None:
         writer.write(chunk)
         if left is not None:
             left -= len(chunk)
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        return path.stat().st_mtime < time.time() - _PATIENCE
+    except FileNotFoundError:
+        return False
 
 
 def _missing(digest: Digest) -> ImageNotFound:

@@ -5,10 +5,13 @@ store holds too much but never too little.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
+from wherry import shelf
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
 from wherry.images.errors import ImageError, ImageInUse, ImageNotFound
@@ -32,12 +35,26 @@ class Removal:
 
 
 @dataclass(frozen=True)
+class ImageUsage:
+    """Bytes on disk of one image, blobs and unpacked layers; and of these what others need too."""
+
+    size: int
+    shared: int
+
+
+@dataclass(frozen=True)
 class Usage:
-    """Bytes on disk: of blobs, of unpacked layers, and what removing unused images frees."""
+    """Bytes on disk: of blobs, of unpacked layers, and what removing unused images frees.
+
+    `images` tells of each by the digest of its target. `unneeded` of the blobs and layers no image
+    needs: they are the build cache's, or garbage.
+    """
 
     blobs: int
     layers: int
     reclaimable: int
+    unneeded: int = 0
+    images: Mapping[Digest, ImageUsage] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -55,12 +72,14 @@ class Housekeeping:
         blobs: BlobStore,
         rootfs: RootFilesystems,
         holds: Holds,
+        code: Path,
     ) -> None:
         self._catalog = catalog
         self._lookup = lookup
         self._blobs = blobs
         self._rootfs = rootfs
         self._holds = holds
+        self._code = code
         self.reach = Reach(blobs, rootfs)
 
     def remove(self, name: str, force: bool, in_use: frozenset[Digest]) -> Removal:
@@ -122,20 +141,24 @@ class Housekeeping:
     def collect(self, in_use: frozenset[Digest]) -> int:
         """Delete every blob and layer that no image in the catalog needs; returns the bytes."""
         names = [*self._blobs.digests(), *self._rootfs.names()]
-        reclaimed = self.discard(names, in_use)
-        self.sweep()
-        return reclaimed
+        return self.discard(names, in_use) + self.sweep(downloads=True)
 
-    def sweep(self) -> None:
-        """Delete what somebody who was killed has left half-made."""
+    def sweep(self, *, downloads: bool = False) -> int:
+        """Delete what somebody who was killed has left half-made; returns the bytes of blobs.
+
+        Downloads that could be gone on with stay for a day, unless `downloads`.
+        """
+        reclaimed = 0
         with self._catalog.locked(), self._holds.collecting() as spared:
             if spared is None:
-                return
-            for path in self._blobs.leftovers():
+                return 0
+            for path in self._blobs.leftovers(downloads=downloads):
                 if path.name not in spared:
+                    reclaimed += path.stat().st_size
                     path.unlink(missing_ok=True)
             leftovers = [name for name in self._rootfs.leftovers() if name not in spared]
         self._rootfs.sweep(leftovers)
+        return reclaimed
 
     def discard(self, candidates: Iterable[str], in_use: frozenset[Digest] = frozenset()) -> int:
         """Delete those of `candidates` that no image needs and no hold spares."""
@@ -147,9 +170,9 @@ class Housekeeping:
             with self._holds.collecting() as spared:
                 if spared is None:
                     return 0
-                for name in unneeded:
-                    if name in spared:
-                        continue
+                going = unneeded - spared
+                self._forget_code(layers & going, layers - going)
+                for name in going:
                     if ":" in name:
                         reclaimed += self._blobs.delete(Digest(name))
                         self.reach.forget({name})
@@ -162,15 +185,30 @@ class Housekeeping:
 
     def usage(self, in_use: frozenset[Digest]) -> Usage:
         """See `ImageStore.usage`."""
-        needed: set[str] = set(in_use)
+        sizes: dict[str, int] = {name: self._rootfs.size(name) for name in self._rootfs.names()}
+        sizes |= {digest: self._blobs.allocated(digest) for digest in self._blobs.digests()}
+        targets = {entry.digest: entry.target for entry in self._catalog.entries()}
+        reach = {digest: self.reach.of(target) & sizes.keys() for digest, target in targets.items()}
+        users = Counter(name for names in reach.values() for name in names)
+        kept: set[str] = set(in_use)
         for image in self._lookup.images():
             if _is_any([image], in_use):
-                needed |= self.reach.of(image.target)
-        blobs = {digest: self._blobs.size(digest) for digest in self._blobs.digests()}
-        layers = {name: self._rootfs.size(name) for name in self._rootfs.names()}
-        kept = sum(size for name, size in (*blobs.items(), *layers.items()) if name in needed)
-        total = sum(blobs.values()) + sum(layers.values())
-        return Usage(sum(blobs.values()), sum(layers.values()), total - kept)
+                kept |= reach.get(Digest(image.target.digest), frozenset())
+        total = sum(sizes.values())
+        layers = sum(sizes[name] for name in sizes if ":" not in name)
+        return Usage(
+            total - layers,
+            layers,
+            reclaimable=total - sum(sizes[name] for name in sizes.keys() & kept),
+            unneeded=sum(sizes[name] for name in sizes if name not in users),
+            images={
+                digest: ImageUsage(
+                    sum(sizes[name] for name in names),
+                    sum(sizes[name] for name in names if users[name] > 1),
+                )
+                for digest, names in reach.items()
+            },
+        )
 
     def check(self) -> list[str]:
         """See `ImageStore.check`."""
@@ -190,6 +228,16 @@ class Housekeeping:
                 faults.append(f"blob {digest} is damaged: its digest is {found}")
         faults += [f"layer {name} is damaged" for name in self._rootfs.damaged()]
         return faults
+
+    def _forget_code(self, going: Collection[str], staying: Collection[str]) -> None:
+        """Remove the code of modules that are in the layers `going` and in none of `staying`.
+
+        Before the layers go: killed in between, code is missing, which is made again when it is
+        wanted; the other way round nobody would know any more whose it was.
+        """
+        modules = self._rootfs.modules(going)
+        if modules:
+            shelf.forget(self._code, modules - self._rootfs.modules(staying))
 
     def _live(self, in_use: frozenset[Digest]) -> set[str]:
         live: set[str] = set(in_use)

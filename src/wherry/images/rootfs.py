@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from wherry.disk import allocated
 from wherry.images._durable import sync_directory, sync_filesystem
 from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
@@ -33,10 +34,13 @@ _AT_ONCE = min(4, os.cpu_count() or 1)
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """Beside each unpacked layer: the whole key its folder is named after, and its bytes."""
+    """Beside each unpacked layer: the whole key its folder is named after, and what is Wasm in it.
+
+    `modules` are SHA-256 digests. In records of older releases there are none.
+    """
 
     key: str
-    size: int
+    modules: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class RootFilesystems:
         self._holds = holds
         self._mutex = threading.Lock()
         self._unpacking: dict[str, threading.Lock] = {}
+        self._records: dict[str, _Record] = {}
+        self._sizes: dict[str, int] = {}
         # Closed to other users: layers hold set-id programs and files of every mode.
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ingest.mkdir(exist_ok=True)
@@ -106,18 +112,28 @@ class RootFilesystems:
         return os.listdir(self._ingest)
 
     def size(self, name: str) -> int:
-        """The bytes of a layer's files."""
-        return self._record(name).size
+        """Bytes that a layer takes on disk. Counted once: a layer never changes."""
+        size = self._sizes.get(name)
+        if size is None:
+            size = self._sizes[name] = allocated(self._root / name)
+        return size
+
+    def modules(self, names: Iterable[str]) -> frozenset[str]:
+        """The SHA-256 of the Wasm modules in these layers."""
+        return frozenset().union(*(self._record(name).modules for name in names))
 
     def damaged(self) -> list[str]:
         """The names of folders that are no whole layer."""
+        self._records.clear()
         return [name for name in self.names() if _name(self._record(name).key) != name]
 
     def discard(self, name: str) -> tuple[int, str]:
         """Take a layer out of use at once; returns its bytes, and what `sweep` is to remove."""
-        size = self._record(name).size
+        size = self.size(name)
         discarded = os.urandom(8).hex()
         (self._root / name).rename(self._ingest / discarded)
+        self._sizes.pop(name, None)
+        self._records.pop(name, None)
         return size, discarded
 
     def sweep(self, names: Sequence[str]) -> None:
@@ -167,11 +183,11 @@ class RootFilesystems:
         rootfs.mkdir(parents=True)
         rootfs.chmod(0o755)
         if is_module(layer):
-            size = self._place_module(layer, rootfs / module_name(layer))
+            modules = self._place_module(layer, rootfs / module_name(layer))
         else:
             with self._blobs.open(Digest(layer.digest)) as blob:
-                size = unpack(blob, layer, wanted.diff_id, rootfs)
-        (folder / "layer.json").write_bytes(msgspec.json.encode(_Record(wanted.key, size)))
+                modules = unpack(blob, layer, wanted.diff_id, rootfs)
+        (folder / "layer.json").write_bytes(msgspec.json.encode(_Record(wanted.key, modules)))
 
     def _settle(self, unpacked: Path, path: Path) -> None:
         try:
@@ -181,21 +197,27 @@ class RootFilesystems:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 
-    def _place_module(self, layer: Descriptor, path: Path) -> int:
+    def _place_module(self, layer: Descriptor, path: Path) -> frozenset[str]:
+        found = hashlib.sha256()
         with self._blobs.open(Digest(layer.digest)) as blob, open(path, "wb") as file:
             checking = Digesting(blob, layer.digest)
             while data := checking.read(1 << 20):
                 file.write(data)
+                found.update(data)
             checking.check(layer.size)
         path.chmod(0o755)
-        return path.stat().st_size
+        return frozenset([found.hexdigest()])
 
     def _record(self, name: str) -> _Record:
-        try:
-            data = (self._root / name / "layer.json").read_bytes()
-            return msgspec.json.decode(data, type=_Record)
-        except (OSError, msgspec.DecodeError):
-            return _Record("", 0)
+        """What stands beside a layer, read once; nothing, for what is no layer."""
+        known = self._records.get(name)
+        if known is None:
+            try:
+                data = (self._root / name / "layer.json").read_bytes()
+                known = self._records[name] = msgspec.json.decode(data, type=_Record)
+            except (OSError, msgspec.DecodeError):
+                return _Record("")
+        return known
 
     @contextmanager
     def _alone(self, names: Iterable[str]) -> Iterator[None]:

@@ -101,6 +101,24 @@ class ImageStore:
         """
         self._enter([Entry(target, reference.with_default_tag())])
 
+    def target(self, reference: Reference) -> Descriptor | None:
+        """What exactly this name, tag or digest included, points to."""
+        wanted = reference.with_default_tag()
+        entries = self._catalog.entries()
+        return next((entry.target for entry in entries if entry.reference == wanted), None)
+
+    def references(self, repository: Reference) -> list[tuple[Reference, Descriptor]]:
+        """The tags that `repository` has here, its own tag or digest aside, and their targets."""
+        return [
+            (entry.reference, entry.target)
+            for entry in self._catalog.entries()
+            if entry.reference and entry.reference.tag and entry.reference.name == repository.name
+        ]
+
+    def discard(self, digests: Collection[Digest]) -> None:
+        """Remove those of some blobs that no image needs and no other hold spares."""
+        self._housekeeping.discard(digests)
+
     def write_image(
         self,
         config: ImageConfig,

@@ -5,6 +5,7 @@ them, are recorded in an extended attribute instead, with the mode they go with.
 """
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Self
 
 from wherry.images.beneath import Root, remove_tree
 from wherry.images.tar import Entry, Kind
+from wherry.wasm import sniff
 
 OWNER = "user.containers.override_stat"
 """The owner and mode a file should have: `UID:GID:MODE`, decimal and octal."""
@@ -23,6 +25,9 @@ OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IGNORED = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE})
 _CHUNK = 1 << 20
+_MAX_MODULES = 1000
+_MODULE = b"\0(; \t\r\n"
+"""What a Wasm file may begin with."""
 
 
 @dataclass(slots=True)
@@ -39,6 +44,8 @@ class TreeWriter:
 
     A context manager. Entry names are clean and relative ("" is the top); a name that exists is
     replaced, a folder by a folder is merged. Raises OSError, whose `filename` is the entry's.
+    `bytes` are those of the files written, `modules` the SHA-256 of those that are Wasm (not of
+    sparse ones, and of no more than a thousand).
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,6 +53,7 @@ class TreeWriter:
         self._folders: dict[str, _Folder] = {}
         self._ids = (os.geteuid(), os.getegid())
         self.bytes = 0
+        self.modules: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -144,8 +152,7 @@ class TreeWriter:
             if entry.extents is not None:
                 self._sparse(fd, entry, read)
             else:
-                while data := read(_CHUNK):
-                    _write(fd, data)
+                self._content(fd, read)
             self.bytes += entry.size
             self._owner(fd, entry.uid, entry.gid, entry.mode)
             if entry.xattrs:
@@ -153,6 +160,19 @@ class TreeWriter:
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
+
+    def _content(self, fd: int, read: Callable[[int], bytes]) -> None:
+        data = read(_CHUNK)
+        module = None
+        if data[:1] in _MODULE and len(self.modules) < _MAX_MODULES and sniff(data[:4096]):
+            module = hashlib.sha256()
+        while data:
+            _write(fd, data)
+            if module is not None:
+                module.update(data)
+            data = read(_CHUNK)
+        if module is not None:
+            self.modules.add(module.hexdigest())
 
     def _sparse(self, fd: int, entry: Entry, read: Callable[[int], bytes]) -> None:
         for offset, length in entry.extents or ():

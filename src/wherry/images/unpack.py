@@ -49,8 +49,8 @@ def unpack(
     diff_id: Digest,
     path: Path,
     limits: Limits = LIMITS,
-) -> int:
-    """Unpack a layer into the empty folder `path`; returns the bytes of its files.
+) -> frozenset[str]:
+    """Unpack a layer into the empty folder `path`; returns the SHA-256 of its Wasm modules.
 
     Raises InvalidLayer, and DigestMismatch when the blob or its content is not what the
     descriptor and `diff_id` say; the folder is then to be thrown away.
@@ -65,7 +65,7 @@ def unpack(
         raise InvalidLayer(f"layer {descriptor.digest}: {error}") from None
     blob.check(descriptor.size)
     content.check(descriptor)
-    return tree.bytes
+    return frozenset(tree.modules)
 
 
 class _Unpacking:
