@@ -273,7 +273,7 @@ def test_large_contexts_go_to_disk_once(kitchen: Kitchen) -> None:
         ("--from=7 c.txt /", "no such stage"),
         ("circle /x", "circle"),
         ("dangling /x", "does not exist"),
-        ("https://example.com/x /", "download it first"),
+        ("https://example.com/x /", "ADD takes it"),
     ],
 )
 def test_mistakes_name_the_line_and_leave_no_image(

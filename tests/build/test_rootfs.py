@@ -27,7 +27,7 @@ def folder(path: Path, files: dict[str, str]) -> Path:
 
 def stack(*layers: Path) -> Rootfs:
     """Lowest first."""
-    return Rootfs([UnpackedLayer(partial(Path, path)) for path in reversed(layers)])
+    return Rootfs([UnpackedLayer(str(path), partial(Path, path)) for path in reversed(layers)])
 
 
 def text(tree: Rootfs, path: str) -> str:
@@ -114,7 +114,7 @@ def test_known_layers_are_unpacked_only_for_content(tmp_path: Path) -> None:
         return unpacked[-1]
 
     entries = [Entry("d", Kind.DIRECTORY, 0o700), Entry("d/f", size=4)]
-    tree = Rootfs([KnownLayer(entries, unpack)])
+    tree = Rootfs([KnownLayer("known", entries, unpack)])
     assert tree.names("d") == ["f"]
     assert find(tree, "*/f") == ["d/f"]
     assert not unpacked

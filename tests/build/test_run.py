@@ -100,7 +100,7 @@ def test_programs_are_found_as_the_kernel_would(kitchen: Kitchen, program: str) 
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        ('RUN ["/bin/fails.wat"]', "exit code 3"),
+        ('RUN ["/bin/fails.wat"]', "'/bin/fails.wat' returned a non-zero code: 3"),
         ("RUN make all", "needs Linux"),
         ("RUN <<EOF\nmake\nEOF", "needs Linux"),
         ('RUN ["/bin/sh", "-c", "true"]', "no '/bin/sh' in the stage"),
@@ -108,7 +108,17 @@ def test_programs_are_found_as_the_kernel_would(kitchen: Kitchen, program: str) 
         ('RUN ["tool.wat"]', "no 'tool.wat' in the stage"),
         ('RUN ["/bin"]', "no '/bin' in the stage"),
         ('RUN ["", "x"]', "name is empty"),
-        ('RUN --mount=type=cache,target=/x ["/bin/tool.wat"]', "--mount=type=cache"),
+        ('RUN --mount=type=ssh ["/bin/tool.wat"]', "type=ssh is not supported"),
+        ('RUN --mount=type=cache ["/bin/tool.wat"]', "needs a target"),
+        ('RUN --mount=type=tmpfs,target=/x,id=1 ["/bin/tool.wat"]', "takes no id"),
+        ('RUN --mount=type=cache,target=/ ["/bin/tool.wat"]', "upon the root directory"),
+        ('RUN --mount=target=/x,source=gone ["/bin/tool.wat"]', "'gone' is not in the build"),
+        ('RUN --mount=type=secret,id=s,required ["/bin/tool.wat"]', "'s' is required"),
+        ('RUN --mount=target=/x,ro,rw ["/bin/tool.wat"]', "both ro and rw"),
+        ('RUN --mount=target=/x,from=$X ["/bin/tool.wat"]', "variables cannot be used in from"),
+        ('RUN --network=host ["/bin/tool.wat"]', "wherry build --network host"),
+        ('RUN --network=lan ["/bin/tool.wat"]', "--network=lan"),
+        ('RUN --security=insecure ["/bin/tool.wat"]', "--security=insecure"),
     ],
 )
 def test_what_cannot_run_says_why_and_what_to_do(kitchen: Kitchen, run: str, message: str) -> None:

@@ -2,7 +2,8 @@
 
 A build reads a `Context` (a tar archive written into it), carries out the Dockerfile's
 instructions in order, keeps each layer it writes in the image store and in a cache, and ends with
-a named OCI image. It runs nothing itself: RUN steps go to the `StepRunner` it is given. What
+a named OCI image. It runs nothing itself and asks no other machine: RUN steps go to the
+`StepRunner` it is given, base images and URLs come from the `Outside`. What
 happens is told as events while it happens; what cannot be built is a `BuildError` that names file
 and line.
 """
@@ -22,7 +23,8 @@ from wherry.build.events import (
     TriggersFound,
     Warned,
 )
-from wherry.build.options import BuildOptions, Step, StepRunner
+from wherry.build.options import BuildOptions, Network, Outside, Step, StepFile, StepRunner
+from wherry.build.remote import WebFile
 
 __all__ = [
     "BuildCache",
@@ -31,8 +33,11 @@ __all__ = [
     "Built",
     "Context",
     "Event",
+    "Network",
+    "Outside",
     "Progress",
     "Step",
+    "StepFile",
     "StepFinished",
     "StepOutput",
     "StepRunner",
@@ -40,5 +45,6 @@ __all__ = [
     "Tagged",
     "TriggersFound",
     "Warned",
+    "WebFile",
     "build",
 ]

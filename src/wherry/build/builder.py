@@ -21,12 +21,14 @@ from wherry.build.events import (
 )
 from wherry.build.expansion import ExpansionError
 from wherry.build.files import FileTree
-from wherry.build.options import BuildOptions, StepRunner
+from wherry.build.mounting import Mounting
+from wherry.build.options import BuildOptions, Outside, StepRunner
 from wherry.build.parser import parse, parse_trigger
 from wherry.build.session import Clock, Session, image_layers
 from wherry.build.stage_builder import StageBuilder, StageState
 from wherry.build.stages import PlannedStage, plan_stages
 from wherry.build.variables import Arguments
+from wherry.build.workspace import workspace
 from wherry.images import Image, ImageError, ImageNotFound, ImageStore
 from wherry.oci import (
     WASM,
@@ -51,16 +53,19 @@ def build(
     runner: StepRunner,
     progress: Progress,
     folder: Path,
+    outside: Outside | None = None,
 ) -> Image:
     """Build an image from `context`, put it into `store` and name it.
 
-    Blocking. `folder` is the data root's `build`: the cache and what is under way. Whatever goes
-    wrong, the store's names are as they were. Raises BuildError, and what `progress` and `runner`
-    raise.
+    Blocking. `folder` is the data root's `build`: the cache and what is under way. Without
+    `outside` there is what the store has and no more. Whatever goes wrong, the store's names are as
+    they were. Raises BuildError, and what `progress`, `runner` and `outside` raise.
     """
     try:
         with store.hold(), ExitStack() as resources:
-            return _Build(context, options, store, runner, progress, folder, resources).run()
+            return _Build(
+                context, options, store, runner, progress, folder, outside, resources
+            ).run()
     except ImageError as error:
         raise BuildError(str(error)) from error
     except OSError as error:
@@ -77,6 +82,7 @@ class _Build:
         runner: StepRunner,
         progress: Progress,
         folder: Path,
+        outside: Outside | None,
         resources: ExitStack,
     ) -> None:
         files = context.files()
@@ -99,6 +105,13 @@ class _Build:
             clock=Clock(options.arguments),
             folder=folder,
             resources=resources,
+            mounting=Mounting(
+                folder,
+                lambda: resources.enter_context(workspace(folder / "run")),
+                options.secrets,
+                runner.wait,
+            ),
+            outside=outside,
         )
         self._step = 0
         self._total = 0
@@ -186,19 +199,22 @@ class _Build:
         return state, _short(image.id)
 
     def _origin(self, planned: PlannedStage, name: str) -> tuple[FileTree, str]:
-        """The files of a COPY with `--from=name`, and what they are called in errors."""
+        """The files of a COPY or mount from `name`, and what they are called in errors."""
         if not name:
             return self._session.files, "the build context"
         number = planned.origins.get(name)
         if number is not None:
             return self._done[number].rootfs, f"the stage {name!r}"
         if name == _SCRATCH:
-            raise BuildError("COPY --from=scratch: there is nothing in it")
-        image = self._image("COPY --from=", name, self._options.platform)
+            raise BuildError("from=scratch: there is nothing in it")
+        image = self._image("from=", name, self._options.platform)
         return self._session.rootfs(image), f"the image {name!r}"
 
     def _image(self, instruction: str, name: str, platform: Platform | None) -> Image:
+        outside = self._session.outside
         try:
+            if outside is not None:
+                return outside.image(name, platform, pull=self._options.pull)
             return self._store.resolve(name, platform)
         except ImageNotFound:
             later = [stage.start for stage in self._dockerfile.stages if stage.start.name == name]

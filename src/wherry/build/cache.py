@@ -8,16 +8,20 @@ records are replaced atomically but not flushed to disk.
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from wherry.build.remote import Known
+from wherry.disk import BLOCK
 from wherry.images import BlobStore
 from wherry.images.layer import Layer
 from wherry.images.tar import Entry, Kind
 from wherry.oci import Descriptor, InvalidDigest, parse_digest
 
-_FORMAT = 1
+_FORMAT = 2
 _MAX_RECORD = 64 << 20
 
 
@@ -40,6 +44,7 @@ class _Record(msgspec.Struct):
     descriptor: Descriptor | None = None
     diff_id: str = ""
     entries: list[_Entry] | None = None
+    url: Known | None = None
 
 
 class CachedLayer(msgspec.Struct, frozen=True):
@@ -48,6 +53,15 @@ class CachedLayer(msgspec.Struct, frozen=True):
     layer: Layer
     created: str
     entries: list[Entry] | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A record: its bytes on disk, when it was written (nanoseconds), and its layer's digests."""
+
+    key: str
+    size: int
+    written: int
+    layer: tuple[str, ...]
 
 
 class BuildCache:
@@ -89,14 +103,33 @@ class BuildCache:
         """Record when the image of `key` was made."""
         self._write(key, _Record(created))
 
+    def find_url(self, key: str) -> Known | None:
+        """What was learned of a URL."""
+        record = self._read(key)
+        return record.url if record else None
+
+    def remember_url(self, key: str, known: Known) -> None:
+        """Record what was learned of a URL."""
+        self._write(key, _Record("", url=known))
+
+    def kept(self) -> Iterator[Kept]:
+        """All records."""
+        for path in self._root.glob("*/*"):
+            with suppress(FileNotFoundError):
+                status, record = path.lstat(), self._read(path.name)
+                layer: tuple[str, ...] = ()
+                if record is not None and record.descriptor is not None:
+                    layer = (record.descriptor.digest, record.diff_id)
+                yield Kept(path.name, status.st_blocks * BLOCK, status.st_mtime_ns, layer)
+
     def clear(self) -> int:
-        """Forget everything; returns the bytes given back."""
+        """Forget everything; returns the bytes given back on disk."""
         freed = 0
         for folder, _, names in os.walk(self._root):
             for name in names:
                 path = os.path.join(folder, name)
                 try:
-                    freed += os.lstat(path).st_size
+                    freed += os.lstat(path).st_blocks * BLOCK
                     os.unlink(path)
                 except FileNotFoundError:
                     continue

@@ -67,18 +67,20 @@ def resolve(tree: FileTree, path: str) -> str:
     return "/".join(done)
 
 
-def find(tree: FileTree, pattern: str) -> list[str]:
+def find(tree: FileTree, pattern: str, *, deep: bool = False) -> list[str]:
     """The paths that `pattern` names, sorted; a plain path is returned if it exists.
 
-    The last component may be a link; links before it are followed. Raises BuildError for a
-    malformed pattern.
+    The last component may be a link; links before it are followed. With `deep`, a component `**`
+    is any number of directories. Raises BuildError for a malformed pattern.
     """
     paths = [""]
     for part in posixpath.normpath(pattern).split("/"):
         if part in ("", "."):
             continue
         folders = [resolve(tree, path) for path in paths]
-        if is_wild(part):
+        if deep and part == "**":
+            paths = [path for folder in dict.fromkeys(folders) for path in _below(tree, folder)]
+        elif is_wild(part):
             matcher = compile_pattern(part)
             paths = [
                 join(folder, name)
@@ -89,4 +91,16 @@ def find(tree: FileTree, pattern: str) -> list[str]:
             ]
         else:
             paths = [join(folder, part) for folder in folders]
-    return [path for path in paths if tree.entry(path)]
+    return [path for path in dict.fromkeys(paths) if tree.entry(path)]
+
+
+def _below(tree: FileTree, folder: str) -> list[str]:
+    """`folder` and all directories below it, sorted."""
+    found, pending = [], [folder]
+    while pending:
+        path = pending.pop()
+        entry = tree.entry(path)
+        if entry is not None and entry.kind is Kind.DIRECTORY:
+            found.append(path)
+            pending += [join(path, name) for name in reversed(tree.names(path))]
+    return found

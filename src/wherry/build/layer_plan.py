@@ -114,6 +114,12 @@ class LayerPlan:
         entry = Entry(path, Kind.FILE, 0o644, size=len(data), mtime=override.now)
         self._add(Addition(override.apply(entry, path), data=data), override)
 
+    def add_directory(self, tree: FileTree, source: str, path: str, override: Override) -> None:
+        """Make `path` (resolved) a directory like `source`, without what is in it."""
+        entry = tree.entry(source)
+        if entry is not None and entry.kind is Kind.DIRECTORY:
+            self._add(Addition(override.apply(entry, path), tree, source), override)
+
     def add(self, tree: FileTree, source: str, path: str, override: Override) -> None:
         """Copy the file or the directory's content at `source` in `tree` to `path` (resolved).
 

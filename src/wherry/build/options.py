@@ -1,12 +1,19 @@
 """What a build is asked for, and what it needs from the engine."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
+from wherry.build.remote import WebFile
+from wherry.images import Image
 from wherry.oci import Platform, Reference
+from wherry.oci.runtime import Mount
+
+Network = Literal["default", "none", "host"]
+"""What a step can reach: the engine's bridge network, nothing, or what the host can."""
 
 
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,24 +31,57 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     platform: Platform | None = None
     use_cache: bool = True
+    pull: bool = False
+    secrets: Mapping[str, bytes] = msgspec.field(default_factory=dict)
+    network: Network = "default"
+
+
+class StepFile(msgspec.Struct, frozen=True):
+    """A file that is there while a step runs and in no layer: a secret, or a script.
+
+    `target` is absolute. It is kept off disks and out of everything that is told or kept.
+    """
+
+    target: str
+    data: bytes
+    mode: int
+    uid: int = 0
+    gid: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A Wasm program to be run in a stage's root filesystem.
+    """A program to be run in a stage's root filesystem.
 
     The filesystem is the overlay of `lowerdirs` (topmost first) under `upperdir`, with `workdir`
     as overlay's own folder; what the program changes stays in `upperdir`. `user` is as in an image
-    config. `output` takes what the program writes.
+    config. `env` may hold secrets. `mounts` and `files` come on top, in their order. For the
+    `platform` wasi/wasm nothing but Wasm may run. `output` takes what the program writes.
     """
 
     argv: list[str]
     env: list[str]
     cwd: str
     user: str
+    platform: Platform
+    network: Network
+    mounts: list[Mount]
+    files: list[StepFile]
     lowerdirs: list[Path]
     upperdir: Path
     workdir: Path
     output: Callable[[bytes], None]
+
+
+class Outside(Protocol):
+    """What a build gets from other machines; the engine brings it."""
+
+    def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+        """The image of that name, fetched if it is not in the store, or anyway to see whether
+        there is a newer one (`pull`). Raises what the image store raises, and BuildError.
+        """
+
+    def open_url(self, url: str) -> AbstractContextManager[WebFile]:
+        """A file of the web. Raises BuildError, also while it is read."""
 
 
 class StepRunner(Protocol):
@@ -52,3 +92,6 @@ class StepRunner(Protocol):
 
         Raises BuildError when it cannot be started.
         """
+
+    def wait(self) -> None:
+        """Wait a moment for something that another build has. Raises if this one was given up."""

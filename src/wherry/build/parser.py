@@ -6,23 +6,24 @@ be known to be wrong without building anything is refused here, with file and li
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 
 from wherry.build import syntax
 from wherry.build.errors import BuildError
 from wherry.build.healthcheck import healthcheck
-from wherry.build.lexer import Line, heredoc_mark, read_script, split_words
+from wherry.build.lexer import Heredoc, Line, heredoc_mark, read_script, split_words
+from wherry.build.mounts import parse_mount
 
 _FLAGS = {
     "FROM": ("platform",),
-    "COPY": ("chmod", "chown", "from", "link"),
-    "ADD": ("chmod", "chown", "link"),
+    "COPY": ("chmod", "chown", "exclude", "from", "link", "parents"),
+    "ADD": ("checksum", "chmod", "chown", "exclude", "keep-git-dir", "link", "unpack"),
     "RUN": ("mount", "network", "security"),
     "HEALTHCHECK": ("interval", "retries", "start-interval", "start-period", "timeout"),
 }
-_REPEATABLE = frozenset({"mount"})
+_REPEATABLE = frozenset({"exclude", "mount"})
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*")
 _TRUE, _FALSE = frozenset({"", "true", "1"}), frozenset({"false", "0"})
 
@@ -111,6 +112,12 @@ class _Reader:
     def _flag(self, name: str) -> str:
         return self._flags.get(name, [""])[0]
 
+    def _switch(self, name: str) -> bool:
+        value = self._flag(name) if name in self._flags else "false"
+        if value.lower() not in _TRUE | _FALSE:
+            raise BuildError(f"{self._keyword}: --{name}={value}: true or false is needed")
+        return value.lower() in _TRUE
+
     def _words(self) -> list[str]:
         return split_words(self._rest, self._escape)
 
@@ -188,9 +195,6 @@ class _Reader:
         sources = [word for word in words[:-1] if not heredoc_mark(word, self._escape)]
         if heredoc_mark(words[-1], self._escape):
             raise BuildError(f"{self._keyword} needs a destination after the here-document")
-        link = self._flag("link") if "link" in self._flags else "false"
-        if link not in _TRUE | _FALSE:
-            raise BuildError(f"{self._keyword}: --link={link}: true or false is needed")
         origin = self._flag("from")
         if "from" in self._flags and not origin:
             raise BuildError("COPY: --from needs a stage or an image")
@@ -205,7 +209,11 @@ class _Reader:
             origin=origin,
             chown=self._flag("chown"),
             chmod=self._flag("chmod"),
-            link=link in _TRUE,
+            link=self._switch("link"),
+            parents=self._switch("parents"),
+            exclude=tuple(self._flags.get("exclude", ())),
+            checksum=self._flag("checksum"),
+            unpack=self._switch("unpack") if "unpack" in self._flags else None,
             **self._place,
         )
 
@@ -213,8 +221,30 @@ class _Reader:
         command = self._command()
         if not any(word.strip() for word in command.words):
             raise BuildError('RUN needs a command, like RUN ["/tool.wasm", "argument"]')
-        flags = tuple(f"--{name}={value}" for name in self._flags for value in self._flags[name])
-        return syntax.Run(command=command, flags=flags, **self._place)
+        if "security" in self._flags and self._flag("security") != "sandbox":
+            message = f"RUN --security={self._flag('security')} is not supported"
+            raise BuildError(f"{message}: steps run in the ordinary sandbox only")
+        return syntax.Run(
+            command=command,
+            mounts=tuple(parse_mount(text) for text in self._flags.get("mount", ())),
+            network=self._network(),
+            script=self._script(),
+            **self._place,
+        )
+
+    def _network(self) -> Literal["default", "none", "host"]:
+        match self._flag("network") if "network" in self._flags else "default":
+            case "default" | "none" | "host" as known:
+                return known
+            case other:
+                raise BuildError(f"RUN --network={other}: default, none and host are known")
+
+    def _script(self) -> Heredoc | None:
+        """The here-document that is all of the command and says by "#!" what runs it."""
+        documents = self._line.heredocs
+        if len(documents) != 1 or heredoc_mark(self._rest, self._escape) is None:
+            return None
+        return documents[0] if documents[0].content.startswith("#!") else None
 
     def cmd(self) -> syntax.Cmd:
         return syntax.Cmd(command=self._command(), **self._place)

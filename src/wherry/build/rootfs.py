@@ -36,6 +36,10 @@ class StackedLayer(Protocol):
     """One layer of the stack. Paths are asked for only if all above them are directories here."""
 
     @property
+    def diff_id(self) -> str:
+        """The digest of its content, uncompressed."""
+
+    @property
     def path(self) -> Path:
         """Where it is unpacked."""
 
@@ -52,7 +56,8 @@ class StackedLayer(Protocol):
 class UnpackedLayer:
     """A layer in the store, as overlay mounts it. It is unpacked when first looked at."""
 
-    def __init__(self, unpack: Callable[[], Path]) -> None:
+    def __init__(self, diff_id: str, unpack: Callable[[], Path]) -> None:
+        self.diff_id = diff_id
         self._unpack = unpack
 
     @cached_property
@@ -100,7 +105,8 @@ class UnpackedLayer:
 class KnownLayer:
     """A layer known by its entries, each directory before what is in it. It deletes nothing."""
 
-    def __init__(self, entries: Iterable[Entry], unpack: Callable[[], Path]) -> None:
+    def __init__(self, diff_id: str, entries: Iterable[Entry], unpack: Callable[[], Path]) -> None:
+        self.diff_id = diff_id
         self._entries = {entry.name: entry for entry in entries}
         self._unpack = unpack
         self._children: dict[str, list[str]] = {}
@@ -140,6 +146,22 @@ class Rootfs:
         """The unpacked layers, topmost first, as overlay's `lowerdir` wants them."""
         return list(dict.fromkeys(layer.path for layer in self._layers))
 
+    def parts(self, path: str) -> list[Path]:
+        """Where the layers have `path`, topmost first: a file once, a directory from each layer
+        that shows something in it, as overlay's `lowerdir` wants them."""
+        return [Path(join(str(layer.path), path)) for layer in self._shown(path)]
+
+    def place(self, path: str) -> Path | None:
+        """Where what is at `path` lies, links not followed; None if nothing is there."""
+        if not path:
+            return self._layers[0].path if self._layers else None
+        found = self._find(path)
+        return Path(join(str(found[0].path), path)) if found else None
+
+    def identity(self, path: str) -> list[str]:
+        """What decides the content of `path`: the layers that show something there."""
+        return [layer.diff_id for layer in self._shown(path)]
+
     def entry(self, path: str) -> Entry | None:
         """What is at `path`, links not followed."""
         if not path:
@@ -166,6 +188,12 @@ class Rootfs:
         """The SHA-256 of the content of the file at `path`."""
         with self.open(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
+
+    def _shown(self, path: str) -> tuple[StackedLayer, ...]:
+        if directory := self._directory(path):
+            return directory
+        found = self._find(path)
+        return (found[0],) if found else ()
 
     def _find(self, path: str) -> tuple[StackedLayer, Entry] | None:
         for layer in self._directory(parent(path)):

@@ -1,30 +1,57 @@
-"""RUN: a Wasm program, found in the stage's own files and run there by the engine."""
+"""RUN: which program runs, and what there is to know about it beforehand."""
 
 import posixpath
+
+import msgspec
 
 from wherry import wasm
 from wherry.build import syntax
 from wherry.build.errors import BuildError
 from wherry.build.files import FileTree, resolve
 from wherry.build.metadata import DEFAULT_SHELL, argv, environment
+from wherry.build.options import StepFile
 from wherry.images.tar import Kind
-from wherry.oci import RuntimeConfig
+from wherry.oci import HOST, Platform, RuntimeConfig
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for in an image that does not say."""
 
 _HEAD = 4096
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_HINT = 'use RUN ["/tool.wasm", "argument"] with a Wasm program, or COPY the finished result'
+_PIPES = "/dev/pipes"
+_HINT = 'use RUN ["/tool.wasm", "argument"] with a Wasm program, or do it in a Linux stage'
+_EXAMPLE = "(FROM --platform=$BUILDPLATFORM …) and COPY --from the result"
 
 
-def command(run: syntax.Run, config: RuntimeConfig, root: FileTree) -> list[str]:
-    """The words that `run` runs in `root`.
+class Program(msgspec.Struct, frozen=True):
+    """What a RUN runs. `files` are its script, if it is one."""
 
-    Raises BuildError unless they begin with a Wasm program that is there.
+    argv: list[str]
+    files: list[StepFile] = []
+
+
+def program(run: syntax.Run, config: RuntimeConfig, root: FileTree, platform: Platform) -> Program:
+    """What `run` runs in `root`, a stage for `platform`.
+
+    Raises BuildError if it can be known that it cannot run.
     """
-    if run.flags:
-        raise BuildError(f"RUN {run.flags[0]} is not supported yet: leave it out")
+    if platform.is_wasm:
+        return Program(_wasm_command(run, config, root))
+    if platform.os != HOST.os:
+        raise BuildError(f"RUN: the stage is for {platform}, and this machine is {HOST}")
+    if run.script is not None:
+        target = f"{_PIPES}/{run.script.name}"
+        return Program([target], [StepFile(target, run.script.content.encode(), 0o755)])
     words = argv(run.command, config)
-    if run.command.for_shell and tuple(words[:-1]) == DEFAULT_SHELL:
-        raise BuildError(f"RUN in the shell form needs Linux, which is not supported yet: {_HINT}")
+    if not words[0]:
+        raise BuildError("RUN: the program's name is empty")
+    return Program(words)
+
+
+def _wasm_command(run: syntax.Run, config: RuntimeConfig, root: FileTree) -> list[str]:
+    words = argv(run.command, config)
+    if run.script is not None or (run.command.for_shell and tuple(words[:-1]) == DEFAULT_SHELL):
+        message = "RUN in the shell form needs Linux, and this stage is for wasi/wasm"
+        raise BuildError(f"{message}: {_HINT} {_EXAMPLE}")
     if not words[0]:
         raise BuildError("RUN: the program's name is empty")
     path = _find(words[0], config, root)
@@ -33,8 +60,8 @@ def command(run: syntax.Run, config: RuntimeConfig, root: FileTree) -> list[str]
     with root.open(path) as file:
         kind = wasm.sniff(file.read(_HEAD))
     if kind is None:
-        message = f"RUN: {words[0]!r} is not Wasm and needs Linux, which is not supported yet"
-        raise BuildError(f"{message}: {_HINT}")
+        message = f"RUN: {words[0]!r} is not Wasm and needs Linux, and this stage is for wasi/wasm"
+        raise BuildError(f"{message}: {_HINT} {_EXAMPLE}")
     return words
 
 
@@ -42,7 +69,7 @@ def _find(program: str, config: RuntimeConfig, root: FileTree) -> str | None:
     """The program as the kernel would find it: from the working directory or along the PATH."""
     folders = [config.working_dir or "/"]
     if "/" not in program:
-        folders = environment(config).get("PATH", _DEFAULT_PATH).split(":")
+        folders = environment(config).get("PATH", DEFAULT_PATH).split(":")
     for folder in folders:
         path = resolve(root, posixpath.join(folder, program))
         entry = root.entry(path)

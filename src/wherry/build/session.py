@@ -13,15 +13,21 @@ from wherry.build.archive import ArchiveTree
 from wherry.build.cache import BuildCache, CachedLayer, cache_key
 from wherry.build.errors import BuildError
 from wherry.build.events import Progress, StepOutput
+from wherry.build.files import FileTree
 from wherry.build.layer_plan import LayerPlan
-from wherry.build.options import BuildOptions, Step, StepRunner
+from wherry.build.mount_points import LINUX, make_mount_points
+from wherry.build.mounting import Mount, Mounting
+from wherry.build.options import BuildOptions, Network, Outside, Step, StepRunner
+from wherry.build.remote import FILE, RemoteFile
 from wherry.build.rootfs import KnownLayer, Rootfs, StackedLayer, UnpackedLayer
+from wherry.build.running import Program
+from wherry.build.spool import Spool
 from wherry.build.variables import EPOCH, Arguments
 from wherry.build.workspace import workspace
 from wherry.images import Image, ImageStore, Layer, LayerWriter
 from wherry.images.diff import write_diff
 from wherry.images.tar import Kind
-from wherry.oci import Digest
+from wherry.oci import Digest, Platform
 
 _NANOSECONDS = 1_000_000_000
 
@@ -53,6 +59,16 @@ class Clock:
         return moment.isoformat().replace("+00:00", "Z")
 
 
+class StepRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The circumstances in which a RUN runs its program."""
+
+    environment: dict[str, str]
+    cwd: str
+    user: str
+    platform: Platform
+    network: Network
+
+
 class Session(msgspec.Struct, frozen=True):
     """One build. `folder` is the data root's `build`; `resources` are given back at its end."""
 
@@ -68,6 +84,8 @@ class Session(msgspec.Struct, frozen=True):
     clock: Clock
     folder: Path
     resources: ExitStack
+    mounting: Mounting
+    outside: Outside | None
 
     def layer(
         self, key: tuple[object, ...], make: Callable[[], CachedLayer]
@@ -94,28 +112,69 @@ class Session(msgspec.Struct, frozen=True):
             layer = writer.commit()
         return CachedLayer(layer, self.clock.text, [addition.entry for addition in additions])
 
+    def download(self, url: str, checksum: str) -> tuple[str, FileTree]:
+        """The name of a file of the web, and the tree it is in (see `remote`). Raises BuildError.
+
+        `checksum` is what its content has to be, or empty.
+        """
+        if self.outside is None:
+            raise BuildError(f"ADD {url}: this build has no network")
+        key = cache_key("url", url)
+        found = RemoteFile(
+            url,
+            self.outside.open_url,
+            lambda: self.resources.enter_context(Spool(self.folder)),
+            self.cache.find_url(key) if self.options.use_cache else None,
+            lambda known: self.cache.remember_url(key, known),
+        )
+        digest = found.digest(FILE).hex()
+        if checksum and checksum != f"sha256:{digest}":
+            raise BuildError(f"ADD {url}: its digest is sha256:{digest}, not the --checksum's")
+        return found.name, found
+
+    def network(self, asked: Network) -> Network:
+        """What a RUN that asks for this network gets. Raises BuildError."""
+        if asked == "host" and self.options.network != "host":
+            hint = "allow it with 'wherry build --network host'"
+            raise BuildError(f"RUN --network=host: a Dockerfile may not decide that; {hint}")
+        return self.options.network if asked == "default" else asked
+
     def run(
-        self, argv: list[str], variables: dict[str, str], cwd: str, user: str, below: Rootfs
+        self, program: Program, request: StepRequest, mounts: tuple[Mount, ...], below: Rootfs
     ) -> CachedLayer:
-        """Run a Wasm program upon the layers `below`; what it changes is a layer of its own."""
-        with workspace(self.folder / "run") as place:
-            upper, work = place / "upper", place / "work"
-            upper.mkdir(mode=0o755)
-            work.mkdir()
-            step = Step(
-                argv=argv,
-                env=[f"{name}={value}" for name, value in variables.items()],
-                cwd=cwd,
-                user=user,
-                lowerdirs=below.lowerdirs(),
-                upperdir=upper,
-                workdir=work,
-                output=lambda data: self.progress(StepOutput(data)),
+        """Run a program upon the layers `below`; what it changes is a layer of its own."""
+        with ExitStack() as resources:
+            place = resources.enter_context(workspace(self.folder / "run"))
+            ready = resources.enter_context(self.mounting.ready(mounts, place))
+            upper, work, points = place / "upper", place / "work", place / "points"
+            for folder in (upper, work, points):
+                folder.mkdir(mode=0o755)
+            wanted = ready.points if request.platform.is_wasm else [*LINUX, *ready.points]
+            lowerdirs = below.lowerdirs()
+            if wanted:
+                make_mount_points(points, below, wanted, self.clock.now)
+                lowerdirs = [points, *lowerdirs]
+            variables = request.environment | ready.environment
+            code = self.runner.run(
+                Step(
+                    argv=program.argv,
+                    env=[f"{name}={value}" for name, value in variables.items()],
+                    cwd=request.cwd,
+                    user=request.user,
+                    platform=request.platform,
+                    network=request.network,
+                    mounts=ready.mounts,
+                    files=[*program.files, *ready.files],
+                    lowerdirs=lowerdirs,
+                    upperdir=upper,
+                    workdir=work,
+                    output=lambda data: self.progress(StepOutput(data)),
+                )
             )
-            code = self.runner.run(step)
             if code:
-                command = " ".join(argv)
-                raise BuildError(f"RUN {command}: the program ended with exit code {code}")
+                command = " ".join(program.argv)
+                message = f"The command {command!r} returned a non-zero code: {code}"
+                raise BuildError(message, code=code)
             with LayerWriter(self.store.blobs, clamp=self.clock.epoch) as writer:
                 write_diff(upper, writer)
                 layer = writer.commit()
@@ -125,13 +184,15 @@ class Session(msgspec.Struct, frozen=True):
         """The layer as a part of a root filesystem."""
         unpack = self.unpacker(cached.layer)
         if cached.entries is None:
-            return UnpackedLayer(unpack)
-        return KnownLayer(cached.entries, unpack)
+            return UnpackedLayer(cached.layer.diff_id, unpack)
+        return KnownLayer(cached.layer.diff_id, cached.entries, unpack)
 
     def rootfs(self, image: Image) -> Rootfs:
         """The root filesystem of an image in the store."""
         layers = image_layers(image)
-        return Rootfs([UnpackedLayer(self.unpacker(layer)) for layer in reversed(layers)])
+        return Rootfs(
+            [UnpackedLayer(layer.diff_id, self.unpacker(layer)) for layer in reversed(layers)]
+        )
 
     def unpacker(self, layer: Layer) -> Callable[[], Path]:
         """What unpacks `layer` and says where."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from wherry.build import metadata, running, syntax
+from wherry.build import metadata, mounting, running, syntax
 from wherry.build.archive import ArchiveTree
 from wherry.build.cache import CachedLayer
 from wherry.build.compressed import unpack_archive
@@ -16,8 +16,9 @@ from wherry.build.expansion import expand
 from wherry.build.files import FileTree, resolve
 from wherry.build.layer_plan import LayerPlan, Override
 from wherry.build.owners import find_owner, parse_mode
+from wherry.build.remote import is_remote, read_checksum
 from wherry.build.rootfs import Rootfs
-from wherry.build.session import Session
+from wherry.build.session import Session, StepRequest
 from wherry.images import Layer
 from wherry.oci import History, Platform, RuntimeConfig, encode
 
@@ -100,13 +101,19 @@ class StageBuilder:
         root: FileTree = Rootfs() if copy.link else self.state.rootfs
         files, origin = self._origin(copy.origin)
         chown, chmod = self._expand(copy.chown), self._expand(copy.chmod)
+        sources = [self._expand(source) for source in copy.sources]
+        remote = [source for source in sources if is_remote(source)]
+        if remote and copy.keyword != "ADD":
+            raise BuildError(f"COPY: {remote[0]} is a URL: ADD takes it, COPY does not")
+        checksum = read_checksum(self._expand(copy.checksum), len(sources), len(remote))
         transfer = Transfer(
             keyword=copy.keyword,
-            sources=tuple(self._expand(source) for source in copy.sources),
+            sources=tuple(source for source in sources if source not in remote),
             documents=tuple(
                 (document.name, self._document(document.content, document.expand))
                 for document in copy.heredocs
             ),
+            downloads=tuple(self._session.download(url, checksum) for url in remote),
             destination=self._expand(copy.destination),
             origin=origin,
             missing_hint="" if copy.origin else ", or .dockerignore excludes it",
@@ -114,10 +121,16 @@ class StageBuilder:
                 find_owner(chown, self.state.rootfs) if chown else None,
                 parse_mode(chmod) if chmod else None,
             ),
-            unpack=self._unpack_archive if copy.extract else lambda files, path: None,
+            unpack=self._unpacker(copy.extracts(remote=False)),
+            unpack_download=self._unpacker(copy.extracts(remote=True)),
+            exclude=tuple(self._expand(pattern) for pattern in copy.exclude),
+            parents=copy.parents,
         )
         workdir = self.state.config.working_dir or "/"
         return self._write(copy, plan_transfer(transfer, files, root, workdir))
+
+    def _unpacker(self, wanted: bool) -> Callable[[FileTree, str], FileTree | None]:
+        return self._unpack_archive if wanted else lambda files, path: None
 
     def _unpack_archive(self, files: FileTree, path: str) -> FileTree | None:
         with files.open(path) as source:
@@ -149,15 +162,37 @@ class StageBuilder:
 
     def _run(self, run: syntax.Run) -> bool:
         state, session = self.state, self._session
-        argv = running.command(run, state.config, state.rootfs)
+        config, platform = state.config, state.platform
+        program = running.program(run, config, state.rootfs, platform)
+        cwd, user = config.working_dir or "/", config.user
+        mounts = tuple(
+            mounting.read_mount(mount, self._expand, cwd, self._origin) for mount in run.mounts
+        )
+        network = session.network(run.network)
         variables = self._variables
-        cwd, user = state.config.working_dir or "/", state.config.user
-        below = [layer.diff_id for layer in state.layers]
+        if not platform.is_wasm:
+            variables.setdefault("PATH", running.DEFAULT_PATH)
+        request = StepRequest(
+            environment=session.arguments.proxies | variables,
+            cwd=cwd,
+            user=user,
+            platform=platform,
+            network=network,
+        )
+        key = (
+            "run",
+            str(platform),
+            [layer.diff_id for layer in state.layers],
+            program.argv,
+            [file.data for file in program.files],
+            variables,
+            cwd,
+            user,
+            [mount.key() for mount in mounts],
+            network,
+        )
         layer, cached = session.layer(
-            ("run", below, argv, variables, cwd, user),
-            lambda: session.run(
-                argv, session.arguments.proxies | variables, cwd, user, state.rootfs
-            ),
+            key, lambda: session.run(program, request, mounts, state.rootfs)
         )
         self._stack(run, layer)
         return cached

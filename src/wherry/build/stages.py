@@ -1,6 +1,6 @@
 """Which stages a build needs, and in which order. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -15,7 +15,8 @@ class PlannedStage(msgspec.Struct, frozen=True):
     """A stage to build; `number` counts from 0 in the Dockerfile.
 
     `base` is the number of the stage it begins with, None if that is an image. `image` and
-    `platform` have their variables replaced. `origins` says which --from of its COPYs is a stage.
+    `platform` have their variables replaced. `origins` says which --from of its COPYs and mounts
+    is a stage.
     """
 
     number: int
@@ -79,21 +80,21 @@ class _Planner:
         if base is not None:
             self._need(base, start.line)
         origins: dict[str, int] = {}
-        for copy in stage.body:
-            if isinstance(copy, syntax.Copy) and copy.origin:
-                origin = self._origin(copy, number)
+        for instruction in stage.body:
+            for name in _sources(instruction):
+                origin = self._origin(instruction, name)
                 if origin is not None:
-                    self._need(origin, copy.line)
-                    origins[copy.origin] = origin
+                    self._need(origin, instruction.line)
+                    origins[name] = origin
         self._under_way.pop()
         platform = self._expand(start.platform, start.line)
         self._ordered[number] = PlannedStage(number, stage, base, image, platform, origins)
 
-    def _origin(self, copy: syntax.Copy, number: int) -> int | None:
-        found = self._find(copy.origin, len(self._stages))
-        if found is None and copy.origin.isascii() and copy.origin.isdigit():
-            message = f"COPY --from={copy.origin}: there is no such stage"
-            raise self._error(f"{message}; they are counted from 0", copy.line)
+    def _origin(self, instruction: syntax.Instruction, name: str) -> int | None:
+        found = self._find(name, len(self._stages))
+        if found is None and name.isascii() and name.isdigit():
+            message = f"from={name}: there is no such stage"
+            raise self._error(f"{message}; they are counted from 0", instruction.line)
         return found
 
     def _find(self, name: str, end: int) -> int | None:
@@ -117,3 +118,13 @@ class _Planner:
 
     def _error(self, message: str, line: int) -> BuildError:
         return BuildError(message, self._dockerfile.file, line)
+
+
+def _sources(instruction: syntax.Instruction) -> Iterable[str]:
+    """What an instruction calls the stages or images that it takes files from."""
+    match instruction:
+        case syntax.Copy(origin=origin) if origin:
+            return (origin,)
+        case syntax.Run(mounts=mounts):
+            return (mount.origin for mount in mounts if mount.origin)
+    return ()

@@ -3,6 +3,8 @@
 One struct an instruction, named as in the Dockerfile reference.
 """
 
+from typing import Literal
+
 import msgspec
 
 from wherry.build.lexer import Heredoc
@@ -42,7 +44,12 @@ class Label(Instruction, frozen=True, kw_only=True):
 
 
 class Copy(Instruction, frozen=True, kw_only=True):
-    """COPY and ADD. `origin` is the value of --from; `extract` is ADD's unpacking of archives."""
+    """COPY and ADD.
+
+    `origin` is the value of --from. `exclude` are patterns of what is left out; with `parents` the
+    folders above a source come along. `checksum` and `unpack` are of ADD alone: `unpack` says
+    whether archives are unpacked, None that local ones are and remote ones are not.
+    """
 
     keyword: str
     sources: tuple[str, ...]
@@ -52,18 +59,43 @@ class Copy(Instruction, frozen=True, kw_only=True):
     chown: str = ""
     chmod: str = ""
     link: bool = False
+    parents: bool = False
+    exclude: tuple[str, ...] = ()
+    checksum: str = ""
+    unpack: bool | None = None
 
-    @property
-    def extract(self) -> bool:
-        """Whether local archives are unpacked."""
-        return self.keyword == "ADD"
+    def extracts(self, *, remote: bool) -> bool:
+        """Whether an archive is unpacked."""
+        if self.keyword != "ADD":
+            return False
+        return not remote if self.unpack is None else self.unpack
+
+
+class RunMount(msgspec.Struct, frozen=True, kw_only=True):
+    """A --mount of RUN. Values are as written, their variables not yet replaced."""
+
+    kind: str
+    target: str = ""
+    source: str = ""
+    origin: str = ""
+    id: str = ""
+    sharing: str = "shared"
+    mode: str = ""
+    uid: str = ""
+    gid: str = ""
+    size: str = ""
+    env: str = ""
+    read_only: bool = False
+    required: bool = False
 
 
 class Run(Instruction, frozen=True, kw_only=True):
-    """RUN; `flags` are those given, uninterpreted."""
+    """RUN. `network` is "default", "none" or "host"; `script` a here-document that is a program."""
 
     command: Command
-    flags: tuple[str, ...] = ()
+    mounts: tuple[RunMount, ...] = ()
+    network: Literal["default", "none", "host"] = "default"
+    script: Heredoc | None = None
 
 
 class Cmd(Instruction, frozen=True, kw_only=True):
