@@ -14,10 +14,11 @@ _LONG = 3000
 """Bytes of a path; a longer one is cut, since the kernel takes 4096 and a guest may nest deeper."""
 
 
-def allocated(path: str | os.PathLike[str]) -> int:
-    """Bytes of a file, or of a folder with all that is in it; 0 if it is not there."""
+def allocated(path: str | os.PathLike[str], *, alone: bool = False) -> int:
+    """Bytes of a file, or of a folder with all in it unless `alone`; 0 if it is not there."""
     try:
-        return _of(os.lstat(path)) + below(path)
+        itself = _of(os.lstat(path))
+        return itself if alone else itself + below(path)
     except FileNotFoundError:
         return 0
 

@@ -10,6 +10,8 @@ import contextlib
 import os
 from collections.abc import Collection, Iterable
 
+_DIGEST = 64
+
 NOTES = "digests"
 """The folder in which files tell digests, so that who has a module's file need not read it."""
 
@@ -44,9 +46,16 @@ def make_room(folders: Iterable[str], spare: str, most: int | None = None) -> No
             left -= sizes[key]
 
 
-def names(root: str | os.PathLike[str]) -> set[str]:
-    """What is kept below `root`, by what it is called for."""
-    return {entry.name.partition(".")[0] for folder in _folders(root) for entry in _files(folder)}
+def sizes(root: str | os.PathLike[str]) -> dict[str, int]:
+    """What is kept below `root`, by what it is called for: bytes on disk."""
+    found: dict[str, int] = {}
+    for folder in _folders(root):
+        for entry in _files(folder):
+            with contextlib.suppress(OSError):
+                name, status = entry.name.partition(".")[0], entry.stat(follow_symlinks=False)
+                if len(name) == _DIGEST:  # Else it is about no module.
+                    found[name] = found.get(name, 0) + status.st_blocks * 512
+    return found
 
 
 def forget(root: str | os.PathLike[str], digests: Collection[str]) -> None:

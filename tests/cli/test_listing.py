@@ -236,3 +236,18 @@ def test_disk_usage(show: Any) -> None:
         "Local Volumes   1         0         50B       50B (100%)\n"
         "Build Cache     1         0         7B        7B\n"
     )
+
+
+def test_disk_usage_as_the_engine_itself_sums_it_up(show: Any) -> None:
+    fields = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
+    kinds = [("Images", 2, 1, 4096, 1024), ("Compiled Code", 3, 2, 8192, 0), ("Engine", 1, 1, 5, 0)]
+    usage = {"Disk": [dict(zip(fields, kind, strict=True)) for kind in kinds]}
+    out, _ = show({"GET /system/df": usage}, "system", "df")
+    assert out == (
+        "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\n"
+        "Images          2         1         4.096kB   1.024kB (25%)\n"
+        "Compiled Code   3         2         8.192kB   0B (0%)\n"
+        "Engine          1         1         5B        0B\n"
+    )
+    out, _ = show({"GET /system/df": usage}, "system", "df", "-v")
+    assert "All together: 12.29kB (12293 bytes, as du counts)" in out

@@ -1,10 +1,17 @@
 """The engine as a whole: what it tells of itself, and room counted to the byte."""
 
-import pytest
-from tests.engine.kitchen import make, make_image
+import os
+import subprocess
 
-from wherry import __version__
+import pytest
+from tests.engine.kitchen import make, make_image, run
+
+from wherry import __version__, disk
 from wherry.engine import Engine, InvalidRequest
+from wherry.engine.config import HostConfig
+from wherry.engine.filters import Filters
+from wherry.engine.inspection import VolumeUsage
+from wherry.oci import Digest
 
 pytestmark = pytest.mark.root
 
@@ -30,18 +37,59 @@ async def test_usage_of_images_is_what_the_disk_says(engine: Engine) -> None:
     await engine.images.tag("one", "two", "")
     container = await make(engine, "/echo.wasm", image="one")
     usage = await engine.system.usage()
-    blobs = sum(path.stat().st_size for path in (engine.root / "images/blobs/sha256").iterdir())
-    unpacked = sum(
-        path.lstat().st_size
-        for path in (engine.root / "layers").glob("*/fs/**/*")
-        if path.is_file() and not path.is_symlink()
-    )
-    assert unpacked > 0
-    assert usage.layers_size == blobs + unpacked
+    blobs = sum(disk.allocated(path) for path in (engine.root / "images/blobs/sha256").iterdir())
+    layers = [p for p in (engine.root / "layers").iterdir() if p.name not in ("empty", "ingest")]
+    assert len(layers) == 1
+    assert usage.layers_size == blobs + disk.allocated(layers[0])
     assert isinstance(usage.images, list)
     used = {image.id: image.containers for image in usage.images}
     assert used[container.image_id] == 1
     assert sorted(used.values()) == [0, 1]
+
+
+async def test_all_kinds_together_are_what_du_says(engine: Engine) -> None:
+    make_image(engine.store, "one", {"content": os.urandom(100_000)})
+    orphan = engine.store.blobs.write("text/plain", os.urandom(50_000))
+    host = HostConfig(binds=["kept:/data"])
+    container = await make(engine, "/echo.wasm", "words", image="one", host=host)
+    await run(engine, container)
+    await make(engine, "/echo.wasm", image="one", host=HostConfig(binds=["unused:/data"]))
+    (engine.volumes.path("kept") / "file").write_bytes(os.urandom(30_000))
+    (engine.root / "containers" / container.id / "upper/written").write_bytes(b"x" * 20_000)
+    usage = await engine.system.usage()
+    said = subprocess.run(["du", "-sB1", engine.root], capture_output=True, text=True, check=True)
+    assert isinstance(usage.disk, list)
+    assert sum(kind.size for kind in usage.disk) == int(said.stdout.split()[0])
+    kinds = {kind.type: kind for kind in usage.disk}
+    assert [*kinds] == [
+        "Images", "Containers", "Local Volumes", "Build Cache", "Compiled Code", "Engine",
+    ]  # fmt: skip
+    assert kinds["Build Cache"].size == disk.allocated(
+        engine.store.blobs.path(Digest(orphan.digest))
+    )
+    assert (kinds["Containers"].total_count, kinds["Containers"].active) == (2, 0)
+    assert kinds["Containers"].size == disk.below(engine.root / "containers")
+    assert isinstance(usage.containers, list) and isinstance(usage.volumes, list)
+    written = {each.id: each.size_rw for each in usage.containers}
+    assert written[container.id] == disk.allocated(
+        engine.root / "containers" / container.id / "upper/written"
+    )
+    held = {volume.name: volume.usage_data or VolumeUsage() for volume in usage.volumes}
+    assert held["kept"].size == disk.below(engine.volumes.path("kept")) > 0
+    assert held["unused"].size == 0
+
+
+async def test_what_is_called_reclaimable_is_what_pruning_frees(engine: Engine) -> None:
+    make_image(engine.store, "one", {"content": os.urandom(100_000)})
+    engine.store.lowerdirs(engine.store.resolve("one"))
+    await make(engine, "/echo.wasm")
+    before = await engine.system.usage()
+    report = await engine.images.prune(Filters({"dangling": ["false"]}))
+    after = await engine.system.usage()
+    assert isinstance(before.disk, list) and isinstance(after.disk, list)
+    assert report.space_reclaimed == before.disk[0].reclaimable > 100_000
+    assert before.disk[0].size - after.disk[0].size == report.space_reclaimed
+    assert after.disk[0].reclaimable == 0
 
 
 async def test_only_what_was_asked_for_is_counted(engine: Engine) -> None:

@@ -67,14 +67,14 @@ async def test_prune_spares_named_volumes_unless_all(engine: Engine) -> None:
     (engine.volumes.path("named") / "file").write_bytes(b"x" * 100)
     assert (await engine.volumes.prune()).volumes_deleted == []
     report = await engine.volumes.prune(Filters({"all": ["true"]}))
-    assert (report.volumes_deleted, report.space_reclaimed) == (["named"], 100)
+    assert (report.volumes_deleted, report.space_reclaimed) == (["named"], 4096)
 
 
 async def test_usage_counts_bytes_and_containers(engine: Engine) -> None:
     await make(engine, host=HostConfig(binds=["data:/data"]))
     (engine.volumes.path("data") / "file").write_bytes(b"x" * 100)
     (volume,) = await engine.volumes.usage()
-    assert (volume.usage_data.size, volume.usage_data.ref_count) == (100, 1)  # type: ignore[union-attr]
+    assert (volume.usage_data.size, volume.usage_data.ref_count) == (4096, 1)  # type: ignore[union-attr]
 
 
 async def test_an_empty_volume_gets_what_the_image_has_there(engine: Engine) -> None:

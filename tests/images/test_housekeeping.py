@@ -128,7 +128,7 @@ def test_usage_is_what_du_says(store: ImageStore, tmp_path: Path) -> None:
     unpacked = [p for p in (tmp_path / "data/layers").iterdir() if p.name not in OWN_FOLDERS]
     assert usage.layers == du(*unpacked)
     assert usage.blobs == du(*map(store.blobs.path, store.blobs.digests()))
-    assert usage.unneeded == 0
+    assert usage.unneeded == {}
     assert sum(image.size - image.shared for image in usage.images.values()) == usage.total
     before = du(tmp_path / "data")
     assert store.prune(all=True, in_use=[used.id]).reclaimed == usage.reclaimable
@@ -153,7 +153,7 @@ def test_usage_tells_of_each_image_what_it_shares(store: ImageStore) -> None:
     ]
     assert usage.images[a.digest].shared == usage.images[b.digest].shared == both
     assert usage.images[a.digest].size == both + du(*map(store.blobs.path, alone))
-    assert usage.unneeded == store.blobs.allocated(Digest(orphan.digest))
+    assert usage.unneeded == {orphan.digest: store.blobs.allocated(Digest(orphan.digest))}
 
 
 MODULE = b"\0asm\1\0\0\0"

@@ -1,6 +1,7 @@
 """The cache of compiled code: what it trusts and what it does not."""
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def test_two_at_once_compile_once(tmp_path: Path, module: int) -> None:
         thread.join()
     assert len(set(found)) == 1 and len(found) == 4
     assert _code_file(cache)
+
+
+def test_a_cache_that_was_removed_is_made_anew(
+    tmp_path: Path, module: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code, "_SETTLED", 0)
+    maker, reader = CodeCache(tmp_path / "cache"), CodeCache(tmp_path / "cache")
+    first = _content(maker.get(module, "hello"))
+    known = reader.peek(module)
+    assert known is not None and _content(known) == first
+    for cache in (maker, reader):
+        shutil.rmtree(tmp_path / "cache")
+        assert cache.peek(module) is None
+        assert _content(maker.get(module, "hello")) == first
+        known = reader.peek(module)
+        assert known is not None and _content(known) == first
 
 
 @pytest.mark.parametrize("tamper", ["replace", "append", "mode"])

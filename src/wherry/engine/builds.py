@@ -1,7 +1,7 @@
 """Builds: images made of Dockerfiles, and the cache that makes the next one quick."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import msgspec
 from wherry.engine.build_request import BuildRequest
 from wherry.engine.clock import timestamp
 from wherry.engine.precompile import Precompiler
-from wherry.images import Image
+from wherry.images import Image, ImageStore
 
 if TYPE_CHECKING:
     from wherry.build import Event
@@ -82,9 +82,14 @@ class Builds:
         self._engine.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
         return BuildPruneReport(caches_deleted=None, space_reclaimed=freed)
 
-    async def cache_records(self) -> list[CacheRecord]:
-        """What the build cache takes beside its layers, which are counted with the images'."""
-        return await asyncio.to_thread(_records, self._folder / "cache")
+    async def cache_records(self, unneeded: Mapping[str, int]) -> list[CacheRecord]:
+        """What the build cache takes: its records, and of the layers those that no image needs.
+
+        `unneeded` is what these take, by digest and diff_id.
+        """
+        return await asyncio.to_thread(
+            _records, self._folder / "cache", self._engine.store, unneeded
+        )
 
     def _finished(self, image: Image) -> None:
         for name in image.names:
@@ -92,15 +97,16 @@ class Builds:
         self.prepare(image)
 
 
-def _records(folder: Path) -> list[CacheRecord]:
-    found = []
-    for path in folder.glob("*/*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        created = timestamp(status.st_mtime_ns)
-        found.append(
-            CacheRecord(id=path.name[:_ID_LENGTH], size=status.st_size, created_at=created)
+def _records(folder: Path, store: ImageStore, unneeded: Mapping[str, int]) -> list[CacheRecord]:
+    from wherry.build.cache import BuildCache
+
+    left = dict(unneeded)  # Of several records of one layer the first is told its bytes.
+    return [
+        CacheRecord(
+            id=kept.key[:_ID_LENGTH],
+            size=kept.size + sum(left.pop(digest, 0) for digest in kept.layer),
+            shared=bool(kept.layer) and unneeded.keys().isdisjoint(kept.layer),
+            created_at=timestamp(kept.written),
         )
-    return found
+        for kept in BuildCache(folder, store.blobs).kept()
+    ]

@@ -1,6 +1,5 @@
 """The engine as a whole: what it is, what it runs on, how much room it takes."""
 
-import asyncio
 import hashlib
 import os
 import socket
@@ -11,14 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from wherry import __version__
 from wherry.engine import cgroups
-from wherry.engine.builds import CacheRecord
-from wherry.engine.errors import InvalidRequest
-from wherry.engine.image_inspection import ImageSummary
-from wherry.engine.inspection import ContainerSummary, Volume
+from wherry.engine.disk_usage import Usage, disk_usage
 from wherry.engine.privileges import maps_ids, may_make_namespaces
 from wherry.oci import HOST
 
@@ -30,7 +25,6 @@ _NO_NAMESPACES = (
     "(why: the first lines of wherryd.log)"
 )
 _RUNTIME = "io.containerd.wherry.v1"
-_KINDS = ("container", "image", "volume", "build-cache")
 
 
 class Component(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -55,17 +49,6 @@ class Version(msgspec.Struct, kw_only=True, rename="pascal"):
     arch: str
     kernel_version: str
     build_time: str
-
-
-class Usage(msgspec.Struct, kw_only=True, rename="pascal"):
-    """`GET /system/df`. `layers_size` is every byte that images have on disk."""
-
-    layers_size: int | UnsetType = UNSET
-    images: list[ImageSummary] | UnsetType = UNSET
-    containers: list[ContainerSummary] | UnsetType = UNSET
-    volumes: list[Volume] | UnsetType = UNSET
-    build_cache: list[CacheRecord] | UnsetType = UNSET
-    builder_size: int | UnsetType = UNSET
 
 
 class System:
@@ -180,29 +163,7 @@ class System:
 
     async def usage(self, kinds: Collection[str] = ()) -> Usage:
         """How much room the things of `kinds` (all by default) take. Raises InvalidRequest."""
-        for kind in kinds:
-            if kind not in _KINDS:
-                raise InvalidRequest(f"unknown object type: {kind}; known: {', '.join(_KINDS)}")
-        usage = Usage()
-        if not kinds or "container" in kinds:
-            usage.containers = await self._engine.containers.list(all=True, size=True)
-        if not kinds or "image" in kinds:
-            usage.layers_size, usage.images = await self._images()
-        if not kinds or "volume" in kinds:
-            usage.volumes = await self._engine.volumes.usage()
-        if not kinds or "build-cache" in kinds:
-            usage.build_cache = await self._engine.builds.cache_records()
-            usage.builder_size = sum(record.size for record in usage.build_cache)
-        return usage
-
-    async def _images(self) -> tuple[int, list[ImageSummary]]:
-        images = self._engine.images.list(shared_size=True)
-        containers = await self._engine.containers.list(all=True)
-        users = Counter(each.image_id for each in containers)
-        for image in images:
-            image.containers = users[image.id]
-        taken = await asyncio.to_thread(self._engine.store.usage)
-        return taken.blobs + taken.layers, images
+        return await disk_usage(self._engine, kinds)
 
 
 def _identity() -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from secrets import token_hex
 
+from wherry.disk import below
 from wherry.engine.clock import timestamp
 from wherry.engine.errors import Conflict, InvalidRequest, NotFound
 from wherry.engine.events import Events
@@ -179,7 +180,7 @@ class Volumes:
             and not filters.rejects_labels(row.labels)
             and (before is None or row.created < before.timestamp() * 1e9)
         ]
-        sizes = await asyncio.to_thread(lambda: [tree_size(self.path(name)) for name in doomed])
+        sizes = await asyncio.to_thread(lambda: [below(self.path(name)) for name in doomed])
         # What somebody began to use meanwhile stays.
         doomed = [name for name in doomed if name not in self._users and name in self._rows]
         self._state.doom_volumes(doomed)
@@ -191,7 +192,7 @@ class Volumes:
     async def usage(self) -> _Volumes:
         """All volumes with `usage_data` counted (for `system df`)."""
         rows = sorted(self._rows.values(), key=lambda row: row.name)
-        sizes = await asyncio.to_thread(lambda: [tree_size(self.path(row.name)) for row in rows])
+        sizes = await asyncio.to_thread(lambda: [below(self.path(row.name)) for row in rows])
         volumes = []
         for row, size in zip(rows, sizes, strict=True):
             volume = self._describe(row)
@@ -250,19 +251,3 @@ class Volumes:
             created_at=timestamp(row.created),
             labels=row.labels,
         )
-
-
-def tree_size(path: Path) -> int:
-    """Bytes of all files that lies below `path`; hard links count once."""
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    for folder, _, files in os.walk(path):
-        for name in files:
-            try:
-                found = os.lstat(os.path.join(folder, name))
-            except OSError:
-                continue
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
-    return total

@@ -1,14 +1,15 @@
-"""The store's `index.json`: which images there are, and what they are called.
+"""The store's `index.json`: which images there are, what they are called, what hangs on them.
 
-One descriptor for each name; an image without a name has one descriptor without. The file is
-replaced whole under a lock, so it can be read at any time without one.
+One descriptor for each name; an image without a name has one descriptor without. What hangs on an
+image, such as a signature, has one that says on which. The file is replaced whole under a lock, so
+it can be read at any time without one.
 """
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,6 +36,8 @@ REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation skopeo and others look names up by; holds the familiar name here."""
 FULL_NAME = "io.containerd.image.name"
 """containerd's and Docker's annotation with the whole name."""
+SUBJECT = "io.wherry.subject"
+"""The annotation that makes an attachment of a manifest: the digest of what it hangs on."""
 _LIMIT = 64 << 20
 
 
@@ -52,31 +55,61 @@ class Entry:
 
     def described(self) -> Descriptor:
         """The descriptor as it stands in index.json."""
-        annotations = None
-        if self.reference:
-            annotations = {
-                REF_NAME: self.reference.familiar,
-                FULL_NAME: str(self.reference),
-            }
+        annotations = _named(self.reference) or None
         return msgspec.structs.replace(self.target, annotations=annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A manifest that is about another: a signature, say. Its name is the one in registries."""
+
+    target: Descriptor
+    subject: Digest
+    reference: Reference | None = None
+
+    def described(self) -> Descriptor:
+        """The descriptor as it stands in index.json."""
+        annotations = {**_named(self.reference), SUBJECT: self.subject}
+        return msgspec.structs.replace(self.target, annotations=annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """All that index.json says."""
+
+    entries: tuple[Entry, ...]
+    attachments: tuple[Attachment, ...]
+    by_subject: dict[str, list[Attachment]]
 
 
 class Catalog:
     """Reads and changes `index.json` of the layout at `root`, making it when there is none."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self._index = root / "index.json"
         self._lock = root / "lock"
-        self._cached: tuple[tuple[int, int, int], tuple[Entry, ...]] | None = None
+        self._cached: tuple[tuple[int, int, int], _Contents] | None = None
         layout = root / "oci-layout"
         if not layout.exists() or not self._index.exists():
             with self.locked(), storage_errors("make the image store"):
                 if not self._index.exists():
-                    self._write(())
+                    self._write((), ())
                 replace_file(layout, encode(Layout()))
 
     def entries(self) -> tuple[Entry, ...]:
-        """All entries; the same object as long as the file is the same. Raises StoreDamaged."""
+        """All images; the same object as long as the file is the same. Raises StoreDamaged."""
+        return self._contents().entries
+
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Everything that hangs on images. Raises StoreDamaged."""
+        return self._contents().attachments
+
+    def attached(self, subject: str) -> list[Attachment]:
+        """What hangs on the manifest or index of this digest. Raises StoreDamaged."""
+        return self._contents().by_subject.get(subject, [])
+
+    def _contents(self) -> _Contents:
         try:
             with open(self._index, "rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
@@ -87,9 +120,9 @@ class Catalog:
                 data = file.read(_LIMIT + 1)
         except OSError as error:
             raise StoreDamaged(f"{self._index}: {error.strerror}") from None
-        entries = tuple(self._parse(data))
-        self._cached = (identity, entries)
-        return entries
+        contents = self._parse(data)
+        self._cached = (identity, contents)
+        return contents
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,27 +135,64 @@ class Catalog:
             os.close(fd)
 
     def replace(self, entries: Iterable[Entry]) -> None:
-        """Write the catalog anew; to be called under the lock. Raises StorageFull."""
-        after = tuple(entries)
-        if after != self.entries():
-            with storage_errors("change the image store"):
-                self._write(after)
+        """Write the images anew; to be called under the lock. Raises StorageFull."""
+        self._change(tuple(entries), self.attachments())
 
-    def _write(self, entries: Iterable[Entry]) -> None:
-        manifests = [entry.described() for entry in entries]
+    def attach(self, attachment: Attachment, instead_of: Collection[Attachment] = ()) -> None:
+        """Hang something on an image, in the place of others; to be called under the lock.
+
+        What had its name before loses it. Raises StorageFull.
+        """
+        others = []
+        for each in self.attachments():
+            if attachment.reference and each.reference == attachment.reference:
+                each = replace(each, reference=None)
+            known = each.target == attachment.target and each.reference is None
+            if each not in instead_of and not known:
+                others.append(each)
+        self._change(self.entries(), (*others, attachment))
+
+    def detach(self, attachments: Collection[Attachment]) -> None:
+        """Take attachments off; to be called under the lock."""
+        if attachments:
+            kept = tuple(each for each in self.attachments() if each not in attachments)
+            self._change(self.entries(), kept)
+
+    def _change(self, entries: tuple[Entry, ...], attachments: tuple[Attachment, ...]) -> None:
+        if entries != self.entries() or attachments != self.attachments():
+            with storage_errors("change the image store"):
+                self._write(entries, attachments)
+
+    def _write(self, entries: Iterable[Entry], attachments: Iterable[Attachment]) -> None:
+        manifests = [each.described() for each in (*entries, *attachments)]
         self._cached = None
         replace_file(self._index, encode(Index(schema_version=2, manifests=manifests)))
 
-    def _parse(self, data: bytes) -> Iterator[Entry]:
+    def _parse(self, data: bytes) -> _Contents:
+        entries, attachments = [], []
+        by_subject: dict[str, list[Attachment]] = {}
         try:
             index = decode(data, Index, str(self._index), _LIMIT)
             for found in index.manifests:
                 parse_digest(found.digest)
-                yield Entry(unnamed(found), reference_of(found))
+                subject = (found.annotations or {}).get(SUBJECT)
+                if subject is None:
+                    entries.append(Entry(unnamed(found), reference_of(found)))
+                    continue
+                known = Attachment(unnamed(found), parse_digest(subject), reference_of(found))
+                attachments.append(known)
+                by_subject.setdefault(subject, []).append(known)
         except (InvalidDocument, InvalidDigest) as error:
             raise StoreDamaged(
                 f"the image store's index is damaged: {error}: restore it, or remove the folder"
             ) from None
+        return _Contents(tuple(entries), tuple(attachments), by_subject)
+
+
+def _named(reference: Reference | None) -> dict[str, str]:
+    if reference is None:
+        return {}
+    return {REF_NAME: reference.familiar, FULL_NAME: str(reference)}
 
 
 def unnamed(descriptor: Descriptor) -> Descriptor:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wherry import shelf
+from wherry.disk import allocated
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
 from wherry.images.errors import ImageError, ImageInUse, ImageNotFound
@@ -46,19 +47,21 @@ class ImageUsage:
 class Usage:
     """Bytes on disk: of blobs, of unpacked layers, and what removing unused images frees.
 
-    `images` tells of each by the digest of its target. `unneeded` of the blobs and layers no image
-    needs: they are the build cache's, or garbage.
+    `images` tells of each by the digest of its target. `unneeded` of the blobs and layers that no
+    image needs, by digest and diff_id: they are the build cache's, or garbage. `overhead` is what
+    the store takes beside blobs and layers: catalog, folders, and what is half-made.
     """
 
     blobs: int
     layers: int
     reclaimable: int
-    unneeded: int = 0
+    overhead: int = 0
+    unneeded: Mapping[str, int] = field(default_factory=dict)
     images: Mapping[Digest, ImageUsage] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """All of it, without the overhead."""
         return self.blobs + self.layers
 
 
@@ -80,7 +83,7 @@ class Housekeeping:
         self._rootfs = rootfs
         self._holds = holds
         self._code = code
-        self.reach = Reach(blobs, rootfs)
+        self.reach = Reach(catalog, blobs, rootfs)
 
     def remove(self, name: str, force: bool, in_use: frozenset[Digest]) -> Removal:
         """See `ImageStore.remove`."""
@@ -95,6 +98,7 @@ class Housekeeping:
                     f"image {name} is used by a container: remove the container first, or force it"
                 )
             kept = [entry for entry in entries if entry not in going]
+            reached = self.reach.with_attachments(found.target)
             with self._holds.collecting() as spared:
                 stays = spared is None or _is_any(found.images, in_use | spared)
                 if last:
@@ -106,7 +110,7 @@ class Housekeeping:
         if stays or not last:
             return Removal(untagged)
         ids = [*dict.fromkeys(image.id for image in found.images)]
-        return Removal(untagged, ids, self.discard(self.reach.of(found.target), in_use))
+        return Removal(untagged, ids, self.discard(reached, in_use))
 
     def prune(
         self,
@@ -165,12 +169,14 @@ class Housekeeping:
         reclaimed = 0
         trash = []
         with self._catalog.locked():
-            unneeded = set(candidates) - self._live(in_use)
+            live = self._live(in_use)
+            unneeded = set(candidates) - live
             layers = set(self._rootfs.names())
             with self._holds.collecting() as spared:
                 if spared is None:
                     return 0
                 going = unneeded - spared
+                self._detach(live | spared)
                 self._forget_code(layers & going, layers - going)
                 for name in going:
                     if ":" in name:
@@ -188,7 +194,10 @@ class Housekeeping:
         sizes: dict[str, int] = {name: self._rootfs.size(name) for name in self._rootfs.names()}
         sizes |= {digest: self._blobs.allocated(digest) for digest in self._blobs.digests()}
         targets = {entry.digest: entry.target for entry in self._catalog.entries()}
-        reach = {digest: self.reach.of(target) & sizes.keys() for digest, target in targets.items()}
+        reach = {
+            digest: self.reach.with_attachments(target) & sizes.keys()
+            for digest, target in targets.items()
+        }
         users = Counter(name for names in reach.values() for name in names)
         kept: set[str] = set(in_use)
         for image in self._lookup.images():
@@ -200,7 +209,8 @@ class Housekeeping:
             total - layers,
             layers,
             reclaimable=total - sum(sizes[name] for name in sizes.keys() & kept),
-            unneeded=sum(sizes[name] for name in sizes if name not in users),
+            overhead=allocated(self._catalog.root) + self._rootfs.overhead() - (total - layers),
+            unneeded=self._by_digest({n: size for n, size in sizes.items() if n not in users}),
             images={
                 digest: ImageUsage(
                     sum(sizes[name] for name in names),
@@ -218,6 +228,11 @@ class Housekeeping:
                 self.reach.verify(entry.target)
             except ImageError as error:
                 faults.append(f"image {entry.reference or entry.digest}: {error}")
+        for attachment in self._catalog.attachments():
+            try:
+                self.reach.verify_attachment(attachment.target)
+            except ImageError as error:
+                faults.append(f"what hangs on image {attachment.subject}: {error}")
         for digest in self._blobs.digests():
             try:
                 with self._blobs.open(digest) as file:
@@ -228,6 +243,12 @@ class Housekeeping:
                 faults.append(f"blob {digest} is damaged: its digest is {found}")
         faults += [f"layer {name} is damaged" for name in self._rootfs.damaged()]
         return faults
+
+    def _by_digest(self, sizes: Mapping[str, int]) -> Mapping[str, int]:
+        found: Counter[str] = Counter()
+        for name, size in sizes.items():
+            found[name if ":" in name else self._rootfs.key(name)] += size
+        return found
 
     def _forget_code(self, going: Collection[str], staying: Collection[str]) -> None:
         """Remove the code of modules that are in the layers `going` and in none of `staying`.
@@ -242,8 +263,16 @@ class Housekeeping:
     def _live(self, in_use: frozenset[Digest]) -> set[str]:
         live: set[str] = set(in_use)
         for target in {entry.digest: entry.target for entry in self._catalog.entries()}.values():
-            live |= self.reach.of(target)
+            live |= self.reach.with_attachments(target)
         return live
+
+    def _detach(self, staying: Collection[str]) -> None:
+        """Take out of the catalog what hangs on nothing any more; under its lock.
+
+        Before its blobs go: killed in between, a store holds too much.
+        """
+        attachments = self._catalog.attachments()
+        self._catalog.detach([each for each in attachments if each.subject not in staying])
 
 
 def _going(found: Found, named: Sequence[Entry], name: str, force: bool) -> list[Entry]:

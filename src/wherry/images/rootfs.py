@@ -118,6 +118,15 @@ class RootFilesystems:
             size = self._sizes[name] = allocated(self._root / name)
         return size
 
+    def overhead(self) -> int:
+        """Bytes on disk of the folder itself, and of what is being made or removed in it."""
+        inside = sum(allocated(self._root / name) for name in ("ingest", _EMPTY))
+        return inside + allocated(self._root, alone=True)
+
+    def key(self, name: str) -> str:
+        """The diff_id of an unpacked layer; what else it is known by, of an artifact's module."""
+        return self._record(name).key
+
     def modules(self, names: Iterable[str]) -> frozenset[str]:
         """The SHA-256 of the Wasm modules in these layers."""
         return frozenset().union(*(self._record(name).modules for name in names))

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from wherry.images.archive import load, save
+from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
 from wherry.images.compression import Source
@@ -57,6 +58,7 @@ class ImageStore:
             self._catalog = Catalog(images)
             self.blobs = BlobStore(images, self._holds)
             self._rootfs = RootFilesystems(root / "layers", self.blobs, self._holds)
+        self.attachments = Attachments(self._catalog, self.blobs)
         self._lookup = Lookup(self._catalog, self.blobs, linux)
         self._housekeeping = Housekeeping(
             self._catalog, self._lookup, self.blobs, self._rootfs, self._holds, root / "cache"
@@ -244,6 +246,10 @@ class ImageStore:
         """What the store takes on disk, and what `prune(all=True, in_use=in_use)` would free."""
         return self._housekeeping.usage(frozenset(in_use))
 
+    def modules(self) -> frozenset[str]:
+        """The SHA-256 of the Wasm modules in all unpacked layers; code of others is not needed."""
+        return self._rootfs.modules(self._rootfs.names())
+
     def check(self) -> _Texts:
         """Read everything and compare it with its digest; one line for each thing wrong."""
         return self._housekeeping.check()
@@ -259,6 +265,7 @@ class ImageStore:
                 if not self.blobs.has(entry.digest):
                     raise ImageNotFound(f"no such image: {entry.digest}")
             self._catalog.replace(entered(self._catalog.entries(), new))
+        self._lookup.forget()
 
 
 def entered(entries: Sequence[Entry], new: Sequence[Entry]) -> Sequence[Entry]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _SETTLED = 2_000_000_000
 """Nanoseconds. A file changed less than this ago may change again within the same time stamp."""
 
+_NOTES = 16 << 20
+"""Bytes that remembered digests may take; those of modules that went are never asked for again."""
+
 MAX_MODULE = 1 << 30
 """Bytes; a larger module is refused."""
 
@@ -56,6 +59,10 @@ class CodeCache:
         self._digests = f"{self.root}/digests"
         self._programs = f"{self.root}/programs"
         self._installed: Installed | None = None
+        self._make_folders()
+
+    def _make_folders(self) -> None:
+        """Make those that are not there: at first, and after somebody has removed the cache."""
         for folder in (self.root, *self._codes.values(), self._digests):
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
@@ -92,9 +99,18 @@ class CodeCache:
         A container's process holds it open while it runs. Whoever gets at that process, as a debug
         container may, could open the file by its descriptor once more, for writing.
         """
-        if folder not in self._doors:
-            self._doors[folder] = _read_only(folder)
-        return _open(self._doors[folder], digest)
+        door = self._doors.get(folder)
+        if door is not None:
+            found = _open(door, digest)
+            if found is not None or _leads_to(door, folder):
+                return found
+            # The cache was removed and made anew. The old door stays open: another thread may be
+            # on its way through it, and its number must not become that of another folder.
+        try:
+            door = self._doors[folder] = _read_only(folder)
+        except FileNotFoundError:
+            return None
+        return _open(door, digest)
 
     def peek(self, module: int, *, bounded: bool = False) -> CompiledCode | None:
         """The code of the module open as `module` if it is at hand, without reading the module.
@@ -116,6 +132,7 @@ class CodeCache:
         found = self._find(digest, bounded)
         if found is not None:
             return found
+        self._make_folders()
         with _locked(f"{folder}/{digest}.lock"):
             found = self._find(digest, bounded)
             if found is None:
@@ -155,6 +172,7 @@ class CodeCache:
         folders = [entry.path for entry in os.scandir(self.root) if entry.is_dir()]
         others = (self._digests, self._programs)
         make_room((folder for folder in folders if folder not in others), digest)
+        make_room((self._digests,), "", _NOTES)
 
     def _remembered(self, module: int) -> str | None:
         try:
@@ -173,6 +191,7 @@ class CodeCache:
         with _reopened(module) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if time.time_ns() - before.st_ctime_ns > _SETTLED:
+            self._make_folders()
             _write(f"{self._digests}/{_identity(module, before)}", digest.encode())
         return digest
 
@@ -221,6 +240,14 @@ def _read_only(folder: str) -> int:
         return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     sys.mount_setattr(f"/proc/self/fd/{door}", sys.MOUNT_ATTR_RDONLY, recursive=False)
     return door
+
+
+def _leads_to(door: int, folder: str) -> bool:
+    """Whether a door is still of the folder that has that path."""
+    try:
+        return os.path.samestat(os.fstat(door), os.stat(folder))
+    except FileNotFoundError:
+        return False
 
 
 def _open(folder: int, digest: str) -> CompiledCode | None:

@@ -151,13 +151,16 @@ def _df(session: Session, arguments: Arguments) -> int:
 
 def _reclaimable(row: Any) -> str:
     kind, _, _, size, free = row
-    if kind == "Build Cache" or size <= 0:
+    if kind in ("Build Cache", "Engine") or size <= 0:
         return decimal_size(free)
     return f"{decimal_size(free)} ({int(free * 100 / size)}%)"
 
 
 def _summary(usage: Any) -> list[tuple[str, int, int, int, int]]:
     """(type, how many, how many in use, bytes, bytes that are not in use)."""
+    if disk := usage.get("Disk"):
+        fields = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
+        return [tuple(kind[field] for field in fields) for kind in disk]  # type: ignore[misc]
     images = usage.get("Images") or []
     used = [image for image in images if image.get("Containers", 0) > 0]
     used_size = sum(i["Size"] - max(0, i.get("SharedSize", 0)) for i in used)
@@ -203,6 +206,14 @@ def _df_verbose(session: Session, usage: Any) -> None:
     lines = [["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]
     lines += [_cache_row(cache) for cache in caches]
     session.write(f"\nBuild cache usage: {decimal_size(total)}\n\n{align(lines)}")
+    if disk := usage.get("Disk"):
+        sizes = {kind["Type"]: kind["Size"] for kind in disk}
+        session.write(
+            f"\nCompiled code usage: {decimal_size(sizes['Compiled Code'])}\n"
+            f"\nThe engine's own: {decimal_size(sizes['Engine'])}\n"
+            f"\nAll together: {decimal_size(sum(sizes.values()))} "
+            f"({sum(sizes.values())} bytes, as du counts)\n"
+        )
 
 
 def _cache_row(cache: Any) -> list[str]:

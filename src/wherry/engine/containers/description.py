@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
+from wherry.disk import below
 from wherry.engine.clock import human_duration, nanoseconds, timestamp
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
@@ -23,7 +24,6 @@ from wherry.engine.inspection import (
     SummaryHostConfig,
     SummaryNetworks,
 )
-from wherry.engine.volumes import tree_size
 from wherry.images import ImageError
 
 
@@ -124,13 +124,13 @@ def mount_points(context: Context, container: Container) -> list[MountPoint]:
 
 
 def sizes(context: Context, container: Container, *, image: bool = True) -> tuple[int, int]:
-    """Bytes of what the container wrote, and of all its files. Walks through them.
+    """Bytes on disk of what the container wrote, and of all its files. Walks through them.
 
     Without `image` the image's own are not counted.
     """
-    written = tree_size(context.bundle(container) / "upper")
+    written = below(context.bundle(container) / "upper")
     layers = container.record.layers if image else []
-    return written, written + sum(tree_size(Path(layer)) for layer in layers)
+    return written, written + sum(below(Path(layer)) for layer in layers)
 
 
 def _since(moment: str) -> str:
