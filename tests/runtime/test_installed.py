@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from tests.guests.toolchain import Guests
 
+from wherry import programs
+from wherry.programs import is_program
 from wherry.runtime import LaunchError
 from wherry.runtime.engines.host import installed
-from wherry.runtime.engines.host.examination import examine, is_program
+from wherry.runtime.engines.host.examination import examine
 
 STATIC = b"\x7fELF\x02\x01\x01" + bytes(57)
 """The head of a program with no segments, and so without a loader."""
@@ -56,10 +58,10 @@ def test_a_broken_one_on_the_path_does_not_hide_a_good_one(
 ) -> None:
     broken = program(tmp_path / "wasmtime", STATIC, 0o755)
     finder = installed.Installed(str(tmp_path / "known"))
-    monkeypatch.setattr(installed, "candidates", lambda: [broken])
+    monkeypatch.setattr(programs, "wasmtime", lambda: [broken])
     with pytest.raises(LaunchError, match="does not start"):
         finder.find()
-    monkeypatch.setattr(installed, "candidates", lambda: [broken, str(guests.wasmtime())])
+    monkeypatch.setattr(programs, "wasmtime", lambda: [broken, str(guests.wasmtime())])
     assert finder.find().path == str(guests.wasmtime())
 
 
@@ -73,7 +75,7 @@ def test_scripts_and_folders_are_no_programs(tmp_path: Path) -> None:
 def test_it_is_examined_once_for_all_processes(
     guests: Guests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installed, "candidates", lambda: [str(guests.wasmtime())])
+    monkeypatch.setattr(programs, "wasmtime", lambda: [str(guests.wasmtime())])
     first = installed.Installed(str(tmp_path)).find()
     (file,) = tmp_path.iterdir()
     monkeypatch.setattr(installed, "examine", lambda path: pytest.fail("examined again"))

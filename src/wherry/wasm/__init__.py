@@ -7,6 +7,7 @@ is quick for files of any size, and a hostile file costs little memory.
     kind = sniff(file.read(8))             # "module", "component", "text" or None
     found = inspect(file)                  # raises InvalidWasm
     found.imports_sockets, found.is_command, found.needs
+    dissect(file)                          # reads all of it: what a person may want to know
 """
 
 from wherry.wasm._preamble import DEFERRED_START, sniff
@@ -14,6 +15,8 @@ from wherry.wasm.errors import InvalidWasm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from wherry.wasm._anatomy import dissect
+    from wherry.wasm._document import Anatomy
     from wherry.wasm._facts import (
         Export,
         FunctionType,
@@ -21,31 +24,47 @@ if TYPE_CHECKING:
         Memory,
         Producer,
         Section,
+        Table,
         WasmFile,
     )
+    from wherry.wasm._hosting import Machine
     from wherry.wasm._inspect import inspect
     from wherry.wasm._start import defer_start
 
 __all__ = [
     "DEFERRED_START",
+    "Anatomy",
     "Export",
     "FunctionType",
     "Import",
     "InvalidWasm",
+    "Machine",
     "Memory",
     "Producer",
     "Section",
+    "Table",
     "WasmFile",
     "defer_start",
+    "dissect",
     "inspect",
     "sniff",
 ]
+
+
+_HOMES = {
+    "Anatomy": "_document",
+    "Machine": "_hosting",
+    "defer_start": "_start",
+    "dissect": "_anatomy",
+    "inspect": "_inspect",
+}
+"""Where each name is that is not of `_facts`."""
 
 
 def __getattr__(name: str) -> object:
     # A command line that only sniffs at a file pays for nothing else.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wherry.wasm import _facts, _inspect, _start
+    from importlib import import_module
 
-    return getattr({"inspect": _inspect, "defer_start": _start}.get(name, _facts), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, '_facts')}"), name)

@@ -1,6 +1,7 @@
 """A core module: core spec 5.5, "Modules"."""
 
 from wherry.wasm import _custom, _types
+from wherry.wasm import _features as features
 from wherry.wasm._cursor import Cursor
 from wherry.wasm._facts import Export, Import, Memory, Producer, Section, Table, WasmFile
 from wherry.wasm._sections import Part, WasmSource
@@ -30,7 +31,7 @@ PAGE = 65536
 """Bytes of a page of memory, but where custom page sizes are used."""
 
 _NOTHING: frozenset[str] = frozenset()
-_SHOWN_BY = {DATA_COUNT: frozenset({"bulk memory"}), TAG: frozenset({"exceptions"})}
+_SHOWN_BY = {DATA_COUNT: frozenset({features.BULK_MEMORY}), TAG: frozenset({features.EXCEPTIONS})}
 """What the mere presence of a section shows."""
 
 
@@ -74,15 +75,15 @@ class _Module:
         """What the sections read so far show of additions to WebAssembly 1.0."""
         found = self._features | self._types.features
         for memory in self.memories:
-            found |= {"threads"} if memory.shared else set()
-            found |= {"memory64"} if memory.is_64 else set()
-            found |= {"custom page sizes"} if memory.page_size != PAGE else set()
+            found |= {features.THREADS} if memory.shared else set()
+            found |= {features.MEMORY64} if memory.is_64 else set()
+            found |= {features.PAGE_SIZES} if memory.page_size != PAGE else set()
         if len(self.memories) > 1:
-            found.add("multiple memories")
+            found.add(features.MEMORIES)
         if len(self.tables) > 1 or any(table.type != "funcref" for table in self.tables):
-            found.add("reference types")
+            found.add(features.REFERENCES)
         if any(table.is_64 for table in self.tables):
-            found.add("memory64")
+            found.add(features.MEMORY64)
         return frozenset(found)
 
     def read_section(self, number: int, part: Part) -> None:

@@ -1,5 +1,6 @@
 """Types of the core spec (5.3), read as far as signatures, memories and tables need it."""
 
+from wherry.wasm import _features as features
 from wherry.wasm._cursor import Cursor
 from wherry.wasm._facts import FunctionType, Memory, Table
 from wherry.wasm._sections import WasmSource
@@ -27,12 +28,13 @@ PACKED = {0x78: "i8", 0x77: "i16"}
 
 _FIRST_TYPES = frozenset({"i32", "i64", "f32", "f64"})
 _SHOWN_BY = {
-    "v128": "SIMD",
-    "funcref": "reference types",
-    "externref": "reference types",
-    "exnref": "exceptions",
+    "v128": features.SIMD,
+    "funcref": features.REFERENCES,
+    "externref": features.REFERENCES,
+    "exnref": features.EXCEPTIONS,
     **dict.fromkeys(
-        ("anyref", "eqref", "i31ref", "structref", "arrayref", "noneref"), "garbage collection"
+        ("anyref", "eqref", "i31ref", "structref", "arrayref", "noneref"),
+        features.GARBAGE_COLLECTION,
     ),
 }
 """Which addition to WebAssembly 1.0 a type of values belongs to."""
@@ -67,7 +69,7 @@ class TypeSection:
                 self._skip(cursor)
                 continue
             cursor.byte()
-            self.features.add("garbage collection")
+            self.features.add(features.GARBAGE_COLLECTION)
             members = cursor.count()
             self._source.spend(members)
             for _ in range(members):
@@ -90,13 +92,13 @@ class TypeSection:
         self._places.append((cursor, cursor.position))
         signature = _read_type(cursor)
         if signature is None:
-            self.features.add("garbage collection")
+            self.features.add(features.GARBAGE_COLLECTION)
             return
         if len(signature.results) > 1:
-            self.features.add("multiple results")
+            self.features.add(features.MULTIPLE_RESULTS)
         for kind in (*signature.parameters, *signature.results):
             if kind not in _FIRST_TYPES:
-                self.features.add(_SHOWN_BY.get(kind, "typed references"))
+                self.features.add(_SHOWN_BY.get(kind, features.TYPED_REFERENCES))
 
 
 def read_value_type(cursor: Cursor) -> str:

