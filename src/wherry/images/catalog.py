@@ -145,11 +145,9 @@ class Catalog:
         """
         others = []
         for each in self.attachments():
-            if attachment.reference and each.reference == attachment.reference:
-                each = replace(each, reference=None)
-            known = each.target == attachment.target and each.reference is None
-            if each not in instead_of and not known:
-                others.append(each)
+            nameless = each.reference in (None, attachment.reference)
+            if each not in instead_of and not (nameless and each.target == attachment.target):
+                others.append(replace(each, reference=None) if nameless else each)
         self._change(self.entries(), (*others, attachment))
 
     def detach(self, attachments: Collection[Attachment]) -> None:
@@ -164,7 +162,8 @@ class Catalog:
                 self._write(entries, attachments)
 
     def _write(self, entries: Iterable[Entry], attachments: Iterable[Attachment]) -> None:
-        manifests = [each.described() for each in (*entries, *attachments)]
+        manifests = [entry.described() for entry in entries]
+        manifests += [attachment.described() for attachment in attachments]
         self._cached = None
         replace_file(self._index, encode(Index(schema_version=2, manifests=manifests)))
 

@@ -1,6 +1,9 @@
 """What an image needs: the blobs and unpacked layers that can be reached from a descriptor."""
 
+from collections import deque
+
 from wherry.images.blobs import BlobStore
+from wherry.images.catalog import Catalog
 from wherry.images.errors import ImageNotFound, InvalidImage
 from wherry.images.image import checked, descend, is_image, read_image, read_manifest
 from wherry.images.rootfs import RootFilesystems
@@ -10,7 +13,8 @@ from wherry.oci import Descriptor, MediaType
 class Reach:
     """Follows descriptors; what a manifest needs is read once."""
 
-    def __init__(self, blobs: BlobStore, rootfs: RootFilesystems) -> None:
+    def __init__(self, catalog: Catalog, blobs: BlobStore, rootfs: RootFilesystems) -> None:
+        self._catalog = catalog
         self._blobs = blobs
         self._rootfs = rootfs
         self._known: dict[str, frozenset[str]] = {}
@@ -25,6 +29,16 @@ class Reach:
             found.add(document.digest)
             if document.media_type in MediaType.MANIFESTS:
                 found |= self._of_manifest(document)
+        return frozenset(found)
+
+    def with_attachments(self, target: Descriptor) -> frozenset[str]:
+        """As `of`, with all that hangs on what is found, and on that in turn."""
+        found: set[str] = set()
+        pending = deque([target])
+        while pending:
+            new = self.of(pending.popleft()) - found
+            found |= new
+            pending += [each.target for name in new for each in self._catalog.attached(name)]
         return frozenset(found)
 
     def forget(self, digests: set[str]) -> None:
@@ -50,6 +64,13 @@ class Reach:
                 images += is_image(document)
         if not images:
             raise InvalidImage(f"index {target.digest} has no image that is there")
+
+    def verify_attachment(self, target: Descriptor) -> None:
+        """Check that every blob of an attachment is there in its size. Raises InvalidImage."""
+        self._verify_blob(target)
+        manifest = read_manifest(self._blobs, target)
+        for part in (manifest.config, *manifest.layers):
+            self._verify_blob(part)
 
     def _verify_manifest(self, descriptor: Descriptor) -> None:
         manifest = read_manifest(self._blobs, descriptor)

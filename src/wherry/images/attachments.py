@@ -1,0 +1,100 @@
+"""What hangs on an image: signatures and other artifacts that are about it.
+
+An attachment is a manifest of the store's index.json that says whose it is. It is no image: it is
+not listed and has no containers; it stays as long as its subject does and goes with it.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from wherry.images.blobs import BlobStore
+from wherry.images.catalog import Attachment, Catalog
+from wherry.images.errors import ImageError, ImageNotFound, InvalidImage
+from wherry.images.image import checked, document, read_manifest
+from wherry.oci import Descriptor, Digest, Manifest, Reference
+from wherry.oci.document import MAX_DOCUMENT
+
+_Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Attached:
+    """An attachment with its manifest. `reference` is its name in a registry, if it has one."""
+
+    target: Descriptor
+    subject: Digest
+    manifest: bytes
+    reference: Reference | None = None
+
+
+class Attachments:
+    """The attachments of one store."""
+
+    def __init__(self, catalog: Catalog, blobs: BlobStore) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+
+    def of(self, subject: Digest) -> list[Attached]:
+        """What hangs on the manifest or index `subject`; what is damaged is passed over."""
+        found = []
+        for each in self._catalog.attached(subject):
+            with suppress(ImageError):
+                digest = checked(each.target.digest)
+                manifest = self._blobs.read(digest, MAX_DOCUMENT)
+                found.append(Attached(each.target, subject, manifest, each.reference))
+        return found
+
+    def add(
+        self,
+        subject: Digest,
+        media_type: str,
+        manifest: bytes,
+        blobs: Mapping[Digest, bytes],
+        reference: Reference | None = None,
+    ) -> Descriptor:
+        """Hang a manifest with its blobs on `subject`; to be called inside a hold.
+
+        An attachment whose layers are all in the new one too is superseded by it; one that had
+        the name `reference` otherwise stays, without it. Raises ImageNotFound when the subject is
+        not in the store, InvalidImage when a blob is missing or not what it should be, StorageFull.
+        """
+        content = document(manifest, Manifest, "the attachment's manifest")
+        for part in (content.config, *content.layers):
+            self._store(part, blobs)
+        target = self._blobs.write(media_type, manifest)
+        layers = {_key(layer) for layer in content.layers}
+        with self._catalog.locked():
+            if not self._blobs.has(subject):
+                raise ImageNotFound(f"no such image: {subject}")
+            superseded = [
+                known
+                for known in self._catalog.attached(subject)
+                if known.reference in (None, reference)
+                and known.target != target
+                and layers >= self._layers(known)
+            ]
+            self._catalog.attach(Attachment(target, subject, reference), superseded)
+        return target
+
+    def _store(self, part: Descriptor, blobs: Mapping[Digest, bytes]) -> None:
+        digest = checked(part.digest)
+        data = blobs.get(digest)
+        if data is None:
+            if not self._blobs.has(digest):
+                raise InvalidImage(f"blob {digest} of the attachment is missing")
+            return
+        with self._blobs.writer() as writer:
+            writer.write(data)
+            writer.commit(part.media_type, digest, part.size)
+
+    def _layers(self, known: Attachment) -> set[_Key]:
+        """What a known attachment consists of; damaged, it has nothing to lose."""
+        try:
+            return {_key(layer) for layer in read_manifest(self._blobs, known.target).layers}
+        except ImageError:
+            return set()
+
+
+def _key(layer: Descriptor) -> _Key:
+    return layer.digest, frozenset((layer.annotations or {}).items())
