@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from wherry import linux_runtime
 from wherry.engine.builds import Builds
 from wherry.engine.containers import Containers
 from wherry.engine.containers.context import Context
@@ -39,11 +40,12 @@ class Engine:
         self._lock = lock
         self._state = State(root / "engine.db")
         self._trash = Trash(root / "trash")
-        self.store = ImageStore(root)
+        self.store = ImageStore(root, linux_runtime.is_there)
         self.shims = Shims(run)
         self.events = Events()
         self.volumes = Volumes(root / "volumes", self._state, self.events, self._trash)
         index, client = Index(), NetworkClient(run)
+        self.network_client = client
         self.networks = Networks(self._state, self.events, client, index)
         self.containers = Containers(
             Context(
@@ -96,7 +98,7 @@ class Engine:
         self._warming = asyncio.create_task(self.shims.warm_up())
         self._trash.empty()
         await self.containers.recover()
-        await sweep(self.root, self.shims.own)
+        await sweep(self.root, self.run, self.shims.own)
         self._sweeping = asyncio.create_task(self._sweep_store())
 
     async def _sweep_store(self) -> None:

@@ -19,3 +19,13 @@ def may_make_namespaces() -> bool:
 def maps_ids() -> bool:
     """Whether this is a user namespace in which ids are not those of the machine."""
     return Path("/proc/self/uid_map").read_text().split() != _ALL_IDS
+
+
+@cache
+def maps_id(kind: str, number: int) -> bool:
+    """Whether this user namespace has an id ("uid" or "gid") of that number."""
+    for line in Path(f"/proc/self/{kind}_map").read_text().splitlines():
+        first, _, size = map(int, line.split())
+        if first <= number < first + size:
+            return True
+    return False

@@ -56,6 +56,8 @@ class Record(msgspec.Struct, kw_only=True):
     host: HostConfig
     image_id: str
     platform: str
+    choice: str = ""
+    """Why it is this one of the image's platforms, if there was a choice."""
     args: list[str]
     """The whole command line: entrypoint and command."""
     layers: list[str]

@@ -22,19 +22,29 @@ from wherry.engine.containers.names import check_name, invent_name
 from wherry.engine.containers.networking import (
     Networking,
     check_egress,
+    egress_rules,
     plan_networks,
     wished_ports,
 )
+from wherry.engine.containers.process import PAST_RULES
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user
 from wherry.engine.errors import EngineError, InvalidRequest, NotFound
 from wherry.engine.images import image_errors
 from wherry.engine.inspection import CreateResult
+from wherry.engine.linux import (
+    DEFAULT_CAPABILITIES,
+    UNCONFINED,
+    choose_capabilities,
+    obstacle,
+    read_profile,
+    read_security,
+)
 from wherry.engine.networks import HOST, NONE
 from wherry.engine.record import Life, Mounted, Record
 from wherry.engine.shims import WHERRY
-from wherry.images import Image
+from wherry.images import Image, Selected
 from wherry.oci import RuntimeConfig, parse_platform
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})?", re.ASCII)
@@ -85,8 +95,11 @@ class Creator:
         except NotFound as error:
             # Of what is not found while it creates, the docker CLI believes that it is the image.
             raise InvalidRequest(error.message) from None
-        image = self._find_image(config.image, platform)
-        _check_platform(image, host, platform)
+        selected = self._find_image(config.image, platform)
+        image = selected.image
+        warnings += _check_program(image, config, host)
+        if selected.told:
+            remarks.append(selected.told)
         with image_errors():
             layers = [str(path) for path in await self._layers(image)]
         defaults = image.config.config or RuntimeConfig()
@@ -107,6 +120,7 @@ class Creator:
             host=host,
             image_id=image.id,
             platform=str(image.platform),
+            choice=selected.told,
             args=args,
             layers=layers,
             mounts=mounts,
@@ -143,12 +157,13 @@ class Creator:
             return False
         return not await self._networking.wants_network(container)
 
-    def _find_image(self, name: str, platform: str | None) -> Image:
+    def _find_image(self, name: str, platform: str | None) -> Selected:
+        """The image to run, and how it was chosen where there was a choice."""
         if not name:
             raise InvalidRequest("no image was named")
         with image_errors():
             wanted = parse_platform(platform) if platform else None
-            return self._context.store.resolve(name, wanted)
+            return self._context.store.select(name, wanted)
 
     async def _layers(self, image: Image) -> Iterable[Path]:
         return await asyncio.to_thread(self._context.store.lowerdirs, image)
@@ -262,18 +277,31 @@ def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
             raise InvalidRequest(f"{flag}={mode} is not supported: a container has its own")
     if host.ipc_mode not in ("", "private", "none", "shareable"):
         raise InvalidRequest(f"--ipc={host.ipc_mode} is not supported: a container has its own")
-    warnings = check_limits(host)
-    if host.privileged:
-        warnings.append("A WebAssembly container has no privileges: --privileged does nothing")
-    return warnings
+    return check_limits(host)
 
 
-def _check_platform(image: Image, host: HostConfig, platform: str | None) -> None:
-    """Without a runtime for it, what is not WebAssembly cannot run."""
-    found = image.platform
-    if not found.is_wasm and host.runtime in ("", WHERRY):
-        hint = "" if platform else "; is there one for --platform wasi/wasm?"
+def _check_program(image: Image, config: ContainerConfig, host: HostConfig) -> list[str]:
+    """Whether there is something to run the image with, as it is asked for; warnings.
+
+    Raises InvalidRequest.
+    """
+    if image.platform.is_wasm:
+        if host.privileged:
+            return ["A WebAssembly container has no privileges: --privileged does nothing"]
+        return []
+    if host.runtime in ("", WHERRY) and (reason := obstacle(image.platform)):
+        name = image.names[0] if image.names else image.id
+        raise InvalidRequest(f"image {name} is for {image.platform}: {reason}")
+    allowed = choose_capabilities(
+        host.cap_add or (), host.cap_drop or (), privileged=host.privileged
+    )
+    security, warnings = read_security(host.security_opt or ())
+    if security.seccomp not in ("", UNCONFINED):
+        read_profile(security.seccomp, allowed)
+    widened = [name for name in allowed if name in PAST_RULES and name not in DEFAULT_CAPABILITIES]
+    if widened and egress_rules(config, host) is not None:
         raise InvalidRequest(
-            f"image {image.names[0] if image.names else image.id} is for {found}, and wherry runs "
-            f"wasi/wasm: name a runtime for it with --runtime{hint}"
+            f"rules of egress cannot hold a container that has {widened[0]}: leave out "
+            "--privileged and --cap-add, or the rules"
         )
+    return warnings

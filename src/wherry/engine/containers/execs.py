@@ -125,6 +125,7 @@ class Execs:
             user=self._user(exec),
             tty=config.tty,
             size=size or config.console_size,
+            privileged=config.privileged,
         )
         try:
             await task.exec(

@@ -4,22 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from wherry.engine.containers.networking.plan import egress_rules
 from wherry.engine.containers.users import User
+from wherry.engine.linux import choose_capabilities, read_security
 from wherry.engine.record import Record
 from wherry.oci import parse_platform
 from wherry.oci import runtime as oci
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CAPABILITIES = [
-    f"CAP_{name}"
-    for name in (
-        "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
-        "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
-    )
-]  # fmt: skip
-"""Docker's default set, for Linux programs under another runtime; a Wasm guest has none."""
-
-_PAST_RULES = frozenset({"CAP_NET_RAW"})
-"""Packets made by hand do not pass a container's own rules, which are what narrows its egress."""
+PAST_RULES = frozenset({"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"})
+"""With these a program makes packets by hand, or changes what narrows its egress."""
 
 
 def first_process(record: Record) -> oci.Process:
@@ -45,9 +37,14 @@ def build_process(
     user: User,
     tty: bool,
     size: tuple[int, int] = (0, 0),
+    privileged: bool = False,
 ) -> oci.Process:
-    """A process in the container of `record`, under its limits. `size` is rows and columns."""
+    """A process in the container of `record`, under its limits. `size` is rows and columns.
+
+    A `privileged` one has every capability, though its container has not.
+    """
     is_wasm = parse_platform(record.platform).is_wasm
+    security, _ = read_security(record.host.security_opt or ())
     process = oci.Process(
         args=list(args),
         cwd=cwd or "/",
@@ -59,18 +56,30 @@ def build_process(
             for limit in record.host.ulimits or ()
         ]
         or None,
-        no_new_privileges=is_wasm,
+        no_new_privileges=is_wasm or security.no_new_privileges,
         oom_score_adj=record.host.oom_score_adj or None,
     )
     if tty and any(size):
         process.console_size = oci.ConsoleSize(height=size[0], width=size[1])
     if not is_wasm:
-        narrowed = egress_rules(record.config, record.host) is not None
-        allowed = [each for each in _CAPABILITIES if not (narrowed and each in _PAST_RULES)]
-        process.capabilities = oci.Capabilities(
-            bounding=allowed, effective=allowed, permitted=allowed
-        )
+        allowed = capabilities_of(record, privileged=privileged)
+        # Who is not root has them only within reach, by programs that give them.
+        held = allowed if user.uid == 0 else None
+        process.capabilities = oci.Capabilities(bounding=allowed, effective=held, permitted=held)
     return process
+
+
+def capabilities_of(record: Record, *, privileged: bool = False) -> list[str]:
+    """What a Linux program in the container of `record` may do beyond others.
+
+    Raises InvalidRequest.
+    """
+    host = record.host
+    allowed = choose_capabilities(
+        host.cap_add or (), host.cap_drop or (), privileged=privileged or host.privileged
+    )
+    narrowed = egress_rules(record.config, host) is not None
+    return [each for each in allowed if not (narrowed and each in PAST_RULES)]
 
 
 def _environment(hostname: str, home: str, given: Iterable[str], *, tty: bool) -> list[str]:

@@ -7,9 +7,11 @@ from msgspec import UNSET
 
 from wherry.engine.config import HostConfig
 from wherry.engine.containers.networking import Wiring
-from wherry.engine.containers.process import first_process
+from wherry.engine.containers.process import capabilities_of, first_process
+from wherry.engine.linux import harden, read_security, standard_mounts
 from wherry.engine.record import Mounted, Record
 from wherry.engine.shims import WHERRY
+from wherry.oci import parse_platform
 from wherry.oci import runtime as oci
 
 _VERSION = "1.1.0"
@@ -18,7 +20,7 @@ _PERIOD = 100_000
 
 _NAMESPACES = ("pid", "mount", "ipc", "uts")
 _FILES = ("hosts", "hostname", "resolv.conf")
-_OWN = frozenset({oci.NETWORK, oci.PORTS, oci.LISTENERS, oci.ENFORCER})
+_OWN = frozenset({oci.NETWORK, oci.PORTS, oci.LISTENERS, oci.ENFORCER, oci.PROGRAMS})
 
 
 def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str]) -> oci.Spec:
@@ -36,37 +38,53 @@ def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str])
         for name in _FILES
         if f"/etc/{name}" not in taken
     ]
-    standard = [] if host.runtime == WHERRY else _standard_mounts()
-    return oci.Spec(
+    is_wasm = parse_platform(record.platform).is_wasm
+    # wherry's own runtime makes what Wasm guests need by itself.
+    standard = [] if is_wasm and host.runtime == WHERRY else _standard_mounts(host, wiring)
+    standard = [mount for mount in standard if mount.destination not in taken]
+    spec = oci.Spec(
         oci_version=_VERSION,
         root=oci.Root(path="rootfs", readonly=host.readonly_rootfs),
         process=first_process(record),
         mounts=standard + mounts + files,
         hostname=config.hostname,
         domainname=config.domainname,
-        annotations=_annotations(host, wiring),
+        annotations=_annotations(host, wiring, is_wasm=is_wasm),
         linux=oci.Linux(
-            namespaces=_namespaces(wiring),
+            namespaces=_namespaces(host, wiring, is_wasm=is_wasm),
             cgroups_path=f"{host.cgroup_parent or '/wherry'}/{record.id}",
             resources=build_resources(host),
             sysctl=dict(host.sysctls) if host.sysctls else None,
         ),
     )
+    if is_wasm:
+        return spec
+    security, _ = read_security(host.security_opt or ())
+    return harden(spec, security, privileged=host.privileged, capabilities=capabilities_of(record))
 
 
-def _namespaces(wiring: Wiring) -> list[oci.Namespace]:
+def _namespaces(host: HostConfig, wiring: Wiring, *, is_wasm: bool) -> list[oci.Namespace]:
     namespaces = [oci.Namespace(type=kind) for kind in _NAMESPACES]
+    if not is_wasm and host.cgroupns_mode != "host":
+        namespaces.append(oci.Namespace(type="cgroup"))
     if wiring.namespace is not None:
         namespaces.append(oci.Namespace(type="network", path=wiring.namespace))
     return namespaces
 
 
-def _annotations(host: HostConfig, wiring: Wiring) -> dict[str, str]:
+def _standard_mounts(host: HostConfig, wiring: Wiring) -> list[oci.Mount]:
+    own_network = wiring.namespace is not None
+    return standard_mounts(shm_size=host.shm_size, own_network=own_network)
+
+
+def _annotations(host: HostConfig, wiring: Wiring, *, is_wasm: bool) -> dict[str, str]:
     given = host.annotations if host.annotations is not UNSET else {}
     # What people write must not say where the engine's own sockets and namespaces are.
     given = {name: value for name, value in given.items() if name not in _OWN}
-    # An image for wasi/wasm that brings a Linux program is not trusted with running it.
-    return {**given, **wiring.annotations, oci.PROGRAMS: "wasm"}
+    if is_wasm:
+        # An image for wasi/wasm that brings a Linux program is not trusted with running it.
+        given[oci.PROGRAMS] = "wasm"
+    return {**given, **wiring.annotations}
 
 
 def build_resources(host: HostConfig) -> oci.Resources:
@@ -127,31 +145,3 @@ def _mount(mount: Mounted, source: Callable[[Mounted], str]) -> oci.Mount:
         source=source(mount),
         options=[bind, mount.propagation or "rprivate", *access],
     )
-
-
-def _standard_mounts() -> list[oci.Mount]:
-    """What Linux programs expect. wherry's own runtime makes what Wasm guests need by itself."""
-    hardened = ["nosuid", "noexec", "nodev"]
-    return [
-        oci.Mount(destination="/proc", type="proc", source="proc", options=hardened),
-        oci.Mount(
-            destination="/dev",
-            type="tmpfs",
-            source="tmpfs",
-            options=["nosuid", "strictatime", "mode=755", "size=65536k"],
-        ),
-        oci.Mount(
-            destination="/dev/pts",
-            type="devpts",
-            source="devpts",
-            options=["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
-        ),
-        oci.Mount(
-            destination="/dev/shm",  # noqa: S108 - inside the container
-            type="tmpfs",
-            source="shm",
-            options=[*hardened, "mode=1777", "size=65536k"],
-        ),
-        oci.Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=hardened),
-        oci.Mount(destination="/sys", type="sysfs", source="sysfs", options=[*hardened, "ro"]),
-    ]

@@ -2,16 +2,15 @@
 
 import shutil
 
+from wherry import linux_runtime
 from wherry.oci import runtime as spec
 from wherry.runtime.exits import NOT_RUNNABLE, LaunchError
 
 ANNOTATION = "io.wherry.runtime.linux"
 """Annotation: which of `KNOWN` runs this container, if it is no Wasm."""
 
-KNOWN = ("runc", "crun")
-"""Runtimes in the order in which they are looked for.
-
-Whoever may annotate a container must not name any other program of the host by it: the owner of
+KNOWN = linux_runtime.KNOWN
+"""Whoever may annotate a container must not name any other program of the host by it: the owner of
 the host does that, in containerd's configuration (BinaryName).
 """
 
@@ -32,11 +31,10 @@ def find_runtime(config: spec.Spec, configured: str) -> str:
     if asked is not None and asked not in KNOWN:
         names = " or ".join(KNOWN)
         raise NoLinuxRuntime(f"annotation {ANNOTATION}: expected {names}, not {asked[:40]!r}")
-    wanted = (asked,) if asked else (configured,) if configured else KNOWN
-    for name in wanted:
-        path = shutil.which(name)
-        if path is not None:
-            return path
-    if asked or configured:
-        raise NoLinuxRuntime(f"the Linux runtime {wanted[0]} is not installed")
-    raise NoLinuxRuntime("no Linux runtime is installed: install runc or crun (apt install runc)")
+    wanted = asked or configured
+    path = shutil.which(wanted) if wanted else linux_runtime.find()
+    if path is not None:
+        return path
+    if wanted:
+        raise NoLinuxRuntime(f"the Linux runtime {wanted} is not installed")
+    raise NoLinuxRuntime(f"no runtime for Linux programs is installed: {linux_runtime.HINT}")

@@ -9,7 +9,7 @@ put right (`mending`). The networks themselves are in `wherry.engine.networks`.
 
 from wherry.engine.containers.networking.connections import Connections
 from wherry.engine.containers.networking.mending import Mending
-from wherry.engine.containers.networking.plan import check_egress, plan_networks
+from wherry.engine.containers.networking.plan import check_egress, egress_rules, plan_networks
 from wherry.engine.containers.networking.plugging import Networking, Wiring
 from wherry.engine.containers.networking.ports import (
     Port,
@@ -30,6 +30,7 @@ __all__ = [
     "Port",
     "Wiring",
     "check_egress",
+    "egress_rules",
     "endpoints",
     "exposed_ports",
     "listed_ports",

@@ -1,0 +1,180 @@
+"""A Linux container's sandbox as a bundle describes it: Docker's, which runc or crun carries out.
+
+Mounts, masked and read-only paths, devices, namespaces and system calls (OCI config-linux.md).
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from wherry.engine.linux.profile import read_profile
+from wherry.engine.linux.seccomp import Seccomp, default_profile
+from wherry.engine.linux.security import UNCONFINED, Security
+from wherry.engine.privileges import maps_id
+from wherry.oci import runtime as oci
+
+MASKED_PATHS = [
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+    "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+    "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+]  # fmt: skip
+"""What tells of, or through which one learns of, other containers and the host: shown empty."""
+
+READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+"""What sets the host's kernel."""
+
+_HARDENED = ["nosuid", "noexec", "nodev"]
+_TTY_GROUP = 5
+_HOST_DEVICES = 512
+"""Most devices that a privileged container is given; /dev has seldom more than 200."""
+_NOT_DEVICES = frozenset({"pts", "shm", "fd", "mqueue", "console", "ptmx", "tty"})
+_OWN_NETWORK = {"net.ipv4.ip_unprivileged_port_start": "0"}
+"""Ports belong to the container alone, so anybody in it may have them (Docker since 20.03)."""
+
+
+class Device(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """A device node to make (`linux.devices`)."""
+
+    path: str
+    type: str
+    major: int
+    minor: int
+    file_mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class DeviceRule(msgspec.Struct, kw_only=True, rename="camel"):
+    """What the devices cgroup allows; without a type, of all devices."""
+
+    allow: bool
+    access: str = "rwm"
+
+
+class LinuxResources(oci.Resources, kw_only=True, rename="camel", omit_defaults=True):
+    """Limits, and devices."""
+
+    devices: list[DeviceRule] | None = None
+
+
+class LinuxPart(oci.Linux, kw_only=True, rename="camel", omit_defaults=True):
+    """`linux` of a bundle with what only Linux programs need."""
+
+    devices: list[Device] | None = None
+    seccomp: Seccomp | None = None
+
+
+def harden(
+    spec: oci.Spec, security: Security, *, privileged: bool, capabilities: Sequence[str]
+) -> oci.Spec:
+    """`spec`, confined as Docker confines a container with these `capabilities`.
+
+    A `privileged` one keeps its namespaces and its root filesystem, and nothing else holds it.
+    Raises InvalidRequest when its own seccomp profile cannot be read.
+    """
+    given = spec.linux or oci.Linux()
+    resources = given.resources or oci.Resources()
+    fields = {name: getattr(given, name) for name in oci.Linux.__struct_fields__}
+    limits = {name: getattr(resources, name) for name in oci.Resources.__struct_fields__}
+    open_paths = privileged or security.open_paths
+    fields |= {
+        "resources": LinuxResources(**limits, devices=[DeviceRule(allow=privileged)]),
+        "masked_paths": None if open_paths else list(MASKED_PATHS),
+        "readonly_paths": None if open_paths else list(READONLY_PATHS),
+        "sysctl": _sysctls(given) or None,
+    }
+    spec.linux = LinuxPart(
+        **fields,
+        devices=[*_host_devices()] if privileged else None,
+        seccomp=None if privileged else _seccomp(security, capabilities),
+    )
+    if privileged:
+        for mount in spec.mounts or ():
+            if mount.type in ("sysfs", "cgroup") and mount.options:
+                mount.options = [option for option in mount.options if option != "ro"]
+    return spec
+
+
+def _seccomp(security: Security, capabilities: Sequence[str]) -> Seccomp | None:
+    if security.seccomp == UNCONFINED:
+        return None
+    if security.seccomp:
+        return read_profile(security.seccomp, capabilities)
+    return default_profile(capabilities)
+
+
+def standard_mounts(*, shm_size: int, own_network: bool) -> list[oci.Mount]:
+    """What Linux programs expect. `shm_size` is in bytes."""
+    terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    if maps_id("gid", _TTY_GROUP):
+        terminals.append(f"gid={_TTY_GROUP}")
+    return [
+        oci.Mount(destination="/proc", type="proc", source="proc", options=_HARDENED),
+        oci.Mount(
+            destination="/dev",
+            type="tmpfs",
+            source="tmpfs",
+            options=["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        oci.Mount(destination="/dev/pts", type="devpts", source="devpts", options=terminals),
+        _sys(own_network=own_network),
+        oci.Mount(
+            destination="/sys/fs/cgroup",
+            type="cgroup",
+            source="cgroup",
+            options=[*_HARDENED, "relatime", "ro"],
+        ),
+        oci.Mount(
+            destination="/dev/shm",  # noqa: S108 - inside the container
+            type="tmpfs",
+            source="shm",
+            options=[*_HARDENED, "mode=1777", f"size={shm_size}"],
+        ),
+        oci.Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_HARDENED),
+    ]
+
+
+def _sys(*, own_network: bool) -> oci.Mount:
+    """/sys shows a network namespace; of one that is not ours only what is mounted can be shown."""
+    if own_network or maps_id("uid", (1 << 32) - 2):
+        return oci.Mount(
+            destination="/sys", type="sysfs", source="sysfs", options=[*_HARDENED, "ro"]
+        )
+    return oci.Mount(
+        destination="/sys", type="bind", source="/sys", options=["rbind", *_HARDENED, "ro"]
+    )
+
+
+def _sysctls(linux: oci.Linux) -> dict[str, str]:
+    own = any(one.type == "network" and not one.path for one in linux.namespaces or ())
+    return {**(_OWN_NETWORK if own else {}), **(linux.sysctl or {})}
+
+
+def _host_devices() -> Iterator[Device]:
+    """The device nodes of this machine's /dev, for a privileged container."""
+    left = _HOST_DEVICES
+    for folder, folders, files in os.walk("/dev"):
+        folders[:] = [name for name in folders if name not in _NOT_DEVICES]
+        for name in files:
+            if name in _NOT_DEVICES:
+                continue
+            path = os.path.join(folder, name)
+            try:
+                status = os.lstat(path)
+            except OSError:
+                continue
+            kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(status.st_mode))
+            if kind is None or not left:
+                continue
+            left -= 1
+            yield Device(
+                path=path,
+                type=kind,
+                major=os.major(status.st_rdev),
+                minor=os.minor(status.st_rdev),
+                file_mode=stat.S_IMODE(status.st_mode),
+                uid=status.st_uid,
+                gid=status.st_gid,
+            )
