@@ -17,7 +17,12 @@ from wherry.cli.commands.completion import SCRIPTS
 
 
 @pytest.fixture(autouse=True)
-def things(engine: Engine) -> None:
+def things(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(
+        '{"auths": {"localhost:5000": {}, "https://index.docker.io/v1/": {}}, '
+        '"credHelpers": {"r.example.org": "x"}}'
+    )
     engine.documents = {
         "GET /containers/json": [
             {"Names": ["/web"], "Image": "hello", "Status": "Up 1 second"},
@@ -50,6 +55,10 @@ def offered(shell: Shell, *words: str) -> tuple[str, list[str]]:
         (["ins"], "", ["inspect", "install"]),
         (["install", "c"], "", ["containerd", "cri-o"]),
         (["uninstall", "a"], "", ["all"]),
+        (["manifest", "c"], "", ["create"]),
+        (["pull", "--platform", "linux/arm"], "", ["linux/arm64"]),
+        (["push", "far"], "", ["far/away:v1"]),
+        (["logout", ""], "", ["localhost:5000", "r.example.org"]),
         (["install", "docker", "--also", "wasme"], "", ["wasmedge", "wasmer"]),
         (["doctor", "--format", ""], "", ["table", "json"]),
         (["volume", "rm", ""], "file", ["data"]),

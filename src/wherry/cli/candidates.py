@@ -161,12 +161,23 @@ def _volumes(session: Session) -> Found:
     return [(volume["Name"], volume.get("Mountpoint", "")) for volume in volumes]
 
 
+def _registries(session: Session) -> Found:
+    """Registries with a login; docker.io goes without a name."""
+    from wherry.client.docker_config import DockerConfig
+
+    document = DockerConfig().read()
+    known = [document.get(name) for name in ("auths", "credHelpers")]
+    names = {name for table in known if isinstance(table, dict) for name in table}
+    return [(name, "") for name in sorted(names) if "://" not in name]
+
+
 _FINDERS: dict[str, tuple[Callable[[Session], Found], ...]] = {
     "container": (_containers,),
     "container:": (_container_paths,),
     "image": (_images,),
     "network": (_networks,),
     "network-mode": (_network_modes,),
+    "registry": (_registries,),
     "volume": (_volumes,),
     "object": (_containers, _images, _networks, _volumes),
 }

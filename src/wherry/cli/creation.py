@@ -6,6 +6,7 @@ import os
 
 from wherry.cli.errors import UsageError
 from wherry.cli.flags import invalid, many, number, switch, text
+from wherry.cli.platform import PLATFORMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ FLAGS: tuple[Flag, ...] = (
     text("name", "", "Name of the container"),
     switch("no-healthcheck", "", "Make no health checks, whatever the image says"),
     number("pids-limit", "", "Limit of processes and threads (-1: none)"),
-    text("platform", "", "Platform of the image (wasi/wasm, linux/amd64)", complete=("wasi/wasm",)),
+    text(
+        "platform",
+        "",
+        "Platform of the image (wasi/wasm, linux/amd64)",
+        metavar="OS/ARCH",
+        complete=PLATFORMS,
+    ),
     text(
         "pull",
         "",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from wherry.cli.flags import Flag
 
 _WIDTH = 80
+_IN_SHORT = {"Containers": "container"}
+"""Groups that the overview only names, and the word whose help explains them."""
 _EXAMPLES = (
     ("wherry build -t hello .", "a Dockerfile becomes an image"),
     ("wherry run --rm hello", "run it, and leave nothing behind"),
@@ -29,6 +31,10 @@ def overview() -> str:
     out = ["Build, ship and run WebAssembly applications as containers.\n\n"]
     out.append("Usage:  wherry [OPTIONS] COMMAND [ARG...]\n")
     for title, names in GROUPS:
+        if title in _IN_SHORT:
+            out.append(f"\n{title} ('wherry {_IN_SHORT[title]} --help' says more):\n")
+            out.extend(f"  {line}\n" for line in _wrap(", ".join(names), _WIDTH))
+            continue
         out.append(f"\n{title}:\n")
         out.extend(f"  {name:<12}{_summary(name)}\n" for name in names)
     out.append("\nExamples:\n")

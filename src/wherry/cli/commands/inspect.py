@@ -5,6 +5,7 @@ from __future__ import annotations
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import switch, text
+from wherry.cli.platform import PLATFORMS, document_of
 from wherry.client import DaemonError, json
 
 TYPE_CHECKING = False
@@ -32,6 +33,10 @@ def _inspect_container(session: Session, arguments: Arguments) -> int:
 
 
 def _inspect_image(session: Session, arguments: Arguments) -> int:
+    if arguments.switch("platforms"):
+        from wherry.cli.image_platforms import show_platforms
+
+        return show_platforms(session, arguments.words, arguments.text("format"))
     return _show(session, arguments, ("image",))
 
 
@@ -47,7 +52,11 @@ def _show(session: Session, arguments: Arguments, kinds: tuple[str, ...]) -> int
     """Prints what is found, then complains about what is not."""
     layout = arguments.text("format")
     flags = (("container", "size"), ("network", "verbose"))
-    options = {kind: flag for kind, flag in flags if arguments.has(flag) and arguments.switch(flag)}
+    options: dict[str, dict[str, object]] = {
+        kind: {flag: True} for kind, flag in flags if arguments.has(flag) and arguments.switch(flag)
+    }
+    if arguments.has("platform"):
+        options["image"] = {"platform": document_of(arguments.text("platform"))}
     documents: list[str] = []
     missing: list[str] = []
     for name in arguments.words:
@@ -70,17 +79,19 @@ def _show(session: Session, arguments: Arguments, kinds: tuple[str, ...]) -> int
     return 1 if missing else 0
 
 
-def _fetch(session: Session, name: str, kinds: tuple[str, ...], options: dict[str, str]) -> str:
+def _fetch(
+    session: Session, name: str, kinds: tuple[str, ...], options: dict[str, dict[str, object]]
+) -> str:
     """The JSON text of the first kind of thing that has this name.
 
-    `options` is the flag that each kind is asked with.
+    `options` is the query that each kind is asked with.
     """
     if not name:
         raise CommandError("the name is empty")
     for kind in kinds:
-        query = {options[kind]: True} if kind in options else {}
+        path = _PATHS[kind].format(name)
         try:
-            response = session.client.request("GET", _PATHS[kind].format(name), query)
+            response = session.client.request("GET", path, options.get(kind))
         except DaemonError as error:
             if error.status != 404 or len(kinds) == 1:
                 raise
@@ -120,11 +131,17 @@ IMAGE = Command(
     _inspect_image,
     "Show everything about images",
     "IMAGE [IMAGE...]",
-    (_FORMAT,),
+    (
+        _FORMAT,
+        text("platform", "", "Show what it is for this platform", metavar="OS/ARCH",
+             complete=PLATFORMS),
+        switch("platforms", "", "Show a table of the platforms it is for"),
+    ),
     least=1,
     most=UNLIMITED,
     complete=("image",),
-)
+    examples=("wherry image inspect --platforms web",),
+)  # fmt: skip
 NETWORK = Command(
     _inspect_network,
     "Show everything about networks",

@@ -9,6 +9,7 @@ from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.creation import FLAGS, describe
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import switch, text
+from wherry.cli.platform import platform_of
 from wherry.client import DaemonError
 
 TYPE_CHECKING = False
@@ -71,7 +72,7 @@ def _create(session: Session, arguments: Arguments) -> tuple[str, dict[str, Any]
     cidfile = arguments.text("cidfile")
     if cidfile and os.path.lexists(cidfile):
         raise CommandError(f"{cidfile} exists: is that container running? If not, delete it", 125)
-    query = {"name": arguments.text("name"), "platform": arguments.text("platform")}
+    query = {"name": arguments.text("name"), "platform": platform_of(arguments.text("platform"))}
     answer = _create_or_pull(session, arguments, policy, query, document)
     for warning in answer.get("Warnings") or ():
         session.complain(f"warning: {warning}")
@@ -105,9 +106,15 @@ def _create_or_pull(
 
 
 def _pull(session: Session, arguments: Arguments, image: str) -> None:
-    from wherry.cli.pull import pull
+    """Fetches the image, its progress on stderr."""
+    from wherry.cli.transfer import pull
+    from wherry.client.image_name import ImageName
 
-    pull(session, image, arguments.text("platform"), quiet=arguments.switch("quiet"))
+    platform = platform_of(arguments.text("platform"))
+    try:
+        pull(session, ImageName(image), platform, output=2, quiet=arguments.switch("quiet"))
+    except CommandError as error:
+        raise CommandError(str(error), 125) from None
 
 
 def _start(session: Session, container: str) -> None:

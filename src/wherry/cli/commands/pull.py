@@ -1,0 +1,94 @@
+"""`pull` and `push`: images from a registry, and to it."""
+
+from __future__ import annotations
+
+from wherry.cli.command import Command
+from wherry.cli.errors import UsageError
+from wherry.cli.flags import switch, text
+from wherry.cli.platform import PLATFORMS, document_of, platform_of
+from wherry.cli.transfer import follow, pull
+from wherry.client.credentials import Credentials
+from wherry.client.image_name import DEFAULT_TAG, ImageName
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.flags import Arguments
+    from wherry.cli.session import Session
+
+
+def _pull(session: Session, arguments: Arguments) -> int:
+    name, all_tags, quiet = _asked(session, arguments)
+    platform = platform_of(arguments.text("platform"))
+    pull(session, name, platform, all_tags=all_tags, quiet=quiet)
+    session.write_line(name.repository + name.suffix)
+    return 0
+
+
+def _push(session: Session, arguments: Arguments) -> int:
+    name, _, quiet = _asked(session, arguments)
+    if name.digest:
+        raise UsageError(f"{arguments.words[0]}: what is pushed needs a tag, not a digest")
+    query = {"tag": name.tag, "platform": document_of(arguments.text("platform"))}
+    headers = Credentials().find(name.domain).headers()
+    path = f"/images/{name.familiar}/push"
+    response = session.client.request("POST", path, query, headers=headers)
+    follow(response.lines(), 1, quiet=quiet)
+    if quiet:
+        session.write_line(name.repository + name.suffix)
+    return 0
+
+
+def _asked(session: Session, arguments: Arguments) -> tuple[ImageName, bool, bool]:
+    """The image, whether all its tags are meant, and whether to be quiet."""
+    name = ImageName(arguments.words[0])
+    all_tags, quiet = arguments.switch("all-tags"), arguments.switch("quiet")
+    if all_tags and not name.bare:
+        raise UsageError("--all-tags takes a name without a tag")
+    if name.bare and not all_tags:
+        name.tag = DEFAULT_TAG
+        if not quiet:
+            session.write_line(f"Using default tag: {DEFAULT_TAG}")
+    return name, all_tags, quiet
+
+
+_QUIET = switch("quiet", "q", "Print nothing but the image's name")
+
+PULL = Command(
+    _pull,
+    "Fetch an image from a registry",
+    "NAME[:TAG|@DIGEST]",
+    (
+        switch("all-tags", "a", "Fetch all tags of the repository"),
+        text("platform", "", "Platform to fetch, of an image that has several",
+             metavar="OS/ARCH", complete=PLATFORMS),
+        _QUIET,
+    ),
+    least=1,
+    most=1,
+    complete=("image",),
+    detail=(
+        "Of an image for several platforms the one asked for is fetched; else the machine's own\n"
+        "where Linux containers can be run, else wasi/wasm. The choice is told."
+    ),
+    examples=(
+        "wherry pull busybox",
+        "wherry pull --platform wasi/wasm registry.example.org/team/web:2",
+        "wherry pull localhost:5000/hello@sha256:6c3c624b58db…",
+    ),
+)  # fmt: skip
+PUSH = Command(
+    _push,
+    "Send an image to a registry",
+    "NAME[:TAG]",
+    (
+        switch("all-tags", "a", "Send all tags that are here"),
+        text("platform", "", "Send this platform alone, of an image that has several",
+             metavar="OS/ARCH", complete=PLATFORMS),
+        _QUIET,
+    ),
+    least=1,
+    most=1,
+    complete=("image",),
+    detail="What the registry has already is not sent again.",
+    examples=("wherry tag hello localhost:5000/hello", "wherry push localhost:5000/hello"),
+)  # fmt: skip

@@ -1,0 +1,110 @@
+"""Pulling and pushing as a person sees it: bars at a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import os
+import sys
+
+from wherry.cli.errors import CommandError
+from wherry.client.credentials import Credentials
+from wherry.client.image_name import DEFAULT_TAG, ImageName
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from wherry.cli.bars import Bars
+    from wherry.cli.session import Session
+
+_FRAME = 0.1
+"""Seconds between two pictures."""
+
+
+def pull(
+    session: Session,
+    name: ImageName,
+    platform: str = "",
+    *,
+    all_tags: bool = False,
+    output: int = 1,
+    quiet: bool = False,
+    headers: tuple[str, ...] = (),
+) -> None:
+    """Has the engine fetch an image, or all of a repository; progress goes to `output`.
+
+    Raises `CommandError`, and what `Credentials.find` raises.
+    """
+    query = {
+        "fromImage": name.familiar,
+        "tag": "" if all_tags else name.digest or name.tag or DEFAULT_TAG,
+        "platform": platform,
+    }
+    headers = (*Credentials().find(name.domain).headers(), *headers)
+    response = session.client.request("POST", "/images/create", query, headers=headers)
+    follow(response.lines(), output, quiet=quiet)
+
+
+def follow(events: Iterable[Any], output: int, *, quiet: bool = False) -> None:
+    """Shows the stream of a transfer to its end. Raises `CommandError` for an error in it."""
+    if quiet:
+        for event in events:
+            _check(event)
+        return
+    if os.isatty(output) and os.environ.get("TERM", "dumb") != "dumb":
+        _follow_live(events, output)
+        return
+    for event in events:
+        _check(event)
+        if (text := plain(event)) is not None:
+            _write(output, f"{text}\n".encode(errors="replace"))
+
+
+def plain(event: Any) -> str | None:
+    """The line for a pipe or a log, None for what only moves a bar."""
+    if not isinstance(event, dict) or "status" not in event or event.get("progressDetail"):
+        return None
+    start = f"{event['id']}: " if event.get("id") else ""
+    return "".join(c if c.isprintable() else "?" for c in f"{start}{event['status']}")
+
+
+def _follow_live(events: Iterable[Any], output: int) -> None:
+    """Draws some times a second, also while nothing comes: the time that is left goes on.
+
+    The alarm interrupts the wait for the engine, so nothing here runs in another thread.
+    """
+    from wherry.cli.bars import Bars
+    from wherry.cli.terminal import window_size
+
+    bars = Bars(lambda frame: _write(output, frame), lambda: window_size(output))
+    _signal.signal(_signal.SIGALRM, lambda *_: bars.tick())
+    _signal.setitimer(_signal.ITIMER_REAL, _FRAME, _FRAME)
+    try:
+        for event in events:
+            _check(event)
+            show(bars, event)
+    finally:
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
+        bars.close()
+
+
+def show(bars: Bars, event: Any) -> None:
+    """One event on the bars, or below them when it belongs to no layer."""
+    if isinstance(event, dict) and event.get("id") and "progressDetail" in event:
+        bars.update(str(event["id"]), str(event.get("status", "")), event["progressDetail"])
+    elif (text := plain(event)) is not None:
+        bars.line(text)
+
+
+def _check(event: Any) -> None:
+    if isinstance(event, dict) and "error" in event:
+        raise CommandError(str(event["error"]))
+
+
+def _write(output: int, data: bytes) -> None:
+    from wherry.cli.terminal import write_all
+
+    sys.stdout.flush()
+    write_all(output, data)
