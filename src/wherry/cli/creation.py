@@ -45,8 +45,28 @@ NETWORK_FLAGS: tuple[Flag, ...] = (
 )  # fmt: skip
 """What is the network's, read by `networking`."""
 
+LINUX_FLAGS: tuple[Flag, ...] = (
+    many("cap-add", "", "Give a Linux program a capability (NET_ADMIN, ALL)", metavar="NAME"),
+    many("cap-drop", "", "Take a capability from a Linux program (CHOWN, ALL)", metavar="NAME"),
+    text(
+        "cgroupns", "", "Cgroup namespace of a Linux program: private or host",
+        complete=("private", "host"),
+    ),
+    many("group-add", "", "Further group of the user", metavar="GROUP"),
+    switch("privileged", "", "Hold a Linux program by its namespaces alone"),
+    many(
+        "security-opt", "",
+        "How a Linux program is confined (no-new-privileges, seccomp=FILE, seccomp=unconfined)",
+        metavar="OPTION",
+    ),
+    text("shm-size", "", "Size of a Linux program's /dev/shm (64m)", metavar="bytes"),
+    many("sysctl", "", "Set a kernel parameter of the container's own", metavar="NAME=VALUE"),
+)  # fmt: skip
+"""What makes a difference to Linux programs, read by `confinement`."""
+
 FLAGS: tuple[Flag, ...] = (
     *NETWORK_FLAGS,
+    *LINUX_FLAGS,
     many("annotation", "", "Annotation for the container's runtime", metavar="KEY=VALUE"),
     many(
         "attach",
@@ -208,6 +228,10 @@ def _host(arguments: Arguments) -> dict[str, Any]:
     if arguments.many("tmpfs"):
         pairs = (mount.partition(":") for mount in arguments.many("tmpfs"))
         host["Tmpfs"] = {path: options for path, _, options in pairs}
+    if any(arguments.given(flag.name) for flag in LINUX_FLAGS):
+        from wherry.cli.confinement import add_confinement
+
+        add_confinement(arguments, host)
     annotations = dict(_pair(pair) for pair in arguments.many("annotation"))
     if arguments.text("timeout"):
         annotations[TIMEOUT_ANNOTATION] = _seconds(arguments.text("timeout"))

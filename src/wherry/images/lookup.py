@@ -59,6 +59,10 @@ class Lookup:
         self._known: dict[str, tuple[Image, ...]] = {}
         self._listed: tuple[tuple[Entry, ...], bool, tuple[Image, ...]] = ((), False, ())
 
+    def forget(self) -> None:
+        """Look again at what is in the store: another image of an index may have come."""
+        self._listed = ((), False, ())
+
     def images(self) -> tuple[Image, ...]:
         """One image for each target in the catalog; ones that cannot be read are left out."""
         entries, linux = self._catalog.entries(), self._linux()
@@ -114,8 +118,8 @@ class Lookup:
         if image is None:
             there = ", ".join(str(each.platform) for each in found.images)
             raise NoSuchPlatform(
-                f"image {name} is not in the store for {platforms[choice.position]}, only for "
-                f"{there}: pull it, or ask for one that is there by --platform"
+                f"no such image: {name} for {platforms[choice.position]}, only for {there}: pull "
+                "it, or ask for one that is there by --platform"
             )
         kept = self._kept(found, image)
         if kept is None:
@@ -139,6 +143,8 @@ class Lookup:
         entry = _by_name(entries, name)
         if entry:
             return Found(entry.target, self.below(entry.target), entry.reference)
+        if below := self._by_digest(entries, name):
+            return below
         pattern = _ID.fullmatch(name)
         if pattern:
             found = self._by_id(entries, pattern[1])
@@ -146,7 +152,7 @@ class Lookup:
                 raise AmbiguousImage(f"several images have an id that begins with {name}")
             if found:
                 return found[0]
-        raise ImageNotFound(f"no such image: {name}: build it, or load it with 'wherry load'")
+        raise ImageNotFound(f"no such image: {name}: pull it, build it, or load it")
 
     def below(self, target: Descriptor) -> tuple[Image, ...]:
         """The images of a target, at least one. Raises ImageNotFound, InvalidImage."""
@@ -158,6 +164,20 @@ class Lookup:
             if target.media_type not in MediaType.INDEXES:
                 self._known[target.digest] = known
         return known
+
+    def _by_digest(self, entries: Sequence[Entry], name: str) -> Found | None:
+        """An image of an index, by the index's name and its own digest."""
+        try:
+            wanted = parse_reference(name)
+        except InvalidReference:
+            return None
+        if wanted.digest:
+            for entry in entries:
+                if entry.reference and entry.reference.name == wanted.name:
+                    for image in self._readable(entry.target):
+                        if image.digest == wanted.digest:
+                            return Found(entry.target, (image,), exact=True)
+        return None
 
     def _by_id(self, entries: Sequence[Entry], prefix: str) -> list[Found]:
         """One for each image id that fits; a digest of a manifest or index fits as well."""
@@ -197,14 +217,14 @@ def _by_name(entries: Sequence[Entry], name: str) -> Entry | None:
         wanted = parse_reference(name).with_default_tag()
     except InvalidReference:
         return None
+    nameless = None
     for entry in entries:
-        if wanted.digest:
-            same = not entry.reference or entry.reference.name == wanted.name
-            if same and entry.digest == wanted.digest:
-                return replace(entry, reference=None)
-        elif entry.reference == wanted:
+        if entry.reference == wanted:
             return entry
-    return None
+        if wanted.digest and entry.digest == wanted.digest:
+            same = not entry.reference or entry.reference.name == wanted.name
+            nameless = nameless or (replace(entry, reference=None) if same else None)
+    return nameless
 
 
 def _names(entries: Sequence[Entry]) -> dict[str, list[str]]:
