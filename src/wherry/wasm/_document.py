@@ -101,7 +101,11 @@ class VerdictInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class Anatomy(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Everything about one module or component."""
+    """Everything about one module or component.
+
+    `path` is where it was found, on this machine or in an image, whose id is `image`; `others` are
+    further WebAssembly files of that image.
+    """
 
     kind: str
     is_text: bool = False
@@ -129,3 +133,6 @@ class Anatomy(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     verdict: VerdictInfo | None = None
     """Of what is nested in a component there is none: a component runs as a whole."""
     nested: list["Anatomy"]
+    path: str = ""
+    image: str = ""
+    others: list[str] = []

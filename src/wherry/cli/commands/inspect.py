@@ -22,6 +22,8 @@ _PATHS = {
 
 
 def _inspect(session: Session, arguments: Arguments) -> int:
+    if arguments.switch("wasm"):
+        return _inspect_wasm(session, arguments)
     kind = arguments.text("type")
     if kind and kind not in _PATHS:
         raise UsageError(f'"{kind}" is not a type; the types are {", ".join(_PATHS)}')
@@ -32,7 +34,16 @@ def _inspect_container(session: Session, arguments: Arguments) -> int:
     return _show(session, arguments, ("container",))
 
 
+def _inspect_wasm(session: Session, arguments: Arguments) -> int:
+    from wherry.cli.looking import show_wasm
+
+    platform = arguments.text("platform") if arguments.has("platform") else ""
+    return show_wasm(session, arguments.words, arguments.text("format"), platform)
+
+
 def _inspect_image(session: Session, arguments: Arguments) -> int:
+    if arguments.switch("wasm"):
+        return _inspect_wasm(session, arguments)
     if arguments.switch("platforms"):
         from wherry.cli.image_platforms import show_platforms
 
@@ -102,21 +113,27 @@ def _fetch(
 
 _FORMAT = text("format", "f", "Print by a Go template, or 'json' in one line")
 _SIZE = switch("size", "s", "Show the sizes of containers, too")
+_WASM = switch("wasm", "", "Look into the module or component of an image, or of a .wasm file")
 
 
 INSPECT = Command(
     _inspect,
     "Show everything about containers, images, networks or volumes",
-    "NAME|ID [NAME|ID...]",
+    "NAME|ID|FILE [NAME|ID|FILE...]",
     (
         _FORMAT,
         _SIZE,
         text("type", "", "Look only for this type", metavar="TYPE", complete=tuple(_PATHS)),
+        _WASM,
     ),
     least=1,
     most=UNLIMITED,
     complete=("object",),
-    examples=("wherry inspect -f '{{.State.Status}}' web",),
+    examples=(
+        "wherry inspect -f '{{.State.Status}}' web",
+        "wherry inspect --wasm hello",
+        "wherry inspect --wasm -f '{{.Target}}' ./tool.wasm",
+    ),
 )
 CONTAINER = Command(
     _inspect_container,
@@ -136,6 +153,7 @@ IMAGE = Command(
         text("platform", "", "Show what it is for this platform", metavar="OS/ARCH",
              complete=PLATFORMS),
         switch("platforms", "", "Show a table of the platforms it is for"),
+        _WASM,
     ),
     least=1,
     most=UNLIMITED,
