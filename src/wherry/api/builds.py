@@ -5,7 +5,8 @@ from contextlib import aclosing
 from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.api._http import Response, StreamResponse
 from wherry.engine import EngineError, InvalidRequest
-from wherry.engine.build_request import BuildRequest
+from wherry.engine.build_request import BuildRequest, Output
+from wherry.engine.errors import BuildFailed
 
 
 async def build(call: Call) -> StreamResponse:
@@ -22,10 +23,17 @@ async def build(call: Call) -> StreamResponse:
     except EngineError as error:
         if not answer.opened:
             raise
+        code = error.exit_code if isinstance(error, BuildFailed) else 1
         await answer.send(
-            {"errorDetail": {"code": 1, "message": error.message}, "error": error.message}
+            {"errorDetail": {"code": code, "message": error.message}, "error": error.message}
         )
     return await answer.close()
+
+
+async def secrets(call: Call) -> Response:
+    """Take the secrets of a build that is about to begin: ids, and contents in base64."""
+    found = call.engine.builds.secrets.put(await call.json(dict[str, str]))
+    return json_answer(found)
 
 
 async def prune(call: Call) -> Response:
@@ -56,4 +64,8 @@ def _request(call: Call) -> BuildRequest:
         target=call.text("target"),
         platform=call.text("platform"),
         use_cache=not call.flag("nocache"),
+        pull=call.flag("pull"),
+        network=call.text("networkmode"),
+        secrets=call.text("secrets"),
+        outputs=call.document("outputs", list[Output], []),
     )

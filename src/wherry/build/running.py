@@ -1,6 +1,7 @@
 """RUN: which program runs, and what there is to know about it beforehand."""
 
 import posixpath
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -27,6 +28,8 @@ class Program(msgspec.Struct, frozen=True):
 
     argv: list[str]
     files: list[StepFile] = []
+    wants_network: bool = True
+    """Whether it could use one."""
 
 
 def program(run: syntax.Run, config: RuntimeConfig, root: FileTree, platform: Platform) -> Program:
@@ -35,7 +38,7 @@ def program(run: syntax.Run, config: RuntimeConfig, root: FileTree, platform: Pl
     Raises BuildError if it can be known that it cannot run.
     """
     if platform.is_wasm:
-        return Program(_wasm_command(run, config, root))
+        return _wasm_program(run, config, root)
     if platform.os != HOST.os:
         raise BuildError(f"RUN: the stage is for {platform}, and this machine is {HOST}")
     if run.script is not None:
@@ -47,7 +50,7 @@ def program(run: syntax.Run, config: RuntimeConfig, root: FileTree, platform: Pl
     return Program(words)
 
 
-def _wasm_command(run: syntax.Run, config: RuntimeConfig, root: FileTree) -> list[str]:
+def _wasm_program(run: syntax.Run, config: RuntimeConfig, root: FileTree) -> Program:
     words = argv(run.command, config)
     if run.script is not None or (run.command.for_shell and tuple(words[:-1]) == DEFAULT_SHELL):
         message = "RUN in the shell form needs Linux, and this stage is for wasi/wasm"
@@ -59,10 +62,14 @@ def _wasm_command(run: syntax.Run, config: RuntimeConfig, root: FileTree) -> lis
         raise BuildError(f"RUN: there is no {words[0]!r} in the stage: COPY it there first")
     with root.open(path) as file:
         kind = wasm.sniff(file.read(_HEAD))
-    if kind is None:
-        message = f"RUN: {words[0]!r} is not Wasm and needs Linux, and this stage is for wasi/wasm"
-        raise BuildError(f"{message}: {_HINT} {_EXAMPLE}")
-    return words
+        if kind is None:
+            message = f"RUN: {words[0]!r} is not Wasm and needs Linux"
+            raise BuildError(f"{message}, and this stage is for wasi/wasm: {_HINT} {_EXAMPLE}")
+        try:
+            wants_network = kind != "text" and wasm.inspect(cast("BinaryIO", file)).imports_sockets
+        except wasm.InvalidWasm:
+            wants_network = False  # its start will fail, and tell why
+    return Program(words, wants_network=wants_network)
 
 
 def _find(program: str, config: RuntimeConfig, root: FileTree) -> str | None:

@@ -3,10 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
+
+class Output(msgspec.Struct, rename="pascal"):
+    """What is to become of a build, as in Docker's API; `attrs` are its further words."""
+
+    type: str = ""
+    attrs: dict[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """A build in the client's own words; `dockerfile` is a path in the context."""
+    """A build in the client's own words; `dockerfile` is a path in the context.
+
+    `network` is what RUN steps have: "", "default", "bridge", "none" or "host". `secrets` is the
+    token of those that were sent before. Without `outputs` the image is in the store, and named.
+    """
 
     tags: Sequence[str] = ()
     dockerfile: str = "Dockerfile"
@@ -15,3 +28,7 @@ class BuildRequest:
     target: str = ""
     platform: str = ""
     use_cache: bool = True
+    pull: bool = False
+    network: str = ""
+    secrets: str = ""
+    outputs: Sequence[Output] = ()

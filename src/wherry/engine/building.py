@@ -5,7 +5,7 @@ Imported with the first build, since the builder is much code that most commands
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,6 +17,7 @@ from wherry.build import (
     Built,
     Context,
     Event,
+    Network,
     StepFinished,
     StepOutput,
     StepStarted,
@@ -26,8 +27,9 @@ from wherry.build import (
     build,
 )
 from wherry.engine.build_request import BuildRequest
-from wherry.engine.errors import InvalidRequest
+from wherry.engine.errors import BuildFailed, InvalidRequest
 from wherry.engine.images import image_errors
+from wherry.engine.outside import Outside
 from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
 from wherry.images import Image, ImageStore
@@ -63,13 +65,14 @@ async def run_build(
 ) -> AsyncGenerator[Event, None]:
     """Build from a `context` that comes as a tar; yields what happens until it is done.
 
-    When whoever asked goes away, the build ends with its current step. Raises InvalidRequest.
+    When whoever asked goes away, the build ends, and the step that runs is killed. Raises
+    InvalidRequest, BuildFailed, NotFound (of secrets).
     """
-    options = _options(request)
+    options = _options(request, engine.builds.secrets.take(request.secrets))
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     abandoned = threading.Event()
-    steps = StepRunner(engine)
+    steps, outside = StepRunner(engine), Outside(engine)
 
     def progress(event: Event) -> None:
         if abandoned.is_set():
@@ -80,7 +83,7 @@ async def run_build(
         with Context(folder) as received:
             while chunk := tar.read(CHUNK):
                 received.write(chunk)
-            return build(received, options, engine.store, steps, progress, folder)
+            return build(received, options, engine.store, steps, progress, folder, outside)
 
     working = asyncio.ensure_future(read_in_thread(context, work, "build"))
     working.add_done_callback(lambda _: events.put_nowait(None))
@@ -92,6 +95,7 @@ async def run_build(
     finally:
         abandoned.set()
         steps.abandon()
+        outside.abandon()
         working.cancel()
 
 
@@ -100,7 +104,7 @@ def clear_cache(folder: Path, store: ImageStore) -> int:
     return BuildCache(folder / "cache", store.blobs).clear()
 
 
-def _options(request: BuildRequest) -> BuildOptions:
+def _options(request: BuildRequest, secrets: Mapping[str, bytes]) -> BuildOptions:
     with image_errors():
         return BuildOptions(
             dockerfile=request.dockerfile,
@@ -110,7 +114,19 @@ def _options(request: BuildRequest) -> BuildOptions:
             labels=request.labels,
             platform=parse_platform(request.platform) if request.platform else None,
             use_cache=request.use_cache,
+            pull=request.pull,
+            secrets=secrets,
+            network=_network(request.network),
         )
+
+
+def _network(text: str) -> Network:
+    match text:
+        case "" | "default" | "bridge":
+            return "default"
+        case "none" | "host" as known:
+            return known
+    raise InvalidRequest(f"--network {text[:80]}: builds have default, none or host")
 
 
 @contextmanager
@@ -118,4 +134,4 @@ def _build_errors() -> Iterator[None]:
     try:
         yield
     except BuildError as error:
-        raise InvalidRequest(str(error)) from None
+        raise BuildFailed(str(error), error.code) from None

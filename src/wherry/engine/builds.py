@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wherry.engine.build_request import BuildRequest
+from wherry.engine.build_secrets import BuildSecrets
 from wherry.engine.clock import timestamp
 from wherry.engine.precompile import Precompiler
 from wherry.images import Image, ImageStore
@@ -48,6 +49,8 @@ class Builds:
         self._engine = engine
         self._folder = engine.root / "build"
         self._precompiler = Precompiler(engine.store)
+        self.secrets = BuildSecrets()
+        """Those of builds that are about to begin."""
 
     async def close(self) -> None:
         """End what runs in the background."""

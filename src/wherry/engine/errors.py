@@ -29,6 +29,10 @@ class Forbidden(EngineError):
     """The engine will not do this to a thing of this kind (HTTP 403)."""
 
 
+class Unauthorized(EngineError):
+    """A registry wants other credentials, or gives nothing to these (HTTP 401)."""
+
+
 class NetworkRefused(EngineError):
     """A container cannot have the network it asks for: a port is in use, say (HTTP 500)."""
 
@@ -39,6 +43,14 @@ class StartFailed(InvalidRequest):
     The message holds the words by which the docker CLI tells the codes apart ("no such file or
     directory" for 127, "permission denied" or "exec format error" for 126).
     """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class BuildFailed(InvalidRequest):
+    """A build cannot go on; `exit_code` is that of the program that failed in it, or 1."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

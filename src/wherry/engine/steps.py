@@ -1,4 +1,4 @@
-"""RUN: the steps of a build as containers, with the stage's own filesystem and no network.
+"""RUN: the steps of a build as containers, with the stage's own filesystem.
 
 They run through the shim like every container, but are none that anybody sees: they have no name,
 no volumes and no life beyond the build.
@@ -13,11 +13,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wherry.engine.containers.users import find_user
 from wherry.engine.errors import EngineError
 from wherry.engine.shims import WHERRY
-from wherry.oci import encode
-from wherry.oci import runtime as oci
+from wherry.engine.step_bundle import root_mount, write_bundle
+from wherry.engine.step_network import StepNetwork
 from wherry.shim.client import TaskClient, TaskError
 from wherry.shim.client.log import LogReader
 
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
     from wherry.build import BuildError, Step
     from wherry.engine.engine import Engine
 
-_NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
 _GONE = "NOT_FOUND"
+_A_MOMENT = 0.1
+"""Seconds between looks at what another build has in use."""
 
 
 class StepRunner:
@@ -36,75 +36,121 @@ class StepRunner:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._mutex = threading.Lock()
-        self._abandoned = False
+        self._abandoned = threading.Event()
         self._running: Future[int] | None = None
 
     def run(self, step: "Step") -> int:
         """Run `step` to its end; its exit code. Raises BuildError when it cannot be started."""
         with self._mutex:
-            if self._abandoned:
+            if self._abandoned.is_set():
                 raise _refusal("the build was given up")
             self._running = asyncio.run_coroutine_threadsafe(self._run(step), self._loop)
         return self._running.result()
 
+    def wait(self) -> None:
+        """Wait a moment for something that another build has. Raises BuildError if given up."""
+        if self._abandoned.wait(_A_MOMENT):
+            raise _refusal("the build was given up")
+
     def abandon(self) -> None:
         """Kill what runs and start nothing more."""
         with self._mutex:
-            self._abandoned = True
+            self._abandoned.set()
             if self._running:
                 self._running.cancel()
 
     async def _run(self, step: "Step") -> int:
-        id = secrets.token_hex(32)
-        bundle = steps_folder(self._engine.root) / id
+        engine, id = self._engine, secrets.token_hex(32)
+        bundle, private = steps_folder(engine.root) / id, steps_folder(engine.run) / id
+        network = StepNetwork(id, step.network, engine.networks, engine.network_client)
         try:
-            _write_bundle(bundle, step, id)
-            shim = await self._engine.shims.connect(WHERRY, id, bundle)
-            root = _overlay(step, unprivileged=self._engine.unprivileged)
-            return await _run_task(shim, id, bundle, root, step)
+            private.mkdir(mode=0o700, parents=True)
+            network.plug(private)
+            await asyncio.to_thread(
+                write_bundle,
+                bundle,
+                private,
+                step,
+                id,
+                unprivileged=engine.unprivileged,
+                own_network=not network.is_host,
+            )
+            shim = await engine.shims.connect(WHERRY, id, bundle)
+            task = _Task(shim, id, bundle)
+            await task.create(step, unprivileged=engine.unprivileged)
+            try:
+                await network.attach(task.pid)
+                return await task.run(step)
+            finally:
+                await asyncio.shield(task.end())
         except (TaskError, EngineError) as error:
             raise _refusal(error.message) from None
+        except OSError as error:
+            raise _refusal(f"the step cannot be made: {error.strerror or error}") from None
         finally:
+            await asyncio.shield(network.unplug())
             shutil.rmtree(bundle, ignore_errors=True)
+            shutil.rmtree(private, ignore_errors=True)
 
 
 def steps_folder(root: Path) -> Path:
-    """Where the bundles of running steps are."""
+    """Where the bundles of running steps are: below the data root, and below the run folder."""
     return root / "build" / "steps"
 
 
-async def sweep(root: Path, shim: TaskClient | None) -> None:
+async def sweep(root: Path, run: Path, shim: TaskClient | None) -> None:
     """Kill and remove the steps that a build left behind when its engine was killed."""
     folder = steps_folder(root)
-    if not folder.is_dir():
-        return
-    for bundle in folder.iterdir():
+    for bundle in folder.iterdir() if folder.is_dir() else ():
         if shim is not None:
             await _end(shim, bundle.name)
         shutil.rmtree(bundle, ignore_errors=True)
+    shutil.rmtree(steps_folder(run), ignore_errors=True)
 
 
-async def _run_task(shim: TaskClient, id: str, bundle: Path, root: oci.Mount, step: "Step") -> int:
-    log = bundle / "log"
-    await shim.create(
-        id=id,
-        bundle=str(bundle),
-        rootfs=[root],
-        stdout=f"wherry-log://{log}?stream=stdout",
-        stderr=f"wherry-log://{log}?stream=stderr",
-    )
-    ended = asyncio.Event()
-    telling = asyncio.create_task(_tell(log, step, ended))
-    try:
-        await shim.start(id)
-        exit = await shim.wait(id)
-        # What it wrote last is in the log before its streams are marked as ended.
-        await telling
-        return exit.status
-    finally:
-        ended.set()
-        telling.cancel()
-        await asyncio.shield(_end(shim, id))
+class _Task:
+    """The task of a step."""
+
+    def __init__(self, shim: TaskClient, id: str, bundle: Path) -> None:
+        self._shim = shim
+        self._id = id
+        self._bundle = bundle
+        self._log = bundle / "log"
+        self.pid = 0
+
+    async def create(self, step: "Step", *, unprivileged: bool) -> None:
+        creating = asyncio.ensure_future(
+            self._shim.create(
+                id=self._id,
+                bundle=str(self._bundle),
+                rootfs=[root_mount(step, unprivileged=unprivileged)],
+                stdout=f"wherry-log://{self._log}?stream=stdout",
+                stderr=f"wherry-log://{self._log}?stream=stderr",
+            )
+        )
+        try:
+            self.pid = await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            # The shim makes it all the same: it is there to be ended only when it is made.
+            await asyncio.gather(creating, return_exceptions=True)
+            await self.end()
+            raise
+
+    async def run(self, step: "Step") -> int:
+        ended = asyncio.Event()
+        telling = asyncio.create_task(_tell(self._log, step, ended))
+        try:
+            await self._shim.start(self._id)
+            exit = await self._shim.wait(self._id)
+            # What it wrote last is in the log before its streams are marked as ended.
+            await telling
+            return exit.status
+        finally:
+            ended.set()
+            telling.cancel()
+
+    async def end(self) -> None:
+        await _end(self._shim, self._id)
 
 
 async def _tell(log: Path, step: "Step", ended: asyncio.Event) -> None:
@@ -123,40 +169,6 @@ async def _end(shim: TaskClient, id: str) -> None:
     except TaskError as error:
         if error.code != _GONE:
             raise
-
-
-def _write_bundle(bundle: Path, step: "Step", id: str) -> None:
-    user = find_user(step.user, (), [str(layer) for layer in step.lowerdirs])
-    (bundle / "rootfs").mkdir(parents=True)
-    spec = oci.Spec(
-        oci_version="1.1.0",
-        root=oci.Root(path="rootfs"),
-        process=oci.Process(
-            args=step.argv,
-            cwd=step.cwd,
-            env=step.env,
-            user=oci.User(uid=user.uid, gid=user.gid, additional_gids=user.groups or None),
-            no_new_privileges=True,
-        ),
-        hostname="build",
-        annotations={oci.NETWORK: "none", oci.PROGRAMS: "wasm"},
-        linux=oci.Linux(
-            namespaces=[oci.Namespace(type=kind) for kind in _NAMESPACES],
-            cgroups_path=f"/wherry/{id}",
-        ),
-    )
-    (bundle / "config.json").write_bytes(encode(spec))
-
-
-def _overlay(step: "Step", *, unprivileged: bool) -> oci.Mount:
-    options = [
-        f"lowerdir={':'.join(str(layer) for layer in step.lowerdirs)}",
-        f"upperdir={step.upperdir}",
-        f"workdir={step.workdir}",
-    ]
-    if unprivileged:
-        options.append("userxattr")
-    return oci.Mount(destination="/", type="overlay", source="overlay", options=options)
 
 
 def _refusal(message: str) -> "BuildError":

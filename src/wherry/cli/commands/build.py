@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wherry.cli.session import Session
 
 _PORTION = 1 << 18
+_SECRET_KEYS = {"source": "src"}
 
 
 def _build(session: Session, arguments: Arguments) -> int:
@@ -31,8 +32,11 @@ def _build(session: Session, arguments: Arguments) -> int:
         "platform": arguments.text("platform"),
         "nocache": arguments.switch("no-cache"),
         "pull": arguments.switch("pull"),
+        "networkmode": arguments.text("network"),
         "rm": True,
     }
+    if arguments.many("secret"):
+        query["secrets"] = _send_secrets(session, arguments.many("secret"))
     headers = ("Content-Type: application/x-tar",)
     response = session.client.request("POST", "/build", query, body, headers)
     from wherry.cli.progress import LiveView, PlainView
@@ -124,6 +128,42 @@ def _build_arguments(texts: list[str]) -> dict[str, str | None]:
     return out
 
 
+def _send_secrets(session: Session, texts: list[str]) -> str:
+    """Hand secrets to the engine, apart from the build that names them; the token for them."""
+    from base64 import b64encode
+
+    found = {}
+    for text_ in texts:
+        id, data = _secret(text_)
+        found[id] = b64encode(data).decode()
+    return str(session.client.post("/build/secrets", body=found)["Token"])
+
+
+def _secret(text: str) -> tuple[str, bytes]:
+    """`id=NAME[,src=FILE|,env=VARIABLE]`; without a source, the variable or file of that name."""
+    fields = dict(_pair(part) for part in text.split(","))
+    fields = {_SECRET_KEYS.get(key, key): value for key, value in fields.items()}
+    unknown = fields.keys() - {"id", "src", "env", "type"}
+    id, kind = fields.get("id", ""), fields.get("type", "")
+    if unknown or not id or kind not in ("", "file", "env"):
+        raise CommandError(f"--secret {text}: write id=NAME,src=FILE or id=NAME,env=VARIABLE")
+    variable = fields.get("env", "")
+    source = fields.get("src", "")
+    if kind == "env":
+        variable, source = variable or source or id, ""
+    elif not variable and not source:
+        variable, source = (id, "") if id in os.environ and kind != "file" else ("", id)
+    if variable:
+        if variable not in os.environ:
+            raise CommandError(f"--secret {text}: there is no variable {variable}")
+        return id, os.environb[os.fsencode(variable)]
+    try:
+        with open(source, "rb") as file:
+            return id, file.read()
+    except OSError as error:
+        raise CommandError(f"--secret {text}: {source}: {error.strerror}") from None
+
+
 BUILD = Command(
     _build,
     "Build an image from a Dockerfile",
@@ -134,11 +174,15 @@ BUILD = Command(
              metavar="FILE", complete="file"),
         text("iidfile", "", "Write the image's ID to a file", metavar="FILE", complete="file"),
         many("label", "", "Set a label of the image", metavar="KEY=VALUE"),
+        text("network", "", "Network of RUN: default, none or host", metavar="MODE",
+             complete=("default", "none", "host")),
         switch("no-cache", "", "Do every step anew"),
         text("platform", "", "Platform of the image (default wasi/wasm)", complete=("wasi/wasm",)),
         text("progress", "", "How to show progress: auto or plain", default="auto",
              complete=("auto", "plain")),
         switch("pull", "", "Look for newer base images"),
+        many("secret", "", "A secret for RUN --mount=type=secret, as id=NAME,src=FILE or env=NAME",
+             metavar="SECRET"),
         switch("quiet", "q", "Print only the image's ID"),
         many("tag", "t", "Name of the image, may be given several times", metavar="NAME[:TAG]"),
         text("target", "", "Build up to this stage", metavar="STAGE"),
