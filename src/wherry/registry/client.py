@@ -1,0 +1,71 @@
+"""The client of registries: one for an engine, for all of its transfers."""
+
+from collections.abc import Mapping
+from threading import Lock
+
+from wherry.oci import Reference
+from wherry.registry.cancel import Cancel
+from wherry.registry.credentials import NOBODY, Credentials
+from wherry.registry.exchange import Exchange
+from wherry.registry.hosts import Host, Hosts
+from wherry.registry.patience import Patience
+from wherry.registry.repository import Repository
+from wherry.registry.tokens import Authorizer
+from wherry.registry.web import Web
+
+_MAX_LOGINS = 64
+
+
+class Client:
+    """Talks to any number of registries. Thread-safe; starts no threads of its own.
+
+    `agent` is the User-Agent it goes by.
+    """
+
+    def __init__(
+        self, hosts: Hosts, agent: str = "wherry", patience: Patience | None = None
+    ) -> None:
+        self._web = Web(hosts, agent, patience or Patience())
+        self._lock = Lock()
+        self._authorizers: dict[tuple[Host, Credentials], Authorizer] = {}
+
+    def repository(
+        self,
+        reference: Reference,
+        credentials: Credentials | None = None,
+        cancel: Cancel | None = None,
+        *,
+        push: bool = False,
+        others: Mapping[str, Credentials] | None = None,
+    ) -> Repository:
+        """The repository that `reference` names; tag and digest of it are not looked at.
+
+        `credentials` are for the registry itself, `others` for its mirrors by host[:port]: each
+        server sees its own only. `push` asks for tokens with which one may write.
+        Raises RegistryError when the registry's configuration cannot be read.
+        """
+        cancel = cancel or Cancel()
+        registry = self._web.hosts.registry(reference.domain)
+        server = self._exchange(registry.server, reference.domain, credentials, cancel)
+        mirrors = [
+            self._exchange(mirror, mirror.authority, (others or {}).get(mirror.authority), cancel)
+            for mirror in registry.mirrors
+        ]
+        return Repository(reference, server, mirrors, push)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._web.connections.close()
+
+    def _exchange(
+        self, host: Host, domain: str, credentials: Credentials | None, cancel: Cancel
+    ) -> Exchange:
+        key = host, credentials or NOBODY
+        with self._lock:
+            authorizer = self._authorizers.pop(key, None)
+            if authorizer is None:
+                authorizer = Authorizer(self._web, host, domain, credentials or NOBODY)
+            self._authorizers[key] = authorizer  # the last used is the last to be forgotten
+            while len(self._authorizers) > _MAX_LOGINS:
+                self._authorizers.pop(next(iter(self._authorizers)))
+        return Exchange(self._web, host, domain, authorizer, cancel)

@@ -1,0 +1,275 @@
+"""Connections to servers: kept for later requests, broken off when asked to, through proxies.
+
+What urllib3 does here: HTTP/1.1, TLS, tunnels through proxies, pools. Redirects, further tries and
+authorisation are `exchange.py`'s, because they depend on whose credentials may go where.
+"""
+
+import contextlib
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Iterable, Mapping
+from http.client import HTTPException, RemoteDisconnected
+from typing import Any, ClassVar
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from wherry.registry.answer import Answer
+from wherry.registry.cancel import Cancel
+from wherry.registry.errors import InvalidAnswer, RegistryError, Unreachable, one_line
+from wherry.registry.proxies import proxy_for
+from wherry.registry.trust import Trust
+from wherry.registry.url import Url
+
+_KEPT = 8
+"""Idle connections a host: what one image's downloads use at once."""
+_SERVERS = 32
+_READ_SECONDS = 60.0
+"""How long a server may say nothing."""
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
+"""Of OpenSSL's X509_V_ERR: the issuer is not known, or the certificate its own."""
+_EXPIRED = 10
+
+Body = bytes | Iterable[bytes] | None
+
+
+class NotTls(Unreachable):
+    """Somebody is there, but does not speak TLS."""
+
+
+class _HandshakeFailed(ssl.SSLError):
+    """The connection was made, and ended before TLS was agreed upon."""
+
+
+class _Work(threading.local):
+    """What this thread is doing: by what it may be ended, and on which connection it is."""
+
+    cancel: Cancel
+    connection: "_Breakable | None" = None
+
+
+_work = _Work()
+
+
+class _Breakable(HTTPConnection):
+    """A connection that can be broken off from another thread."""
+
+    _handle: socket.socket | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._handle_lock = threading.Lock()
+
+    def break_off(self) -> None:
+        with self._handle_lock, contextlib.suppress(OSError):
+            if self._handle is not None:
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        self._take()
+        super().request(*arguments, **options)
+
+    def close(self) -> None:
+        super().close()
+        self._release_handle()
+
+    def _take(self) -> None:
+        if _work.connection is not self:
+            _work.connection = self
+            _work.cancel.watch(self)
+
+    def _release_handle(self) -> None:
+        with self._handle_lock:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+    def _new_conn(self) -> socket.socket:
+        self._take()
+        host = self._dns_host.strip("[]")
+        try:
+            places = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            gone = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
+            raise exceptions.NameResolutionError(host, self, gone) from None
+        failure: OSError = OSError(errno.EADDRNOTAVAIL, "it has no address")
+        for family, kind, protocol, _, address in places:
+            sock = socket.socket(family, kind, protocol)
+            # TLS takes the socket over from the object that is made here. This handle is the same
+            # connection whatever becomes of that, so that whoever waits for it can be woken.
+            with self._handle_lock:
+                self._handle = sock.dup()
+            try:
+                _work.cancel.check()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(self.timeout)
+                sock.connect(address)
+                return sock
+            except OSError as error:
+                failure = error
+                sock.close()
+                self._release_handle()
+                _work.cancel.check()
+        if isinstance(failure, TimeoutError):
+            raise exceptions.ConnectTimeoutError(self, "nobody answers") from failure
+        raise exceptions.NewConnectionError(self, failure.strerror or str(failure)) from failure
+
+
+class _Plain(_Breakable):
+    pass
+
+
+class _Tls(_Breakable, HTTPSConnection):
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except ssl.SSLCertVerificationError:
+            raise
+        except (ssl.SSLError, ConnectionError) as error:
+            if self._handle is None or self.proxy:
+                raise
+            raise _HandshakeFailed(*error.args) from error
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+class Connections:
+    """Requests to any server. Thread-safe."""
+
+    _POOLS: ClassVar = {"http": _PlainPool, "https": _TlsPool}
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[Trust, str | None], urllib3.PoolManager] = {}
+
+    def request(
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        body: Body,
+        trust: Trust,
+        cancel: Cancel,
+        connect_seconds: float,
+    ) -> Answer:
+        """Send one request; nothing is followed or tried again. Raises RegistryError."""
+        cancel.check()
+        proxy = proxy_for(url)
+        pool = self._manager(trust, proxy).connection_from_host(url.host, url.port, url.scheme)
+        target = str(url) if proxy and url.scheme == "http" else url.target
+        _work.cancel, _work.connection = cancel, None
+        try:
+            response = pool.urlopen(
+                method,
+                target,
+                body=body,
+                headers={**headers, "Accept-Encoding": "identity"},
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=connect_seconds, read=_READ_SECONDS),
+            )
+        except BaseException as error:
+            if _work.connection is not None:
+                cancel.forget(_work.connection)
+            cancel.check()
+            if isinstance(error, exceptions.HTTPError | OSError | HTTPException | ValueError):
+                raise explained(error, url) from None
+            raise
+        finally:
+            connection, _work.connection = _work.connection, None
+        assert connection is not None
+        return Answer(response, url, cancel, connection)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+            self._managers.clear()
+
+    def _manager(self, trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+        with self._lock:
+            if (trust, proxy) not in self._managers:
+                self._managers[trust, proxy] = self._new_manager(trust, proxy)
+            return self._managers[trust, proxy]
+
+    def _new_manager(self, trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+        options: dict[str, Any] = {
+            "num_pools": _SERVERS,
+            "maxsize": _KEPT,
+            "blocksize": 256 << 10,
+            "ssl_context": trust.context(),
+        }
+        if proxy is None:
+            manager = urllib3.PoolManager(**options)
+        else:
+            user = urllib3.util.parse_url(proxy).auth
+            secret = urllib3.make_headers(proxy_basic_auth=user) if user else None
+            manager = urllib3.ProxyManager(proxy, proxy_headers=secret, **options)
+        manager.pool_classes_by_scheme = self._POOLS
+        return manager
+
+
+def explained(error: Exception, url: Url) -> RegistryError:
+    """What went wrong with a request, in words for people."""
+    host = url.authority
+    cause = error.args[-1] if error.args else None
+    match error:
+        case exceptions.NameResolutionError():
+            return Unreachable(f"there is no host {url.host}: check the name, or the resolver")
+        case exceptions.ConnectTimeoutError():
+            return Unreachable(f"nobody answers at {host}", again=True)
+        case exceptions.NewConnectionError():
+            said = str(error).rpartition(": ")[2].lower()
+            return Unreachable(f"cannot connect to {host}: {one_line(said)}")
+        case exceptions.ProxyError():
+            return Unreachable(f"cannot reach {host} through its proxy: {one_line(str(cause))}")
+        case exceptions.SSLError():
+            return _tls_error(cause, host)
+        case exceptions.TimeoutError() | TimeoutError():
+            return Unreachable(f"{host} says nothing for {_READ_SECONDS:.0f} s", again=True)
+        case exceptions.ProtocolError() if _is_cut(cause):
+            return Unreachable(f"{host} closed the connection", again=True)
+        case exceptions.ProtocolError() | HTTPException():
+            return InvalidAnswer(f"{host} does not answer in HTTP: {one_line(str(cause))}")
+        case OSError():
+            return Unreachable(f"{host}: {error.strerror or error}", again=True)
+    return InvalidAnswer(f"{host} does not answer in HTTP: {one_line(str(error))}")
+
+
+def _is_cut(cause: object) -> bool:
+    return isinstance(cause, RemoteDisconnected) or not isinstance(cause, HTTPException)
+
+
+def _tls_error(cause: object, host: str) -> Unreachable:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code in _UNKNOWN_AUTHORITY:
+            return UnknownAuthority(f"the certificate of {host} is signed by nobody known here")
+        if cause.verify_code == _EXPIRED:
+            return Unreachable(f"the certificate of {host} has expired")
+        return Unreachable(f"the certificate of {host} is not good: {cause.verify_message}")
+    if isinstance(cause, _HandshakeFailed):
+        return NotTls(f"{host} does not speak TLS: {_reason(cause)}")
+    return Unreachable(f"TLS with {host} failed: {_reason(cause)}", again=True)
+
+
+def _reason(cause: object) -> str:
+    said = getattr(cause, "reason", None) or getattr(cause, "strerror", None) or str(cause)
+    return one_line(str(said)).replace("_", " ").lower()
+
+
+class UnknownAuthority(Unreachable):
+    """The server's certificate is signed by somebody who is not trusted."""

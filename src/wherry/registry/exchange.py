@@ -1,0 +1,191 @@
+"""Requests to one server of a registry: with login, and again after what may pass.
+
+Credentials and configured headers go to the server that they are for and to no other: not to the
+stores that blobs are redirected to, and not to another port or scheme of the same machine.
+"""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from wherry.registry.answer import Answer
+from wherry.registry.cancel import Cancel
+from wherry.registry.challenge import parse_challenges
+from wherry.registry.connections import NotTls
+from wherry.registry.errors import (
+    Denied,
+    InvalidAnswer,
+    NotFound,
+    RegistryError,
+    TooManyRequests,
+    Unreachable,
+    one_line,
+)
+from wherry.registry.headers import retry_after
+from wherry.registry.hosts import Host, split_authority
+from wherry.registry.tokens import Authorizer
+from wherry.registry.url import Url
+from wherry.registry.web import Body, Web
+
+_MAX_ERROR = 64 << 10
+_PASSING = frozenset({408, 425, 500, 502, 503, 504})
+_PLAIN_TO_TLS = "HTTP request to an HTTPS server"
+_PORTS = {"https": 443, "http": 80}
+
+
+class _Error(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _Errors(msgspec.Struct):
+    errors: list[_Error] = []
+
+
+class Exchange:
+    """Asks one server, as one person, until `cancel`."""
+
+    def __init__(
+        self, web: Web, host: Host, domain: str, authorizer: Authorizer, cancel: Cancel
+    ) -> None:
+        self.host = host
+        self.cancel = cancel
+        self.patience = web.patience
+        self._web = web
+        self._domain = domain
+        self._authorizer = authorizer
+
+    def url(self, path: str, *query: tuple[str, str]) -> Url:
+        """The address of `path` below the server's `/v2/`."""
+        host = self.host
+        plain = host.may_be_plain and host.authority in self._web.plain
+        scheme = "http" if plain else host.scheme
+        name, port = split_authority(host.authority)
+        url = Url(scheme, name, port or _PORTS[scheme], f"{host.path}/{path}")
+        return url.asking(*query, *([("ns", host.namespace)] if host.namespace else []))
+
+    def ask(
+        self,
+        method: str,
+        where: str | Url,
+        name: str,
+        scopes: Collection[str] = (),
+        *,
+        expect: Collection[int] = (200,),
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+        tries: int | None = None,
+    ) -> Answer:
+        """The answer to a request, of a status among `expect`.
+
+        `where` is a path below `/v2/`, or an address that the server gave. `name` says in errors
+        what was asked for. Raises RegistryError.
+        """
+
+        def attempt() -> Answer:
+            answer = self._authorised(method, where, frozenset(scopes), dict(headers or {}), body)
+            if answer.status in expect:
+                return answer
+            raise self._refusal(answer, name)
+
+        return self.patience.persist(attempt, self.cancel, tries)
+
+    def location(self, answer: Answer, otherwise: Url | None = None) -> Url:
+        """Where an answer says to go on. Raises InvalidAnswer."""
+        target = answer.headers.get("Location")
+        if target is None and otherwise is not None:
+            return otherwise
+        if not target:
+            raise InvalidAnswer(f"{answer.url.authority} does not say where to upload to")
+        own, there = self.url(""), answer.url.joined(target)
+        if there.host == own.host and there.scheme != own.scheme == "https":
+            # A registry behind a proxy that ends TLS often does not know of it.
+            return msgspec.structs.replace(own, target=there.target)
+        return self._web.step(answer.url, target)
+
+    def _authorised(
+        self,
+        method: str,
+        where: str | Url,
+        scopes: frozenset[str],
+        headers: dict[str, str],
+        body: Body,
+    ) -> Answer:
+        header = self._authorizer.header(scopes, self.cancel)
+        answer = self._followed(method, where, headers, header, body)
+        if answer.status != 401 or answer.url.authority != self.host.authority:
+            return answer
+        challenges = parse_challenges(answer.headers.get("WWW-Authenticate", ""))
+        if not self._authorizer.learn(challenges, scopes, header, answer.url):
+            return answer
+        answer.close()
+        header = self._authorizer.header(scopes, self.cancel)
+        return self._followed(method, where, headers, header, body)
+
+    def _followed(
+        self,
+        method: str,
+        where: str | Url,
+        headers: dict[str, str],
+        authorization: str | None,
+        body: Body,
+    ) -> Answer:
+        own = self.url("").origin
+
+        def sent(url: Url) -> Mapping[str, str]:
+            if url.origin != own:
+                return headers
+            login = {"Authorization": authorization} if authorization else {}
+            return {**headers, **dict(self.host.headers), **login}
+
+        url = where if isinstance(where, Url) else self.url(where)
+        try:
+            return self._web.follow(method, url, sent, body, self.cancel, self.host)
+        except NotTls:
+            if not self.host.may_be_plain or url.scheme != "https" or isinstance(where, Url):
+                raise
+        self._web.plain.add(self.host.authority)
+        return self._followed(method, where, headers, authorization, body)
+
+    def _refusal(self, answer: Answer, name: str) -> RegistryError:
+        """The error that an unexpected answer is. Closes the answer."""
+        status, host = answer.status, answer.url.authority
+        said = _said(answer)
+        after = retry_after(answer.headers.get("Retry-After"))
+        told = f": {said}" if said else ""
+        match status:
+            case 401 | 403:
+                return Denied(
+                    f"{name}: {host} denies access{told}: log in with 'wherry login {self._domain}'"
+                )
+            case 404 | 410:
+                return NotFound(f"{name} is not at {host}{told}")
+            case 429:
+                return TooManyRequests(
+                    f"{host} has had too many requests{told}: try again later",
+                    again=True,
+                    after=after,
+                )
+            case _ if status in _PASSING:
+                return Unreachable(
+                    f"{name}: {host} answers {status}{told}", again=True, after=after
+                )
+            case _ if _PLAIN_TO_TLS in said:
+                return Unreachable(f"{host} speaks HTTPS only: write https:// in its hosts.toml")
+            case _ if 400 <= status < 600:
+                return RegistryError(f"{name}: {host} answers {status}{told}")
+        return InvalidAnswer(f"{name}: {host} answers {status}, which makes no sense here")
+
+
+def _said(answer: Answer) -> str:
+    """What an error's body says: OCI's `errors`, or a line of plain text."""
+    try:
+        data = answer.body(_MAX_ERROR, "the error")
+    except RegistryError:
+        return ""
+    try:
+        errors = msgspec.json.decode(data, type=_Errors).errors
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = data.decode(errors="replace")
+        return "" if text.lstrip().startswith(("<", "{", "[")) else one_line(text)
+    return one_line("; ".join(error.message or error.code for error in errors[:3]))

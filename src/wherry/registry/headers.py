@@ -1,0 +1,64 @@
+"""Headers of answers that say how to go on: ranges, further pages, when to come back."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,19})-(\d{1,19})/(?:(\d{1,19})|\*)\s*", re.I | re.A)
+_UPLOADED = re.compile(r"\s*(?:bytes=)?0-(\d{1,19})\s*", re.A)
+_SECONDS = re.compile(r"\s*(\d{1,9})\s*", re.A)
+_LINK = re.compile(r'[\s,]*<([^<>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
+_RELATION = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]*))', re.I)
+
+
+def content_range(header: str | None) -> tuple[int, int, int | None] | None:
+    """First and last byte, and size if known, of a `Content-Range` (RFC 9110, section 14.4).
+
+    None if it is not one of bytes, or makes no sense.
+    """
+    found = _CONTENT_RANGE.fullmatch(header or "")
+    if not found:
+        return None
+    first, last = int(found[1]), int(found[2])
+    size = int(found[3]) if found[3] else None
+    if last < first or (size is not None and last >= size):
+        return None
+    return first, last, size
+
+
+def uploaded(header: str | None) -> int | None:
+    """How many bytes of an upload a registry has, by its `Range: 0-LAST`; None if unreadable.
+
+    A registry that has nothing says `0-0`, which is also what one with a single byte says
+    (distribution-spec, "Pushing a blob in chunks"): taken for nothing.
+    """
+    found = _UPLOADED.fullmatch(header or "")
+    if not found:
+        return None
+    last = int(found[1])
+    return last + 1 if last else 0
+
+
+def next_page(header: str | None) -> str | None:
+    """The target of the link with `rel=next` of a `Link` header (RFC 8288)."""
+    at, header = 0, header or ""
+    while found := _LINK.match(header, at):
+        for quoted, plain in _RELATION.findall(found[2]):
+            if "next" in (quoted or plain).lower().split():
+                return found[1]
+        at = found.end()
+    return None
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> float | None:
+    """The seconds of a `Retry-After`, which has seconds or a date (RFC 9110, section 10.2.3)."""
+    if header is None:
+        return None
+    if found := _SECONDS.fullmatch(header):
+        return float(found[1])
+    try:
+        then = parsedate_to_datetime(header)
+        then = then if then.tzinfo else then.replace(tzinfo=UTC)
+        return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,215 @@
+"""One repository of a registry: what the distribution API has for it (distribution-spec 1.1)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, TypeVar
+
+from wherry.oci import Descriptor, Reference, digest_of, parse_digest
+from wherry.registry.answer import Answer
+from wherry.registry.blob_stream import BlobStream
+from wherry.registry.documents import MANIFESTS, described, manifest_of
+from wherry.registry.errors import (
+    Abandoned,
+    InvalidAnswer,
+    NotFound,
+    RegistryError,
+    Unreachable,
+)
+from wherry.registry.exchange import Exchange
+from wherry.registry.pages import texts
+from wherry.registry.upload import Upload
+from wherry.registry.url import Url
+
+T = TypeVar("T")
+
+_TRIES_OF_A_MIRROR = 2
+_MAX_TAGS = 1_000_000
+
+
+class Repository:
+    """Reads from the mirrors first, in order, then from the registry itself; writes to that alone.
+
+    All of it raises RegistryError. Thread-safe.
+    """
+
+    def __init__(
+        self, reference: Reference, server: Exchange, mirrors: Sequence[Exchange], push: bool
+    ) -> None:
+        self.name = reference.name
+        """Domain and path."""
+        self._path = reference.path
+        self._server = server
+        self._mirrors = tuple(mirrors)
+        self._actions = "pull,push" if push else "pull"
+        self._given_up: set[Exchange] = set()
+        self._sessions: dict[str, Url] = {}  # of mounts that came to nothing
+
+    def resolve(self, reference_or_digest: str) -> Descriptor:
+        """What a tag or digest names: its digest, size and media type."""
+
+        def ask(server: Exchange, tries: int | None) -> Descriptor:
+            where = self._manifest_path(reference_or_digest)
+            name = self._named(reference_or_digest)
+            try:
+                with self._ask(server, "HEAD", where, name, MANIFESTS, tries) as answer:
+                    found = described(answer, reference_or_digest)
+            except (NotFound, Unreachable, Abandoned):
+                raise
+            except RegistryError:
+                found = None  # not every registry answers HEAD
+            return found or self._fetch_manifest(server, reference_or_digest, tries)[0]
+
+        return self._read(ask, reference_or_digest)
+
+    def manifest(self, tag_or_digest: str) -> tuple[Descriptor, bytes]:
+        """A manifest or index, at most 4 MiB, its digest checked."""
+        return self._read(
+            lambda server, tries: self._fetch_manifest(server, tag_or_digest, tries), tag_or_digest
+        )
+
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> BlobStream:
+        """The bytes of a blob from `offset` on; its digest is for the reader to check."""
+        digest = parse_digest(descriptor.digest)
+
+        def ask(server: Exchange, tries: int | None) -> BlobStream:
+            def ask_from(at: int) -> Answer:
+                return server.ask(
+                    "GET",
+                    f"{self._path}/blobs/{digest}",
+                    f"{self.name}@{digest}",
+                    self._scopes(server),
+                    expect=(200, 206),
+                    headers={"Range": f"bytes={at}-"} if at else {},
+                    tries=tries,
+                )
+
+            return BlobStream(descriptor, offset, ask_from, server.patience, server.cancel)
+
+        return self._read(ask, digest)
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the registry itself has a blob, so that it need not be sent."""
+        where = f"{self._path}/blobs/{parse_digest(digest)}"
+        try:
+            self._server.ask("HEAD", where, digest, self._scopes(self._server)).close()
+        except NotFound:
+            return False
+        return True
+
+    def mount(self, digest: str, from_path: str) -> bool:
+        """Have the registry take a blob over from another of its repositories.
+
+        False if it does not: the blob has to be uploaded.
+        """
+        other = f"repository:{from_path}:pull"
+        answer = self._server.ask(
+            "POST",
+            self._server.url(
+                f"{self._path}/blobs/uploads/",
+                ("mount", parse_digest(digest)),
+                ("from", from_path),
+            ),
+            self.name,
+            {*self._scopes(self._server), other},
+            expect=(201, 202),
+            body=b"",
+        )
+        answer.close()
+        if answer.status == 202:
+            self._sessions[digest] = self._server.location(answer)
+        return answer.status == 201
+
+    def upload(
+        self,
+        descriptor: Descriptor,
+        open_at: Callable[[int], BinaryIO],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Send a blob; what was cut goes on from where the registry has it.
+
+        `open_at(offset)` gives a file with the blob's bytes from there on, and may be called
+        several times. `progress` gets how many bytes have been sent so far, which may go back.
+        """
+        Upload(
+            self._server,
+            self._path,
+            self._scopes(self._server),
+            descriptor,
+            open_at,
+            progress,
+            self._sessions.pop(descriptor.digest, None),
+        ).send()
+
+    def put_manifest(self, tag_or_digest: str, media_type: str, data: bytes) -> None:
+        """Store a manifest or index. Everything it refers to has to be there."""
+        digest = digest_of(data)
+        if ":" in tag_or_digest and tag_or_digest != digest:
+            raise InvalidAnswer(f"{tag_or_digest} is not the digest of what is to be pushed")
+        answer = self._server.ask(
+            "PUT",
+            self._manifest_path(tag_or_digest),
+            self._named(tag_or_digest),
+            self._scopes(self._server),
+            expect=(201, 202, 200),
+            headers={"Content-Type": media_type},
+            body=data,
+        )
+        with answer:
+            told = answer.headers.get("Docker-Content-Digest", digest)
+            if told.startswith("sha256:") and told != digest:
+                raise InvalidAnswer(f"{self._named(tag_or_digest)} was stored as {told[:80]}")
+
+    def tags(self) -> Iterator[str]:
+        """All tags, as they come."""
+
+        def ask(server: Exchange, _: int | None) -> Iterator[str]:
+            where = server.url(f"{self._path}/tags/list", ("n", "1000"))
+            return texts(server, where, self.name, self._scopes(server), "tags", _MAX_TAGS)
+
+        return self._read(ask, "tag")
+
+    def _fetch_manifest(
+        self, server: Exchange, reference: str, tries: int | None
+    ) -> tuple[Descriptor, bytes]:
+        name = self._named(reference)
+        where = self._manifest_path(reference)
+        return manifest_of(self._ask(server, "GET", where, name, MANIFESTS, tries), reference, name)
+
+    def _ask(
+        self,
+        server: Exchange,
+        method: str,
+        where: str,
+        name: str,
+        accept: str,
+        tries: int | None,
+    ) -> Answer:
+        headers = {"Accept": accept}
+        return server.ask(method, where, name, self._scopes(server), headers=headers, tries=tries)
+
+    def _read(self, ask: Callable[[Exchange, int | None], T], what: str) -> T:
+        """Ask the mirrors that can, then the registry. `what` is a tag or digest."""
+        needed = "pull" if ":" in what else "resolve"
+        for mirror in self._mirrors:
+            if needed not in mirror.host.capabilities or mirror in self._given_up:
+                continue
+            try:
+                return ask(mirror, _TRIES_OF_A_MIRROR)
+            except Abandoned:
+                raise
+            except Unreachable:
+                self._given_up.add(mirror)
+            except RegistryError:
+                continue
+        return ask(self._server, None)
+
+    def _scopes(self, server: Exchange) -> frozenset[str]:
+        prefix = server.host.path.rpartition("/v2")[2].strip("/")
+        path = f"{prefix}/{self._path}" if prefix else self._path
+        actions = self._actions if server is self._server else "pull"
+        return frozenset({f"repository:{path}:{actions}"})
+
+    def _manifest_path(self, reference: str) -> str:
+        return f"{self._path}/manifests/{reference}"
+
+    def _named(self, reference: str) -> str:
+        return f"{self.name}{'@' if ':' in reference else ':'}{reference}"
