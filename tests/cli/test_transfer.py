@@ -126,6 +126,33 @@ def test_mistakes_are_told_before_the_engine_is_asked(
     assert shell.daemon.paths() == []
 
 
+@pytest.mark.parametrize(
+    ("told", "advice"),
+    [
+        ("no basic auth credentials", "log in with 'wherry login r.example.org'"),
+        ("pull access denied for web, repository does not exist or may require 'docker login'",
+         "log in with 'wherry login r.example.org'"),
+        ("http: server gave HTTP response to HTTPS client", "r.example.org speaks plain HTTP"),
+        ("no matching manifest for linux/s390x in the manifest list entries",
+         "'wherry manifest inspect r.example.org/web:v1' shows the platforms it is for"),
+        ("manifest unknown", ""), ("denied: log in with 'wherry login r.example.org'", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("late", [False, True])
+def test_what_to_do_is_told_where_the_engine_does_not(
+    shell: Shell, engine: Engine, told: str, advice: str, late: bool
+) -> None:
+    if late:
+        engine.documents["POST /images/create"] = stream(*PULLED[:1], {"error": told})
+    else:
+        engine.refusals["POST /images/create"] = (500, told)
+    done = shell("pull", "r.example.org/web:v1")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"wherry: {told}") and advice in line
+    assert (line == f"wherry: {told}") == (not advice)
+
+
 def test_a_push(shell: Shell, engine: Engine) -> None:
     engine.documents["POST /images/localhost:5000/web/push"] = stream(
         {"status": "The push refers to repository [localhost:5000/web]"},

@@ -7,6 +7,7 @@ import os
 import sys
 
 from wherry.cli.errors import CommandError
+from wherry.client import DaemonError
 from wherry.client.credentials import Credentials
 from wherry.client.image_name import DEFAULT_TAG, ImageName
 
@@ -42,8 +43,29 @@ def pull(
         "platform": platform,
     }
     headers = (*Credentials().find(name.domain).headers(), *headers)
-    response = session.client.request("POST", "/images/create", query, headers=headers)
-    follow(response.lines(), output, quiet=quiet)
+    transfer(session, "/images/create", query, name, headers, output=output, quiet=quiet)
+
+
+def transfer(
+    session: Session,
+    path: str,
+    query: dict[str, Any],
+    name: ImageName,
+    headers: tuple[str, ...],
+    *,
+    output: int = 1,
+    quiet: bool = False,
+) -> None:
+    """Asks the engine to move an image and shows how it does. Raises `CommandError`."""
+    try:
+        response = session.client.request("POST", path, query, headers=headers)
+        follow(response.lines(), output, quiet=quiet)
+    except (CommandError, DaemonError) as error:
+        from wherry.cli.registry_hint import hint
+
+        message = str(error)
+        advice = hint(message, name.familiar + name.suffix, name.domain)
+        raise CommandError(f"{message}{advice}") from None
 
 
 def follow(events: Iterable[Any], output: int, *, quiet: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.flags import many, switch, text
-from wherry.cli.transfer import follow
+from wherry.cli.transfer import transfer
 from wherry.client import json
 from wherry.client.credentials import Credentials, encoded, key_of
 from wherry.client.image_name import ImageName
@@ -56,9 +56,8 @@ def _annotate(session: Session, arguments: Arguments) -> int:
 def _push(session: Session, arguments: Arguments) -> int:
     target = arguments.words[0]
     query = {"purge": arguments.switch("purge")}
-    path = f"/manifests/{target}/push"
-    response = session.client.request("POST", path, query, headers=_logins(target))
-    follow(response.lines(), 1)
+    name = ImageName(target)
+    transfer(session, f"/manifests/{target}/push", query, name, _logins(target))
     return 0
 
 

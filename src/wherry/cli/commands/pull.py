@@ -6,7 +6,7 @@ from wherry.cli.command import Command
 from wherry.cli.errors import UsageError
 from wherry.cli.flags import switch, text
 from wherry.cli.platform import PLATFORMS, document_of, platform_of
-from wherry.cli.transfer import follow, pull
+from wherry.cli.transfer import pull, transfer
 from wherry.client.credentials import Credentials
 from wherry.client.image_name import DEFAULT_TAG, ImageName
 
@@ -30,9 +30,7 @@ def _push(session: Session, arguments: Arguments) -> int:
         raise UsageError(f"{arguments.words[0]}: what is pushed needs a tag, not a digest")
     query = {"tag": name.tag, "platform": document_of(arguments.text("platform"))}
     headers = Credentials().find(name.domain).headers()
-    path = f"/images/{name.familiar}/push"
-    response = session.client.request("POST", path, query, headers=headers)
-    follow(response.lines(), 1, quiet=quiet)
+    transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)
     if quiet:
         session.write_line(name.repository + name.suffix)
     return 0
