@@ -21,6 +21,7 @@ from wherry.engine.state import State
 from wherry.engine.steps import sweep
 from wherry.engine.system import System
 from wherry.engine.trash import Trash
+from wherry.engine.trust import Gate
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageError, ImageStore
 from wherry.network import NetworkClient
@@ -29,7 +30,7 @@ from wherry.network import NetworkClient
 class Engine:
     """An open engine; make one with `open`. There is one for each data root.
 
-    `store` and `shims` are for the engine's own parts; `unprivileged` tells whether everything
+    `store`, `gate` and `shims` are for its own parts; `unprivileged` tells whether everything
     happens inside a user namespace.
     """
 
@@ -41,6 +42,7 @@ class Engine:
         self._state = State(root / "engine.db")
         self._trash = Trash(root / "trash")
         self.store = ImageStore(root, linux_runtime.is_there)
+        self.gate = Gate(self.store)
         self.shims = Shims(run)
         self.events = Events()
         self.volumes = Volumes(root / "volumes", self._state, self.events, self._trash)
@@ -58,6 +60,7 @@ class Engine:
                 networks=self.networks,
                 network_client=client,
                 store=self.store,
+                gate=self.gate,
                 index=index,
                 unprivileged=self.unprivileged,
             )
@@ -115,6 +118,7 @@ class Engine:
         if self._sweeping is not None:
             await self._sweeping
         await self.builds.close()
+        await self.images.close()
         await self.containers.close()
         idle = not any(container.state.running for container in self.containers)
         await self.shims.close(idle=idle)

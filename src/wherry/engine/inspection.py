@@ -7,6 +7,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from wherry.engine.config import ContainerConfig, EndpointAddresses, HostConfig, PortBinding
+from wherry.engine.trust import Proof
+from wherry.oci import Descriptor
 
 NEVER = "0001-01-01T00:00:00Z"
 """How Docker writes a time that has not come yet."""
@@ -123,6 +125,10 @@ class ContainerInspect(msgspec.Struct, kw_only=True, rename="pascal"):
     args: list[str]
     state: ContainerState
     image: str
+    image_manifest_descriptor: Descriptor | UnsetType = UNSET
+    """What ran, by digest, whatever its name stands for now."""
+    signed_by: list[Proof] | UnsetType = UNSET
+    """Whose signatures were asked for and found good; wherry's own."""
     resolv_conf_path: str
     hostname_path: str
     hosts_path: str

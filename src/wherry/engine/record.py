@@ -5,7 +5,9 @@ from msgspec import UNSET
 
 from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
 from wherry.engine.inspection import ContainerState, MountPoint
+from wherry.engine.trust import Proof
 from wherry.network import Publication
+from wherry.oci import Descriptor
 
 
 class Mounted(msgspec.Struct, kw_only=True):
@@ -55,6 +57,10 @@ class Record(msgspec.Struct, kw_only=True):
     config: ContainerConfig
     host: HostConfig
     image_id: str
+    manifest: Descriptor | None = None
+    """Of the image; None of containers that older releases made."""
+    proofs: list[Proof] = msgspec.field(default_factory=list)
+    """The signatures that were asked for, and found good."""
     platform: str
     choice: str = ""
     """Why it is this one of the image's platforms, if there was a choice."""

@@ -88,10 +88,14 @@ class Containers:
         *,
         name: str | None = None,
         platform: str | None = None,
+        verify_key: str = "",
     ) -> CreateResult:
-        """Make a container; it is not started."""
+        """Make a container; it is not started.
+
+        `verify_key`, base64 of a public key's PEM, must have signed the image.
+        """
         networking = networking or NetworkingConfig()
-        return await self._creator.create(config, host, networking, name, platform)
+        return await self._creator.create(config, host, networking, name, platform, verify_key)
 
     async def start(self, container: Container) -> None:
         """Raises NotModified (runs already), StartFailed, NetworkRefused."""

@@ -11,6 +11,7 @@ from wherry.engine.record import Mounted
 from wherry.engine.shims import Shims
 from wherry.engine.state import State
 from wherry.engine.trash import Trash
+from wherry.engine.trust import Gate
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageStore
 from wherry.network import NetworkClient
@@ -30,6 +31,8 @@ class Context:
     networks: Networks
     network_client: NetworkClient
     store: ImageStore
+    gate: Gate
+    """What images must pass to be used."""
     index: Index
     unprivileged: bool
     """Everything happens inside a user namespace."""

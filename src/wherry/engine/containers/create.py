@@ -16,7 +16,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.copy_up import copy_up
 from wherry.engine.containers.healthcheck import check_healthcheck, merge_healthcheck
-from wherry.engine.containers.limits import check_limits
+from wherry.engine.containers.limits import check_limits, unkept_limits
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.containers.names import check_name, invent_name
 from wherry.engine.containers.networking import (
@@ -44,6 +44,7 @@ from wherry.engine.linux import (
 from wherry.engine.networks import HOST, NONE
 from wherry.engine.record import Life, Mounted, Record
 from wherry.engine.shims import WHERRY
+from wherry.engine.trust import Proof
 from wherry.images import Image, Selected
 from wherry.oci import RuntimeConfig, parse_platform
 
@@ -64,14 +65,15 @@ class Creator:
         networking: NetworkingConfig,
         name: str | None,
         platform: str | None,
+        verify_key: str,
     ) -> CreateResult:
-        """Raises InvalidRequest, Conflict, NotFound (no such image or network)."""
+        """Raises InvalidRequest, Conflict, NotFound (no such image or network), Forbidden."""
         index, id = self._context.index, token_hex(32)
         name = check_name(name) if name else invent_name(index.is_free)
         index.reserve(name)
         try:
             with self._context.store.hold():
-                return await self._create(id, name, config, host, networking, platform)
+                return await self._create(id, name, config, host, networking, platform, verify_key)
         except OSError as error:
             index.release(name)
             raise EngineError(f"the container cannot be made: {error.strerror}") from None
@@ -87,9 +89,10 @@ class Creator:
         host: HostConfig,
         networking: NetworkingConfig,
         platform: str | None,
+        verify_key: str,
     ) -> CreateResult:
         context = self._context
-        warnings = _check(config, host)
+        _check(config, host)
         try:
             networks, remarks = plan_networks(context, config, host, networking)
         except NotFound as error:
@@ -97,7 +100,9 @@ class Creator:
             raise InvalidRequest(error.message) from None
         selected = self._find_image(config.image, platform)
         image = selected.image
-        warnings += _check_program(image, config, host)
+        proofs = await self._admit(image, config.image, verify_key)
+        warnings = _check_program(image, config, host)
+        warnings += unkept_limits(host, is_wasm=image.platform.is_wasm)
         if selected.told:
             remarks.append(selected.told)
         with image_errors():
@@ -119,6 +124,8 @@ class Creator:
             config=config,
             host=host,
             image_id=image.id,
+            manifest=structs.replace(image.descriptor, platform=image.platform),
+            proofs=proofs,
             platform=str(image.platform),
             choice=selected.told,
             args=args,
@@ -164,6 +171,13 @@ class Creator:
         with image_errors():
             wanted = parse_platform(platform) if platform else None
             return self._context.store.select(name, wanted)
+
+    async def _admit(self, image: Image, name: str, verify_key: str) -> list[Proof]:
+        """What proves that the image may run, where that is asked. Raises Forbidden."""
+        gate = self._context.gate
+        if gate.is_open and not verify_key:
+            return []
+        return await asyncio.to_thread(gate.admit, image, name, verify_key)
 
     async def _layers(self, image: Image) -> Iterable[Path]:
         return await asyncio.to_thread(self._context.store.lowerdirs, image)
@@ -247,7 +261,7 @@ def _merge(config: ContainerConfig, image: RuntimeConfig) -> ContainerConfig:
     return merged
 
 
-def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
+def _check(config: ContainerConfig, host: HostConfig) -> None:
     if config.working_dir and not config.working_dir.startswith("/"):
         raise InvalidRequest(
             f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute "
@@ -277,7 +291,7 @@ def _check(config: ContainerConfig, host: HostConfig) -> list[str]:
             raise InvalidRequest(f"{flag}={mode} is not supported: a container has its own")
     if host.ipc_mode not in ("", "private", "none", "shareable"):
         raise InvalidRequest(f"--ipc={host.ipc_mode} is not supported: a container has its own")
-    return check_limits(host)
+    check_limits(host)
 
 
 def _check_program(image: Image, config: ContainerConfig, host: HostConfig) -> list[str]:

@@ -39,6 +39,8 @@ def inspect(
         args=record.args[1:],
         state=container.state,
         image=record.image_id,
+        image_manifest_descriptor=record.manifest or UNSET,
+        signed_by=record.proofs or UNSET,
         resolv_conf_path=str(bundle / "resolv.conf"),
         hostname_path=str(bundle / "hostname"),
         hosts_path=str(bundle / "hosts"),

@@ -1,0 +1,54 @@
+"""Signatures among what hangs on images in the store. Imported when signatures are looked for."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wherry.images import ImageError, ImageStore
+from wherry.images.attachments import Attached
+from wherry.oci import Digest
+from wherry.trust import MAX_SIGNATURES, InvalidSignature, Signature, read_manifest
+
+MAX_TOTAL = 4 << 20
+"""Bytes of all signatures of one image that are looked at."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A signature, and what it hangs on."""
+
+    subject: Digest
+    signature: Signature
+
+
+def signatures_in(store: ImageStore, subjects: Iterable[Digest]) -> list[Found]:
+    """The signatures of manifests and indexes, each once; what is malformed is passed over."""
+    found: dict[tuple[Digest, Signature], Found] = {}
+    size = 0
+    for subject in subjects:
+        for attached in store.attachments.of(subject):
+            for signature in _signatures(store, attached):
+                size += len(signature.document)
+                if size > MAX_TOTAL or len(found) == MAX_SIGNATURES:
+                    return [*found.values()]
+                found.setdefault((subject, signature), Found(subject, signature))
+    return [*found.values()]
+
+
+def _signatures(store: ImageStore, attached: Attached) -> list[Signature]:
+    try:
+        return [
+            part.signature(store.blobs.read(Digest(part.blob.digest), part.blob.size))
+            for part in read_manifest(attached.manifest)
+        ]
+    except (InvalidSignature, ImageError):
+        return []
+
+
+def decoded(text: str, name: str) -> bytes:
+    """Base64 of a request. Raises ValueError."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError(f"{name} is not base64") from None

@@ -1,0 +1,202 @@
+"""Signatures in registries: fetched with an image, and sent along with one.
+
+cosign's own lie under a tag made of the image's digest; Sigstore bundles are referrers, which a
+registry without that part of OCI's distribution-spec 1.1 lists under another such tag. Imported
+when a registry is asked.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from wherry.engine.trust.attached import MAX_TOTAL
+from wherry.images import ImageError, ImageStore
+from wherry.oci import (
+    Descriptor,
+    Digest,
+    Index,
+    InvalidDigest,
+    InvalidDocument,
+    Manifest,
+    MediaType,
+    Reference,
+    decode,
+    digest_of,
+    encode,
+    parse_digest,
+)
+from wherry.registry import NotFound, Repository
+from wherry.trust import (
+    MAX_PAYLOAD,
+    MAX_SIGNATURES,
+    InvalidSignature,
+    Signature,
+    combine,
+    is_bundle,
+    read_manifest,
+    tag_of,
+)
+
+_MAYBE = frozenset({"", MediaType.EMPTY})
+"""What cosign 3 calls a bundle's artifact type where it writes the list of referrers itself."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A manifest with signatures, with all its blobs. `tag` is the one it has in the registry."""
+
+    subject: Digest
+    manifest: bytes
+    blobs: dict[Digest, bytes]
+    signatures: list[Signature]
+    tag: str = ""
+
+    def keep(self, store: ImageStore, image: Reference) -> Descriptor:
+        """Hang it on its subject in the store, with its name in the repository of `image`."""
+        name = Reference(image.domain, image.path, self.tag) if self.tag else None
+        return store.attachments.add(
+            self.subject, MediaType.MANIFEST, self.manifest, self.blobs, name
+        )
+
+
+def fetch(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
+    """The signatures of manifests and indexes in a repository; what is malformed is passed over.
+
+    Raises RegistryError when the registry does not say.
+    """
+    left = [MAX_TOTAL, MAX_SIGNATURES]
+    found = []
+    for subject in subjects:
+        with suppress(NotFound):
+            _, data = repository.manifest(tag_of(subject))
+            if each := _whole(repository, subject, data, tag_of(subject), left):
+                found.append(each)
+        for digest in _bundles(repository, subject):
+            with suppress(NotFound):
+                _, data = repository.manifest(digest)
+                if each := _whole(repository, subject, data, "", left):
+                    found.append(each)
+    return found
+
+
+def outgoing(
+    store: ImageStore, repository: Repository, reference: Reference, subjects: Sequence[Digest]
+) -> list[tuple[Descriptor, str]]:
+    """What hangs on images and is not in the registry yet, each with its tag or "".
+
+    Signatures that are already there stay beside those of the store. To be called inside a hold.
+    Raises RegistryError, ImageError.
+    """
+    found: list[tuple[Descriptor, str]] = []
+    for subject in subjects:
+        attached = store.attachments.of(subject)
+        simple = [each for each in attached if _is_simple(each.manifest)]
+        others = [each for each in attached if each not in simple]
+        if simple:
+            there = [one for one in fetch(repository, [subject]) if one.tag]
+            for one in there:
+                one.keep(store, reference)
+            with suppress(InvalidSignature):
+                manifest, config = combine(
+                    [*(one.manifest for one in there), *(one.manifest for one in simple)]
+                )
+                if not there or manifest != there[0].manifest:
+                    name = Reference(reference.domain, reference.path, tag_of(subject))
+                    blobs = {digest_of(config): config} if config else {}
+                    target = store.attachments.add(
+                        subject, MediaType.MANIFEST, manifest, blobs, name
+                    )
+                    found.append((target, tag_of(subject)))
+        for each in others:
+            try:
+                repository.resolve(each.target.digest)
+            except NotFound:
+                found.append((each.target, ""))
+    return found
+
+
+def list_referrers(
+    store: ImageStore, repository: Repository, sent: Sequence[tuple[Descriptor, str]]
+) -> None:
+    """See that referrers that were sent are found, in a registry that does not list them itself.
+
+    (distribution-spec 1.1, "Pushing Manifests with Subject".) Raises RegistryError.
+    """
+    for target, tag in sent:
+        if tag:
+            continue
+        with suppress(ImageError, InvalidDocument):
+            data = store.blobs.read(Digest(target.digest), MAX_PAYLOAD)
+            manifest = decode(data, Manifest, "attachment")
+            if isinstance(manifest.subject, Descriptor):
+                _list_referrer(repository, manifest.subject.digest, manifest, target)
+
+
+def _list_referrer(
+    repository: Repository, subject: str, manifest: Manifest, target: Descriptor
+) -> None:
+    known = repository.referrers(parse_digest(subject))
+    if any(each.digest == target.digest for each in known):
+        return
+    kind = manifest.artifact_type if isinstance(manifest.artifact_type, str) else None
+    notes = manifest.annotations if isinstance(manifest.annotations, dict) else None
+    entry = Descriptor(
+        media_type=target.media_type,
+        digest=target.digest,
+        size=target.size,
+        artifact_type=kind or manifest.config.media_type,
+        annotations=notes,
+    )
+    index = Index(schema_version=2, manifests=[*known, entry])
+    repository.put_manifest(subject.replace(":", "-", 1), MediaType.INDEX, encode(index))
+
+
+def _bundles(repository: Repository, subject: Digest) -> Iterator[Digest]:
+    try:
+        referrers = repository.referrers(subject)
+    except NotFound:
+        return
+    for each in referrers[:MAX_SIGNATURES]:
+        if is_bundle(each.artifact_type) or (each.artifact_type or "") in _MAYBE:
+            with suppress(InvalidDigest):
+                yield parse_digest(each.digest)
+
+
+def _whole(
+    repository: Repository, subject: Digest, data: bytes, tag: str, left: list[int]
+) -> Fetched | None:
+    """A manifest with its blobs; None where it has no signature, or more than there is room for.
+
+    `left` are the bytes and the signatures that may still be looked at.
+    """
+    try:
+        parts = read_manifest(data)
+        manifest = decode(data, Manifest, "signature")
+        digests = {
+            part.digest: parse_digest(part.digest) for part in (manifest.config, *manifest.layers)
+        }
+    except (InvalidSignature, InvalidDocument, InvalidDigest):
+        return None
+    wanted = {part.digest: part for part in (manifest.config, *manifest.layers)}
+    left[0] -= sum(part.size for part in wanted.values())
+    left[1] -= len(parts)
+    if not parts or min(left) < 0 or any(part.size < 0 for part in wanted.values()):
+        return None
+    blobs = {digests[name]: _blob(repository, part) for name, part in wanted.items()}
+    signatures = [part.signature(blobs[digests[part.blob.digest]]) for part in parts]
+    return Fetched(subject, data, blobs, signatures, tag)
+
+
+def _blob(repository: Repository, descriptor: Descriptor) -> bytes:
+    chunks = []
+    with repository.blob(descriptor) as stream:
+        while data := stream.read(MAX_PAYLOAD):
+            chunks.append(data)
+    return b"".join(chunks)
+
+
+def _is_simple(manifest: bytes) -> bool:
+    try:
+        return any(part.form == "simple" for part in read_manifest(manifest))
+    except InvalidSignature:
+        return False
