@@ -79,6 +79,7 @@ _TABLE = (
     ("GET", "/distribution/{name:path}/json", registries.distribution, _FINISHES),
     ("POST", "/build", builds.build, _STREAMS),
     ("POST", "/build/secrets", builds.secrets, _FINISHES),
+    ("GET", "/build/output", builds.output, _STREAMS),
     ("POST", "/build/prune", builds.prune, _FINISHES),
     ("POST", "/build/cancel", builds.cancel, _FINISHES),
     ("POST", "/session", builds.session, _FINISHES),

@@ -18,6 +18,7 @@ from wherry.engine import (
     NotFound,
     NotModified,
     StartFailed,
+    Unauthorized,
 )
 
 _MAX_HEAD = 64 << 10
@@ -27,6 +28,7 @@ _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/)")
 
 _STATUS: tuple[tuple[type[EngineError], int], ...] = (
     (InvalidRequest, 400),
+    (Unauthorized, 401),
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),

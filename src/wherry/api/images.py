@@ -3,11 +3,6 @@
 from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.api._http import Response, StreamResponse
 from wherry.api.archive import send_tar
-from wherry.engine import InvalidRequest, NotFound
-
-_NO_REGISTRY = (
-    "wherry has no registry client yet: bring the image with 'wherry load', or build it here"
-)
 
 
 async def listing(call: Call) -> Response:
@@ -58,40 +53,6 @@ async def save(call: Call) -> StreamResponse:
     name = call.path.get("name")
     names = [name] if name else [each for text in call.texts("names") for each in text.split(",")]
     return await send_tar(call, call.engine.images.save(names), {})
-
-
-async def pull(call: Call) -> StreamResponse:
-    """`docker pull`: what is in the store already is up to date; there is no registry to ask."""
-    if call.text("fromSrc"):
-        raise Refused(501, "import is not available: use 'wherry load' or 'wherry build'")
-    repository, tag = call.text("fromImage"), call.text("tag")
-    if not repository:
-        raise InvalidRequest("no image was named")
-    name = f"{repository}{'@' if ':' in tag else ':'}{tag}" if tag else repository
-    try:
-        image = call.engine.images.resolve(name, call.text("platform") or None)
-    except NotFound:
-        raise NotFound(f"{name} is not in the local store, and {_NO_REGISTRY}") from None
-    answer = await JsonStream(call).open()
-    await answer.send({"status": f"Digest: {image.descriptor.digest}"})
-    await answer.send({"status": f"Status: Image is up to date for {name}"})
-    return await answer.close()
-
-
-async def push(call: Call) -> Response:
-    """`docker push`."""
-    call.engine.images.resolve(call.path["name"])
-    raise Refused(501, "wherry has no registry client yet: write the image with 'wherry save'")
-
-
-async def search(call: Call) -> Response:
-    """`docker search`."""
-    raise Refused(501, _NO_REGISTRY)
-
-
-async def distribution(call: Call) -> Response:
-    """What a registry has under a name."""
-    raise Refused(501, _NO_REGISTRY)
 
 
 async def commit(call: Call) -> Response:

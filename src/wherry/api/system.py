@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, Refused, json_answer
+from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, json_answer
 from wherry.api._http import Response, StreamResponse
 
 _API = f"{CURRENT[0]}.{CURRENT[1]}"
@@ -34,8 +34,3 @@ async def events(call: Call) -> StreamResponse:
         async for event in subscription:
             await answer.send(event)
     return await answer.close()
-
-
-async def login(call: Call) -> Response:
-    """`docker login`."""
-    raise Refused(501, "wherry has no registry client yet, so there is nothing to log in to")

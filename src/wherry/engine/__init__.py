@@ -15,6 +15,7 @@ from wherry.engine.errors import (
     NotModified,
     StartFailed,
     StateInUse,
+    Unauthorized,
 )
 from wherry.engine.filters import Filters
 
@@ -30,4 +31,5 @@ __all__ = [
     "NotModified",
     "StartFailed",
     "StateInUse",
+    "Unauthorized",
 ]

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from wherry.engine.inspection import NEVER
 from wherry.images import Image
-from wherry.oci import Healthcheck, RuntimeConfig, parse_reference
+from wherry.oci import Healthcheck, RuntimeConfig
 
 
 class ImageSummary(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -103,8 +103,8 @@ def summary(image: Image, *, containers: int = -1, shared: int = -1) -> ImageSum
     config = image.config.config
     return ImageSummary(
         id=image.id,
-        repo_tags=list(image.names),
-        repo_digests=repo_digests(image),
+        repo_tags=image.tags,
+        repo_digests=image.repo_digests,
         created=seconds(image.config.created),
         size=image.size,
         shared_size=shared,
@@ -119,8 +119,8 @@ def inspection(image: Image) -> ImageInspect:
     history = config.history or []
     return ImageInspect(
         id=image.id,
-        repo_tags=list(image.names),
-        repo_digests=repo_digests(image),
+        repo_tags=image.tags,
+        repo_digests=image.repo_digests,
         comment=history[-1].comment if history else "",
         created=config.created or NEVER,
         author=config.author,
@@ -163,14 +163,8 @@ def steps(image: Image) -> list[HistoryItem]:
         for size in sizes
     ]
     if items:
-        items[-1].id, items[-1].tags = image.id, list(image.names) or None
+        items[-1].id, items[-1].tags = image.id, image.tags or None
     return items[::-1]
-
-
-def repo_digests(image: Image) -> list[str]:
-    """The image's names, each with the digest of the manifest instead of a tag."""
-    names = {parse_reference(name).familiar_name: None for name in image.names}
-    return [f"{name}@{image.descriptor.digest}" for name in names]
 
 
 def seconds(created: str | None) -> int:

@@ -21,6 +21,7 @@ from wherry.oci import (
     Platform,
     decode,
     parse_digest,
+    parse_reference,
 )
 from wherry.oci.document import MAX_DOCUMENT
 
@@ -41,7 +42,8 @@ class Image:
 
     `id` is the digest of its config, as in Docker. `descriptor` is its manifest's; `target` what
     its names point to: the manifest, or the index it was taken from. `names` are familiar ones
-    ("hello:latest"); an image without any is dangling. `size` is in bytes, of all its blobs.
+    ("hello:latest", and "hello@sha256:…" if it was pulled so); an image without any is dangling.
+    `size` is in bytes, of all its blobs.
     """
 
     id: Digest
@@ -56,6 +58,17 @@ class Image:
     def digest(self) -> Digest:
         """The manifest's digest."""
         return Digest(self.descriptor.digest)
+
+    @property
+    def tags(self) -> list[str]:
+        """Those of its names that have a tag."""
+        return [name for name in self.names if "@" not in name]
+
+    @property
+    def repo_digests(self) -> list[str]:
+        """The repositories it is named in, each with the digest of what the names point to."""
+        names = dict.fromkeys(parse_reference(name).familiar_name for name in self.names)
+        return [f"{name}@{self.target.digest}" for name in names]
 
     @property
     def platform(self) -> Platform:

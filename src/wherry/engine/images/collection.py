@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from wherry.engine.errors import Conflict, InvalidRequest, NotFound
@@ -33,6 +34,8 @@ from wherry.oci import Digest, Platform, parse_platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+    from wherry.engine.images.transfers import Transfers
+    from wherry.registry import Credentials
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LIST_FILTERS = {"before", "dangling", "label", "label!", "reference", "since", "until"}
@@ -45,6 +48,34 @@ class Images:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._store = engine.store
+        self._transfers: Transfers | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """End what is being pulled and pushed; the next try goes on from there."""
+        if self._transfers is not None:
+            await self._transfers.close()
+
+    async def transfers(self) -> "Transfers":
+        """What moves between the store and registries; much code, imported when first wanted."""
+        if self._transfers is None:
+            found = await asyncio.to_thread(import_module, "wherry.engine.images.transfers")
+            if self._transfers is None:
+                self._transfers = found.Transfers(self._engine)
+        return self._transfers
+
+    def fetch_blocking(
+        self, name: str, platform: Platform | None, credentials: "Credentials | None" = None
+    ) -> Image:
+        """Pull one image, for a thread that builds; it is joined with a pull that is under way.
+
+        Raises EngineError.
+        """
+
+        async def fetch() -> Image:
+            return await (await self.transfers()).fetch(name, platform, credentials)
+
+        return asyncio.run_coroutine_threadsafe(fetch(), self._loop).result()
 
     def resolve(self, name: str, platform: str | None = None) -> Image:
         """The image called `name`, or of that id. Raises NotFound, InvalidRequest."""

@@ -1,0 +1,97 @@
+"""Registries: pull, push, search, logins, and what is there under a name."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from wherry.api._call import Call, JsonStream, Refused, json_answer
+from wherry.api._credentials import AuthConfig, registry_auth
+from wherry.api._http import Response, StreamResponse
+from wherry.engine import EngineError, InvalidRequest
+
+if TYPE_CHECKING:
+    from wherry.engine.images.flow import Event
+
+_MOST_FOUND = 100
+_USUALLY_FOUND = 25
+
+
+async def pull(call: Call) -> StreamResponse:
+    """`docker pull`. Without a tag, and with none in the name, every tag there is."""
+    if call.text("fromSrc"):
+        raise Refused(501, "import is not available: use 'wherry load' or 'wherry build'")
+    name, tag = call.text("fromImage"), call.text("tag")
+    if not name:
+        raise InvalidRequest("no image was named")
+    if tag:
+        name = f"{name}{'@' if ':' in tag else ':'}{tag}"
+    has_tag = bool(tag) or "@" in name or ":" in name.rpartition("/")[2]
+    transfers = await call.engine.images.transfers()
+    return await _told(
+        call,
+        transfers.pull(name, call.text("platform"), registry_auth(call), all_tags=not has_tag),
+    )
+
+
+async def push(call: Call) -> StreamResponse:
+    """`docker push`. Without a tag all that the name has."""
+    name, tag = call.path["name"], call.text("tag")
+    transfers = await call.engine.images.transfers()
+    return await _told(call, transfers.push(name, tag, _platform(call), registry_auth(call)))
+
+
+async def search(call: Call) -> Response:
+    """`docker search`."""
+    term = call.text("term")
+    if not term:
+        raise InvalidRequest("no term to search for was given")
+    limit = call.number("limit")
+    if limit is None:
+        limit = _USUALLY_FOUND
+    if not 1 <= limit <= _MOST_FOUND:
+        raise InvalidRequest(f"limit {limit} is outside the range of [1, {_MOST_FOUND}]")
+    transfers = await call.engine.images.transfers()
+    filters = call.filters()
+    found = await transfers.search(term, limit, filters, registry_auth(call))
+    return json_answer(found)
+
+
+async def distribution(call: Call) -> Response:
+    """What a registry has under a name."""
+    transfers = await call.engine.images.transfers()
+    return json_answer(await transfers.distribution(call.path["name"], registry_auth(call)))
+
+
+async def login(call: Call) -> Response:
+    """`docker login`."""
+    sent = await call.json(AuthConfig)
+    transfers = await call.engine.images.transfers()
+    token = await transfers.login(sent.serveraddress, sent.credentials())
+    return json_answer({"Status": "Login Succeeded", "IdentityToken": token})
+
+
+def _platform(call: Call) -> str:
+    """The platform to push: as words, or as newer clients send it, in JSON."""
+    text = call.text("platform")
+    if not text.startswith("{"):
+        return text
+    named = call.document("platform", dict[str, Any], {})
+    parts = (named.get("os"), named.get("architecture"), named.get("variant"))
+    return "/".join(str(part) for part in parts if part)
+
+
+async def _told(call: Call, events: "AsyncGenerator[Event, None]") -> StreamResponse:
+    """What happens, as it does; an error that comes before any of it is the answer's status."""
+    from wherry.api._transfer_lines import failure, shown
+
+    answer = JsonStream(call)
+    try:
+        async with aclosing(events):
+            async for event in events:
+                for document in shown(event):
+                    await answer.send(document)
+    except EngineError as error:
+        if not answer.opened:
+            raise
+        await answer.send(failure(error.message))
+    return await answer.close()

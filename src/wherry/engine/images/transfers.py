@@ -1,0 +1,302 @@
+"""Pulls and pushes: the registries seen from the loop. Imported with the first transfer."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wherry import linux_runtime
+from wherry.engine.errors import EngineError, InvalidRequest, NotFound, Unauthorized
+from wherry.engine.filters import Filters
+from wherry.engine.images.answers import DistributionInspect, SearchResult
+from wherry.engine.images.credentials import host_of
+from wherry.engine.images.failures import image_errors
+from wherry.engine.images.flow import Flow
+from wherry.engine.worker import run_in_thread
+from wherry.images import Image
+from wherry.images.transfer import Announced, Origins, Puller, Pusher, Tell, look
+from wherry.images.transfer.progress import Event
+from wherry.oci import Descriptor, Platform, Reference, parse_platform, parse_reference
+from wherry.registry import (
+    Cancel,
+    Client,
+    Credentials,
+    Denied,
+    Hosts,
+    RegistryError,
+    Repository,
+)
+from wherry.registry import NotFound as NotInRegistry
+
+if TYPE_CHECKING:
+    from wherry.engine.engine import Engine
+
+_SEARCH_FILTERS = {"is-automated", "is-official", "stars"}
+
+_Key = tuple[Reference, str, bool, Credentials | None]
+_Flows = Flow[list[Image]] | Flow[None]
+
+
+class Transfers:
+    """Everything that moves between the engine's store and registries."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._client = Client(Hosts(_folders()))
+        origins = Origins(engine.root / "images" / "origins.json", engine.store.blobs)
+        self._puller = Puller(engine.store, origins)
+        self._pusher = Pusher(engine.store, origins)
+        self._pulls: dict[_Key, Flow[list[Image]]] = {}
+        self._flows: set[_Flows] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """End what is under way; the next try goes on from there."""
+        for flow in tuple(self._flows):
+            flow.cancel()
+        for flow in tuple(self._flows):
+            await flow.ended()
+        self._client.close()
+
+    async def pull(
+        self,
+        name: str,
+        platform: str = "",
+        credentials: Credentials | None = None,
+        *,
+        all_tags: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """Bring an image, or with `all_tags` every image of a repository, into the store.
+
+        Who asks for what is being pulled already joins that. Raises NotFound, Unauthorized,
+        InvalidRequest.
+        """
+        flow = self._pull(name, platform, credentials, all_tags)
+        with transfer_errors():
+            async with aclosing(flow.follow()) as events:
+                async for event in events:
+                    yield event
+
+    async def fetch(
+        self, name: str, platform: Platform | None, credentials: Credentials | None
+    ) -> Image:
+        """Bring one image into the store. Raises as `pull`."""
+        flow = self._pull(name, str(platform or ""), credentials, False)
+        with transfer_errors():
+            return (await flow.result())[0]
+
+    def _pull(
+        self, name: str, platform: str, credentials: Credentials | None, all_tags: bool
+    ) -> Flow[list[Image]]:
+        with image_errors():
+            wanted = parse_platform(platform) if platform else None
+            reference = parse_reference(name)
+        if all_tags and (reference.tag or reference.digest):
+            raise InvalidRequest("tag can't be used with --all-tags/-a")
+        if not all_tags:
+            reference = reference.with_default_tag()
+        key = (reference, str(wanted or ""), all_tags, credentials)
+        flow = self._pulls.get(key)
+        if flow is None:
+
+            def work(tell: Tell, cancel: Cancel) -> list[Image]:
+                return self._work_pull(reference, wanted, credentials, all_tags, tell, cancel)
+
+            def forget() -> None:
+                if self._pulls.get(key) is started:
+                    del self._pulls[key]
+
+            flow = started = Flow(work, "pull", forget)
+            self._pulls[key] = flow
+            self._watch(flow)
+        return flow
+
+    def _work_pull(
+        self,
+        reference: Reference,
+        platform: Platform | None,
+        credentials: Credentials | None,
+        all_tags: bool,
+        tell: Tell,
+        cancel: Cancel,
+    ) -> list[Image]:
+        repository = self._client.repository(reference, credentials, cancel)
+        tags: Sequence[str | None] = list(repository.tags()) if all_tags else [reference.tag]
+        images = []
+        for tag in tags:
+            one = Reference(reference.domain, reference.path, tag, reference.digest)
+            pulled = self._puller.pull(
+                repository, one, platform, tell, cancel, linux=linux_runtime.is_there()
+            )
+            images.append(pulled.image)
+            self._loop.call_soon_threadsafe(self._pulled, one, pulled.image)
+        if not images:
+            raise NotInRegistry(f"{reference.familiar_name} has no tags in its registry")
+        return images
+
+    def _pulled(self, reference: Reference, image: Image) -> None:
+        self._publish("pull", reference)
+        self._engine.builds.prepare(image)
+
+    # Push
+
+    async def push(
+        self,
+        name: str,
+        tag: str = "",
+        platform: str = "",
+        credentials: Credentials | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Send the image `name` with `tag` to its registry; without a tag all that `name` has.
+
+        Of an index, `platform` chooses one image. Raises NotFound, Unauthorized, InvalidRequest.
+        """
+        with image_errors():
+            reference = parse_reference(f"{name}:{tag}" if tag else name)
+            wanted = parse_platform(platform) if platform else None
+        if reference.digest:
+            raise InvalidRequest("cannot push a digest reference: push one of its tags")
+        todo = self._targets(reference, wanted)
+
+        def work(tell: Tell, cancel: Cancel) -> None:
+            self._work_push(reference, todo, credentials, tell, cancel)
+
+        flow = Flow(work, "push", lambda: None)
+        self._watch(flow)
+        with transfer_errors():
+            async with aclosing(flow.follow()) as events:
+                async for event in events:
+                    yield event
+
+    def _targets(
+        self, reference: Reference, platform: Platform | None
+    ) -> list[tuple[Reference, Descriptor]]:
+        """The names to push, and what each points to. Raises NotFound."""
+        found = self._store.references(reference)
+        if reference.tag:
+            found = [(named, target) for named, target in found if named == reference]
+        if not found:
+            asked = reference.tag or reference.familiar_name
+            raise NotFound(f"An image does not exist locally with the tag: {asked}")
+        if platform is None:
+            return found
+        with image_errors():
+            return [
+                (named, self._store.resolve(named.familiar, platform).descriptor)
+                for named, _ in found
+            ]
+
+    def _work_push(
+        self,
+        reference: Reference,
+        todo: Sequence[tuple[Reference, Descriptor]],
+        credentials: Credentials | None,
+        tell: Tell,
+        cancel: Cancel,
+    ) -> None:
+        def elsewhere(path: str) -> Repository:
+            other = Reference(reference.domain, path)
+            return self._client.repository(other, credentials, cancel)
+
+        tell(Announced(f"The push refers to repository [{reference.name}]"))
+        repository = self._client.repository(reference, credentials, cancel, push=True)
+        for named, target in todo:
+            self._pusher.push(repository, named, target, tell, cancel, elsewhere=elsewhere)
+            self._loop.call_soon_threadsafe(self._publish, "push", named)
+
+    # Questions
+
+    async def distribution(self, name: str, credentials: Credentials | None) -> DistributionInspect:
+        """What a registry has under a name, and for which platforms. Raises NotFound."""
+        with image_errors():
+            reference = parse_reference(name).with_default_tag()
+
+        def ask() -> DistributionInspect:
+            repository = self._client.repository(reference, credentials)
+            descriptor, platforms = look(repository, reference)
+            return DistributionInspect(descriptor=descriptor, platforms=platforms)
+
+        with transfer_errors():
+            return await run_in_thread(ask, "distribution")
+
+    async def search(
+        self, term: str, limit: int, filters: Filters, credentials: Credentials | None
+    ) -> list[SearchResult]:
+        """Repositories that fit `term`, which may begin with a registry. Raises InvalidRequest."""
+        filters.check(_SEARCH_FILTERS)
+        stars = int(filters.one("stars") or 0) if (filters.one("stars") or "0").isdecimal() else 0
+        with image_errors():
+            reference = parse_reference(term)
+        # Docker's own registry is not asked for `library/`.
+        path = term if reference.familiar_name == term else reference.path
+        with transfer_errors():
+            found = await run_in_thread(
+                lambda: self._client.search(reference.domain, path, limit, credentials), "search"
+            )
+        shown = [
+            SearchResult(
+                star_count=each.stars,
+                is_official=each.official,
+                name=each.name,
+                description=each.description,
+            )
+            for each in found
+        ]
+        official, automated = filters.flag("is-official"), filters.flag("is-automated")
+        return [
+            each
+            for each in shown
+            if each.star_count >= stars
+            and official in (None, each.is_official)
+            and automated in (None, each.is_automated)
+        ]
+
+    async def login(self, address: str, credentials: Credentials) -> str:
+        """Try credentials at a registry; an identity token to use instead of them, or "".
+
+        Raises Unauthorized.
+        """
+        domain = host_of(address) or "docker.io"
+        if domain == "index.docker.io":
+            domain = "docker.io"
+        with transfer_errors():
+            return await run_in_thread(lambda: self._client.login(domain, credentials), "login")
+
+    # Its own
+
+    def _publish(self, action: str, reference: Reference) -> None:
+        name = reference.familiar_name
+        self._engine.events.publish("image", action, reference.familiar, {"name": name})
+
+    def _watch(self, flow: _Flows) -> None:
+        self._flows.add(flow)
+        watching = asyncio.ensure_future(flow.ended())
+        watching.add_done_callback(lambda _: self._flows.discard(flow))
+
+
+@contextmanager
+def transfer_errors() -> Iterator[None]:
+    """The errors of the store and of registries as the engine's."""
+    try:
+        with image_errors():
+            yield
+    except NotInRegistry as error:
+        raise NotFound(str(error)) from None
+    except Denied as error:
+        raise Unauthorized(str(error)) from None
+    except RegistryError as error:
+        raise EngineError(str(error)) from None
+
+
+def _folders() -> list[Path]:
+    """Where people and other engines say how registries are reached."""
+    own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return [
+        Path("/etc/wherry/certs.d"),
+        Path(own) / "wherry" / "certs.d",
+        Path("/etc/containerd/certs.d"),
+        Path("/etc/docker/certs.d"),
+    ]

@@ -1,0 +1,63 @@
+"""Manifests and indexes as registries give them: which of them one is, and what is refused."""
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from wherry.images.errors import InvalidImage
+from wherry.oci import Descriptor, InvalidDocument, MediaType, decode
+from wherry.oci.document import MAX_DOCUMENT
+
+_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
+_KNOWN = MediaType.INDEXES | MediaType.MANIFESTS
+
+
+class _Shape(msgspec.Struct, frozen=True, rename="camel"):
+    """What tells one kind of document from another."""
+
+    schema_version: int = 0
+    media_type: str | None = None
+    manifests: msgspec.Raw | UnsetType = UNSET
+    config: msgspec.Raw | UnsetType = UNSET
+    layers: msgspec.Raw | UnsetType = UNSET
+
+
+def typed(descriptor: Descriptor, data: bytes) -> Descriptor:
+    """The descriptor with the media type that the document really has.
+
+    A document need not say its type, and a registry may serve any; but what can be read as two
+    kinds, or says it is another one than it was announced as, is refused. Raises InvalidImage.
+    """
+    name = f"manifest {descriptor.digest}"
+    check_size(descriptor)
+    announced = descriptor.media_type.partition(";")[0].strip()
+    try:
+        shape = decode(data, _Shape, name)
+    except InvalidDocument as error:
+        raise InvalidImage(str(error)) from None
+    if announced.startswith(_SCHEMA1) or shape.schema_version == 1:
+        raise InvalidImage(
+            f"{name} is of Docker's schema 1, which names no config and is no longer in use: "
+            "pull it with an older Docker and push it again"
+        )
+    is_index, is_manifest = shape.manifests is not UNSET, shape.layers is not UNSET
+    if is_index and (is_manifest or shape.config is not UNSET):
+        raise InvalidImage(f"{name} is ambiguous: it has manifests, and layers or a config")
+    said = shape.media_type or (announced if announced in _KNOWN else "")
+    if not said:
+        said = MediaType.INDEX if is_index else MediaType.MANIFEST
+    if said not in _KNOWN:
+        raise InvalidImage(f"{name} is a {said!r}, which is no image")
+    if announced in _KNOWN and announced != said:
+        raise InvalidImage(f"{name} says it is a {said!r}, but was announced as a {announced!r}")
+    if is_index != (said in MediaType.INDEXES):
+        raise InvalidImage(f"{name} says it is a {said!r}, which it is not")
+    return msgspec.structs.replace(descriptor, media_type=said)
+
+
+def check_size(descriptor: Descriptor) -> None:
+    """Refuse a document that would not be read whole. Raises InvalidImage."""
+    if not 0 <= descriptor.size <= MAX_DOCUMENT:
+        raise InvalidImage(
+            f"manifest or config {descriptor.digest} has {descriptor.size} bytes, "
+            f"at most {MAX_DOCUMENT} are read"
+        )

@@ -1,0 +1,50 @@
+"""Unpacking the layers that have come while others still come."""
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+
+from wherry.images.layer import Layer
+from wherry.images.store import ImageStore
+from wherry.images.transfer.progress import BlobState, BlobStatus, Tell, short
+
+
+class Unpacking:
+    """Layers of one image on their way to root filesystems.
+
+    What has come while some were unpacked is unpacked together, which takes one flush of the disk.
+    """
+
+    def __init__(self, store: ImageStore, tell: Tell) -> None:
+        self._store = store
+        self._tell = tell
+        self._pool = ThreadPoolExecutor(1, "unpack")
+        self._mutex = threading.Lock()
+        self._waiting: list[Layer] = []
+        self._futures: list[Future[None]] = []
+
+    def add(self, layer: Layer) -> None:
+        """Unpack a layer that is in the store; for threads inside a hold."""
+        with self._mutex:
+            self._waiting.append(layer)
+            self._futures.append(self._pool.submit(copy_context().run, self._unpack))
+
+    def finish(self) -> None:
+        """Wait until all are. Raises what went wrong with one."""
+        for future in self._futures:
+            future.result()
+
+    def close(self) -> None:
+        """Give up what has not begun."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _unpack(self) -> None:
+        with self._mutex:
+            layers, self._waiting = self._waiting, []
+        for each in layers:
+            size = each.descriptor.size
+            digest = short(each.descriptor.digest)
+            self._tell(BlobStatus(digest, BlobState.EXTRACTING, size, size))
+        self._store.layer_lowerdirs(layers)
+        for each in layers:
+            self._tell(BlobStatus(short(each.descriptor.digest), BlobState.PULLED))
