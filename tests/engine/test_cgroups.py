@@ -10,7 +10,7 @@ import pytest
 from wherry.engine import cgroups
 from wherry.engine.cgroups import Hierarchies
 from wherry.engine.config import HostConfig
-from wherry.engine.containers.limits import check_limits
+from wherry.engine.containers.limits import unkept_limits
 
 V1 = ("memory", "cpu,cpuacct", "cpuset", "pids")
 
@@ -86,10 +86,36 @@ def test_a_host_without_cgroups_bounds_nothing() -> None:
 def test_what_is_not_bounded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     host = HostConfig(memory=1 << 30, nano_cpus=1_000_000_000, cpuset_cpus="0", pids_limit=9)
     monkeypatch.setattr(cgroups, "bounded", frozenset)
-    told = check_limits(host)
+    told = unkept_limits(host, is_wasm=True)
     assert [line.split()[1] for line in told] == ["memory", "CPU", "CPU", "limit"]
-    assert check_limits(HostConfig(pids_limit=-1)) == []
+    assert "WebAssembly" in told[0]
+    assert "memory limit is discarded" in unkept_limits(host, is_wasm=False)[0]
+    assert unkept_limits(HostConfig(pids_limit=-1), is_wasm=True) == []
     monkeypatch.setattr(cgroups, "bounded", lambda: frozenset({"memory", "cpu", "cpuset", "pids"}))
-    assert check_limits(host) == []
+    assert unkept_limits(host, is_wasm=False) == []
     monkeypatch.setattr(cgroups, "bounds_swap", lambda: False)
-    assert "swap" in check_limits(HostConfig(memory=1 << 30, memory_swap=2 << 30))[0]
+    swapping = HostConfig(memory=1 << 30, memory_swap=2 << 30)
+    assert "swap" in unkept_limits(swapping, is_wasm=True)[0]
+
+
+def test_a_linux_containers_group_is_made_where_its_user_may(tmp_path: Path) -> None:
+    top = tmp_path / "v2"
+    own = top / "user.slice" / "mine"
+    own.mkdir(parents=True)
+    (top / "cgroup.controllers").write_text("memory pids cpu cpuset\n")
+    for folder in (top, top / "user.slice", own):
+        (folder / "cgroup.procs").touch()
+    found = cgroups.Hierarchies({"": str(top)}, {"": "/user.slice/mine"})
+    assert found.place("/wherry/x") == "/wherry/x"
+    (top / "cgroup.procs").unlink()
+    assert found.place("/wherry/x") == "/user.slice/wherry/x"
+    (top / "user.slice" / "cgroup.procs").unlink()
+    assert found.place("/wherry/x") == "/user.slice/mine/wherry/x"
+    (own / "cgroup.procs").unlink()
+    assert found.place("/wherry/x") == ""
+    legacy = {name: str(tmp_path / name) for name in ("memory", "cpu", "cpuset", "pids")}
+    assert cgroups.Hierarchies(legacy, {}).place("/wherry/x") == ""
+    for controller in legacy.values():
+        Path(controller).mkdir()
+        Path(controller, "cgroup.procs").touch()
+    assert cgroups.Hierarchies(legacy, {}).place("/wherry/x") == "/wherry/x"

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from tests.engine.kitchen import make, make_image, run
 
+from wherry import linux_runtime
 from wherry.engine import Engine, EngineError, InvalidRequest, NotFound, StartFailed
 from wherry.engine.config import ContainerConfig, HostConfig, MountRequest, RestartPolicy
 from wherry.engine.exec_config import ExecConfig
-from wherry.oci import Platform, RuntimeConfig
+from wherry.oci import HOST, Platform, RuntimeConfig
 
 
 async def test_a_missing_program_is_127(engine: Engine) -> None:
@@ -56,12 +57,23 @@ async def test_a_container_can_be_started_after_it_failed(engine: Engine, tmp_pa
     assert container.state.error == ""
 
 
-async def test_an_image_of_another_platform_is_refused(engine: Engine) -> None:
-    make_image(engine.store, "linux", platform=Platform(architecture="amd64", os="linux"))
-    with pytest.raises(InvalidRequest, match="is for linux/amd64, and wherry runs wasi/wasm"):
+async def test_what_nothing_here_runs_is_refused_before_it_starts(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image(engine.store, "far", platform=Platform(architecture="s390x", os="linux"))
+    make_image(engine.store, "other", platform=Platform(architecture="amd64", os="windows"))
+    make_image(engine.store, "linux", platform=HOST)
+    with pytest.raises(InvalidRequest, match=r"image far:latest is for linux/s390x: this machine"):
+        await make(engine, image="far")
+    with pytest.raises(InvalidRequest, match="nothing here that runs windows"):
+        await make(engine, image="other")
+    monkeypatch.setattr(linux_runtime, "find", lambda: None)
+    with pytest.raises(InvalidRequest, match=r"no runtime for Linux programs.*apt install crun"):
         await make(engine, image="linux")
     with pytest.raises(NotFound):
         await make(engine, image="unheard-of")
+    assert list(engine.containers) == []
+
 
 
 async def test_a_runtime_that_is_not_there_is_named(engine: Engine) -> None:

@@ -60,6 +60,17 @@ class Hierarchies(NamedTuple):
                 return folder
         return ""
 
+    def place(self, path: str) -> str:
+        """Where the group of a Linux container is to be, `path` for root; empty if nowhere.
+
+        runc and crun are told a path from the top of a hierarchy, and make it there in all.
+        """
+        if self.is_unified:
+            home = self._home("")
+            return home.removeprefix(self.mounts[""]) + path if home else ""
+        tops = (self._home(name) == self.mounts.get(name) for name in _WANTED)
+        return path if all(tops) else ""
+
     @staticmethod
     def _controllers(folder: str) -> frozenset[str]:
         try:
@@ -79,6 +90,11 @@ def of_this_process() -> Hierarchies:
 def bounded() -> frozenset[str]:
     """See `Hierarchies.bounded`."""
     return of_this_process().bounded()
+
+
+def place(path: str) -> str:
+    """See `Hierarchies.place`."""
+    return of_this_process().place(path)
 
 
 def version() -> str:

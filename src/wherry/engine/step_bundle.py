@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wherry.engine import cgroups
 from wherry.engine.containers.users import User, find_user
 from wherry.engine.errors import EngineError
 from wherry.engine.linux import Security, choose_capabilities, harden, standard_mounts
@@ -42,7 +43,8 @@ def write_bundle(
     # Mounts in mounts come after those that they lie in.
     spec.mounts += sorted(mounts, key=lambda mount: mount.destination.count("/"))
     assert spec.linux is not None
-    spec.linux.cgroups_path = f"/wherry/{id}"
+    path = f"/wherry/{id}"
+    spec.linux.cgroups_path = path if step.platform.is_wasm else cgroups.place(path)
     config = private / "config.json"
     config.touch(mode=0o600)
     config.write_bytes(encode(spec))

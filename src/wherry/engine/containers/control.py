@@ -10,7 +10,7 @@ from wherry.engine.config import HostConfig, UpdateConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.lifecycle import Lifecycle
-from wherry.engine.containers.limits import check_limits
+from wherry.engine.containers.limits import check_limits, unkept_limits
 from wherry.engine.containers.names import check_name
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.running import running_task, task_errors
@@ -18,6 +18,7 @@ from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.spec import build_resources
 from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, NotModified
 from wherry.engine.inspection import UpdateResult
+from wherry.oci import parse_platform
 from wherry.shim.client import TaskError
 
 _GRACE = 10
@@ -149,7 +150,10 @@ class Control:
             if container.removed:
                 raise NotFound(f"No such container: {container.id}")
             host = _changed(container, changes)
-            warnings = check_limits(host)
+            check_limits(host)
+            warnings = unkept_limits(
+                host, is_wasm=parse_platform(container.record.platform).is_wasm
+            )
             if container.task is not None:
                 with task_errors(f"Cannot update container {container.id}"):
                     await container.task.update(container.id, build_resources(host))

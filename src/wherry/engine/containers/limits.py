@@ -11,8 +11,8 @@ _LEAST_MEMORY = 6 << 20
 _NO_CGROUP = "no cgroup for it can be made here (systemd gives users theirs by Delegate=yes)"
 
 
-def check_limits(host: HostConfig) -> list[str]:
-    """Warnings for what is taken but does nothing. Raises InvalidRequest."""
+def check_limits(host: HostConfig) -> None:
+    """Whether the limits make sense. Raises InvalidRequest."""
     _check_memory(host)
     _check_cpu(host)
     for limit in host.ulimits or ():
@@ -29,17 +29,18 @@ def check_limits(host: HostConfig) -> list[str]:
         )
     if host.pids_limit is not None and host.pids_limit < -1:
         raise InvalidRequest("Invalid value for pids limit: it is a number of tasks, or -1")
-    return _warnings(host)
 
 
-def _warnings(host: HostConfig) -> list[str]:
-    """The limits that nothing holds a container to on this host."""
+def unkept_limits(host: HostConfig, *, is_wasm: bool) -> list[str]:
+    """Warnings of the limits that nothing holds a container to on this host."""
     bounded = cgroups.bounded()
     warnings = []
     if host.memory and "memory" not in bounded:
         warnings.append(
             "The memory limit holds for the memory of a WebAssembly module only, not for all of "
             f"its process: {_NO_CGROUP}"
+            if is_wasm
+            else f"The memory limit is discarded: {_NO_CGROUP}"
         )
     elif host.memory_swap > 0 and not cgroups.bounds_swap():
         warnings.append("Memory is limited without swap: the kernel does not account for swap")

@@ -8,7 +8,9 @@ import stat
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
+from wherry.engine import cgroups
 from wherry.engine.linux.profile import read_profile
 from wherry.engine.linux.seccomp import Seccomp, default_profile
 from wherry.engine.linux.security import UNCONFINED, Security
@@ -75,12 +77,11 @@ def harden(
     Raises InvalidRequest when its own seccomp profile cannot be read.
     """
     given = spec.linux or oci.Linux()
-    resources = given.resources or oci.Resources()
     fields = {name: getattr(given, name) for name in oci.Linux.__struct_fields__}
-    limits = {name: getattr(resources, name) for name in oci.Resources.__struct_fields__}
     open_paths = privileged or security.open_paths
     fields |= {
-        "resources": LinuxResources(**limits, devices=[DeviceRule(allow=privileged)]),
+        "cgroups_path": cgroups.place(given.cgroups_path) if given.cgroups_path else "",
+        "resources": _resources(given.resources or oci.Resources(), privileged=privileged),
         "masked_paths": None if open_paths else list(MASKED_PATHS),
         "readonly_paths": None if open_paths else list(READONLY_PATHS),
         "sysctl": _sysctls(given) or None,
@@ -95,6 +96,26 @@ def harden(
             if mount.type in ("sysfs", "cgroup") and mount.options:
                 mount.options = [option for option in mount.options if option != "ro"]
     return spec
+
+
+def _resources(limits: oci.Resources, *, privileged: bool) -> LinuxResources:
+    """Those limits that can be kept here: runc and crun make no container with any other."""
+    bounded = cgroups.bounded()
+    memory = limits.memory if "memory" in bounded else None
+    if memory and not cgroups.bounds_swap():
+        memory = replace(memory, swap=None)
+    cpu = limits.cpu
+    if cpu and "cpu" not in bounded:
+        cpu = oci.Cpu(cpus=cpu.cpus, mems=cpu.mems)
+    if cpu and "cpuset" not in bounded:
+        cpu = replace(cpu, cpus="", mems="")
+    return LinuxResources(
+        memory=memory,
+        cpu=cpu,
+        pids=limits.pids if "pids" in bounded else None,
+        unified=limits.unified if bounded else None,
+        devices=[DeviceRule(allow=privileged)],
+    )
 
 
 def _seccomp(security: Security, capabilities: Sequence[str]) -> Seccomp | None:

@@ -143,6 +143,7 @@ class LinuxLauncher:
             # Docker and the CRI name a unit of systemd's where they leave cgroups to it.
             systemd_cgroup=options.systemd_cgroup or (path.count(":") == 2 and "/" not in path),
             files=self._files,
+            has_cgroup=bool(path),
         )
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import msgspec
 
@@ -29,6 +30,10 @@ _REASONS = {
 """What runc and crun say of a program that cannot be run, and Docker's exit code for that."""
 
 
+_CRUN = "crun"
+_ALL_IDS = ["0", "0", "4294967295"]
+
+
 class _LogLine(msgspec.Struct):
     msg: str = ""
     level: str = ""
@@ -46,6 +51,8 @@ class OciRuntime:
     systemd_cgroup: bool
     files: tuple[int, int]
     patience: float = field(default=PATIENCE)
+    has_cgroup: bool = True
+    """The container is to have one; without, its limits are nobody's."""
 
     @property
     def name(self) -> str:
@@ -59,6 +66,11 @@ class OciRuntime:
             argv += ["--log", log, "--log-format", "json"]
         if self.systemd_cgroup:
             argv.append("--systemd-cgroup")
+        if _maps_ids() and self.name != _CRUN:
+            # By itself it tells an ordinary user's namespace by the variable USER.
+            argv += ["--rootless", "true"]
+        if _maps_ids() and not self.has_cgroup and self.name == _CRUN:
+            argv += ["--cgroup-manager", "disabled"]
         return [*argv, *arguments]
 
     async def call(self, *arguments: str, streams: Sequence[int] = ()) -> None:
@@ -129,6 +141,13 @@ def _exit_code(said: str) -> int:
             if phrase in said.lower():
                 return code
     return ENGINE_FAILED
+
+
+@cache
+def _maps_ids() -> bool:
+    """Whether this is a user namespace in which ids are not those of the machine."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != _ALL_IDS
 
 
 @contextmanager
