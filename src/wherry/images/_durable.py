@@ -4,6 +4,9 @@ import ctypes
 import os
 from pathlib import Path
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,6 +27,13 @@ def sync_filesystem(path: Path) -> None:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
     finally:
         os.close(fd)
+
+
+def exchange(path: Path, other: Path) -> None:
+    """Let two paths of one filesystem change places, in one step (renameat2(2))."""
+    paths = os.fsencode(path), os.fsencode(other)
+    if _libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
 
 
 def replace_file(path: Path, data: bytes) -> None:

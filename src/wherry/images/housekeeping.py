@@ -4,9 +4,8 @@ First the catalog changes, then what nobody can reach from it is deleted: killed
 store holds too much but never too little.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,8 @@ from wherry import shelf
 from wherry.disk import allocated
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
-from wherry.images.errors import ImageError, ImageInUse, ImageNotFound
+from wherry.images.checking import Checking, Fault, Progress
+from wherry.images.errors import ImageInUse
 from wherry.images.holds import Holds
 from wherry.images.image import Image
 from wherry.images.lookup import Found, Lookup
@@ -220,29 +220,12 @@ class Housekeeping:
             },
         )
 
-    def check(self) -> list[str]:
+    def check(self, *, repair: bool, busy: Collection[Path]) -> Iterator[Fault | Progress]:
         """See `ImageStore.check`."""
-        faults = []
-        for entry in self._catalog.entries():
-            try:
-                self.reach.verify(entry.target)
-            except ImageError as error:
-                faults.append(f"image {entry.reference or entry.digest}: {error}")
-        for attachment in self._catalog.attachments():
-            try:
-                self.reach.verify_attachment(attachment.target)
-            except ImageError as error:
-                faults.append(f"what hangs on image {attachment.subject}: {error}")
-        for digest in self._blobs.digests():
-            try:
-                with self._blobs.open(digest) as file:
-                    found = hashlib.file_digest(file, digest.partition(":")[0]).hexdigest()
-            except ImageNotFound:
-                continue
-            if not digest.endswith(f":{found}"):
-                faults.append(f"blob {digest} is damaged: its digest is {found}")
-        faults += [f"layer {name} is damaged" for name in self._rootfs.damaged()]
-        return faults
+        checking = Checking(
+            self._catalog, self._blobs, self._rootfs, self.reach, repair=repair, busy=busy
+        )
+        yield from checking.run()
 
     def _by_digest(self, sizes: Mapping[str, int]) -> Mapping[str, int]:
         found: Counter[str] = Counter()

@@ -19,9 +19,10 @@ from pathlib import Path
 import msgspec
 
 from wherry.disk import allocated
-from wherry.images._durable import sync_directory, sync_filesystem
+from wherry.images._durable import exchange, sync_directory, sync_filesystem
 from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
+from wherry.images.comparison import differences
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.unpack import Digesting, unpack
@@ -144,6 +145,41 @@ class RootFilesystems:
         self._sizes.pop(name, None)
         self._records.pop(name, None)
         return size, discarded
+
+    @contextmanager
+    def made_anew(self, layer: Descriptor, diff_id: str) -> Iterator[str]:
+        """A layer unpacked once more, beside its place; gone at the end. Its name is yielded.
+
+        Raises as `lowerdirs`.
+        """
+        copy = os.urandom(8).hex()
+        with self._holds.hold(), storage_errors("unpack a layer"):
+            self._holds.touch(copy)
+            try:
+                self._unpack(_Wanted.of(layer, diff_id), self._ingest / copy)
+                yield copy
+            finally:
+                self.sweep([copy])
+
+    def compare(self, copy: str, name: str, since: int) -> list[str]:
+        """What of the layer `name` is not as in a copy made anew, begun at `since` (nanoseconds).
+
+        Raises OSError.
+        """
+        rootfs = self._root / name / "fs"
+        if rootfs.parent.is_dir() and not rootfs.is_dir():
+            return ["its files are missing"]
+        return [*differences(self._ingest / copy / "fs", rootfs, since)]
+
+    def exchange(self, name: str, copy: str) -> None:
+        """Put a copy that was made anew into the place of the layer `name`, in one step."""
+        sync_filesystem(self._ingest)
+        exchange(self._root / name, self._ingest / copy)
+        sync_directory(self._root)
+
+    def path(self, name: str) -> Path:
+        """The folder of a layer."""
+        return self._root / name
 
     def sweep(self, names: Sequence[str]) -> None:
         """Remove leftovers."""

@@ -1,6 +1,6 @@
 """The image store: names, images and their content in one folder."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from wherry.images.archive import load, save
 from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
+from wherry.images.checking import Fault, Progress
 from wherry.images.compression import Source
 from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
@@ -252,7 +253,17 @@ class ImageStore:
 
     def check(self) -> _Texts:
         """Read everything and compare it with its digest; one line for each thing wrong."""
-        return self._housekeeping.check()
+        return [str(found) for found in self.checking() if isinstance(found, Fault)]
+
+    def checking(
+        self, *, repair: bool = False, busy: Collection[Path] = ()
+    ) -> Iterator[Fault | Progress]:
+        """Read everything and compare it with what it must be, layers with their blobs.
+
+        With `repair`, damaged layers are made anew, but for those in `busy` (as `lowerdirs` gives
+        them), on which containers run; and damaged blobs are removed, so that they can come again.
+        """
+        return self._housekeeping.check(repair=repair, busy=busy)
 
     def list(self) -> _Images:
         """All images, dangling ones too; for an index the one `resolve` would take."""

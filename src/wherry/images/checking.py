@@ -1,0 +1,202 @@
+"""Reading a whole store and comparing it with what it must be.
+
+Documents are decoded, blobs hashed, unpacked layers compared with a copy that is made anew from
+their blobs. What is removed by somebody meanwhile is no fault.
+"""
+
+import hashlib
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.images.blobs import BlobStore
+from wherry.images.catalog import Catalog, Entry
+from wherry.images.errors import ImageError, ImageNotFound, InvalidImage, StoreDamaged
+from wherry.images.image import images_below
+from wherry.images.reach import Reach
+from wherry.images.rootfs import RootFilesystems
+from wherry.oci import Descriptor, Digest
+
+_CHUNK = 1 << 20
+_STEP = 64 << 20
+"""Bytes that are read between two words of how far it has come."""
+_CLOCK_OF_FILES = 5
+"""CLOCK_REALTIME_COARSE, by which the kernel says when a file was changed."""
+_REPAIR = "'wherry system check --repair' mends that"
+_AGAIN = "pull, load or build it again"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, and what to do; or that it was mended."""
+
+    what: str
+    remedy: str
+    mended: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of `total` (bytes, or things) is done of one `part` of the check."""
+
+    part: str
+    done: int
+    total: int
+
+
+class Checking:
+    """One store's check. With `repair`, what can be made anew is, and damaged blobs are removed.
+
+    A layer that one of `busy`, folders of layers, is stays as it is: a container runs on it.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        rootfs: RootFilesystems,
+        reach: Reach,
+        *,
+        repair: bool = False,
+        busy: Collection[Path] = (),
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._rootfs = rootfs
+        self._reach = reach
+        self._repair = repair
+        self._busy = frozenset(busy)
+
+    def run(self) -> Iterator[Fault | Progress]:
+        """Check everything."""
+        try:
+            entries = self._catalog.entries()
+        except StoreDamaged as error:
+            what, _, remedy = str(error).rpartition(": ")
+            yield Fault(what, remedy)
+            entries = ()
+        yield from self._check_images(entries)
+        yield from self._check_blobs(entries)
+        yield from self._check_layers(entries)
+
+    def _check_images(self, entries: Collection[Entry]) -> Iterator[Fault | Progress]:
+        for count, entry in enumerate(entries):
+            yield Progress("images", count, len(entries))
+            try:
+                self._reach.verify(entry.target)
+            except (ImageError, OSError) as error:
+                if entry in self._catalog.entries():
+                    yield Fault(f"image {_called(entry)}: {error}", _AGAIN)
+        yield Progress("images", len(entries), len(entries))
+
+    def _check_blobs(self, entries: Collection[Entry]) -> Iterator[Fault | Progress]:
+        digests = [*self._blobs.digests()]
+        total, done = sum(map(self._size, digests)), 0
+        for digest in digests:
+            try:
+                found = hashlib.new(digest.partition(":")[0])
+                with self._blobs.open(digest) as file:
+                    while data := file.read(_CHUNK):
+                        found.update(data)
+                        done += len(data)
+                        if done // _STEP != (done - len(data)) // _STEP:
+                            yield Progress("blobs", done, total)
+            except ImageNotFound:
+                continue
+            except OSError as error:
+                yield Fault(f"blob {digest} cannot be read: {error.strerror}", _AGAIN)
+                continue
+            if not digest.endswith(f":{found.hexdigest()}"):
+                yield self._damaged_blob(digest, found.hexdigest(), entries)
+        yield Progress("blobs", total, total)
+
+    def _damaged_blob(self, digest: Digest, found: str, entries: Collection[Entry]) -> Fault:
+        """What is damaged is of no use, and stands in the way of another copy: it can be removed.
+
+        An image that has been unpacked runs on without it.
+        """
+        what = f"blob {digest} is damaged, its digest is {found}"
+        names = sorted(
+            {_called(entry) for entry in entries if digest in self._reach.of(entry.target)}
+        )
+        again = f"pull, load or build again: {', '.join(names)}" if names else "no image needs it"
+        if not self._repair:
+            return Fault(what, f"remove it by 'wherry system check --repair', then {again}")
+        self._blobs.delete(digest)
+        return Fault(what, f"it was removed; {again}", mended=not names)
+
+    def _check_layers(self, entries: Collection[Entry]) -> Iterator[Fault | Progress]:
+        layers = self._layers(entries)
+        names = self._rootfs.names()
+        broken = set(self._rootfs.damaged())
+        total, done = sum(layers[name][0].size for name in names if name in layers), 0
+        for name in names:
+            if name in broken:
+                what = f"{self._rootfs.path(name)} is no layer, or a damaged one"
+                yield self._mended(name, None, what)
+            elif name in layers:
+                yield Progress("layers", done, total)
+                done += layers[name][0].size
+                if fault := self._check_layer(name, *layers[name]):
+                    yield fault
+        yield Progress("layers", total, total)
+
+    def _check_layer(self, name: str, layer: Descriptor, diff_id: str) -> Fault | None:
+        since = time.clock_gettime_ns(_CLOCK_OF_FILES)
+        try:
+            with self._rootfs.made_anew(layer, diff_id) as copy:
+                found = self._rootfs.compare(copy, name, since)
+                if found:
+                    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+                    what = f"layer {diff_id}, unpacked in {self._rootfs.path(name)}: "
+                    return self._mended(name, copy, f"{what}{found[0]}{more}")
+        except ImageNotFound:
+            pass  # What is missing was told with the images.
+        except InvalidImage as error:
+            return Fault(f"layer {diff_id} cannot be unpacked: {error}", _AGAIN)
+        except (ImageError, OSError) as error:
+            if self._rootfs.path(name).exists():
+                what = f"layer {diff_id} cannot be compared with its blob"
+                return Fault(f"{what}: {error}", "mend that, and check again")
+        return None
+
+    def _mended(self, name: str, copy: str | None, what: str) -> Fault:
+        if not self._repair:
+            return Fault(what, _REPAIR)
+        if self._rootfs.path(name) / "fs" in self._busy:
+            return Fault(what, "containers run on it: stop them, then repair it")
+        if copy is None:
+            self._rootfs.sweep([self._rootfs.discard(name)[1]])
+            return Fault(what, "it was removed", mended=True)
+        self._rootfs.exchange(name, copy)
+        return Fault(what, "it was made anew", mended=True)
+
+    def _layers(self, entries: Collection[Entry]) -> dict[str, tuple[Descriptor, str]]:
+        """By the name of the folder, the layers of all images that are in the store."""
+        found: dict[str, tuple[Descriptor, str]] = {}
+        for entry in entries:
+            try:
+                images = images_below(self._blobs, entry.target)
+            except ImageError:
+                continue
+            for image in images:
+                for layer, diff_id in zip(
+                    image.manifest.layers, image.config.rootfs.diff_ids, strict=True
+                ):
+                    (name,) = self._rootfs.keys([layer], [diff_id])
+                    found[name] = (layer, diff_id)
+        return found
+
+    def _size(self, digest: Digest) -> int:
+        try:
+            return self._blobs.size(digest)
+        except ImageNotFound:
+            return 0
+
+
+def _called(entry: Entry) -> str:
+    return entry.reference.familiar if entry.reference else entry.digest
