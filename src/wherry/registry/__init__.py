@@ -22,9 +22,11 @@ if TYPE_CHECKING:
         TooManyRequests,
         Unreachable,
     )
+    from wherry.registry.file import WebFile
     from wherry.registry.hosts import Hosts
     from wherry.registry.patience import Patience
     from wherry.registry.repository import Repository
+    from wherry.registry.search import SearchResult
 
 __all__ = [
     "Abandoned",
@@ -39,8 +41,10 @@ __all__ = [
     "Patience",
     "RegistryError",
     "Repository",
+    "SearchResult",
     "TooManyRequests",
     "Unreachable",
+    "WebFile",
 ]
 
 _HOMES = {
@@ -48,9 +52,11 @@ _HOMES = {
     "cancel": ("Cancel",),
     "client": ("Client",),
     "credentials": ("Credentials",),
+    "file": ("WebFile",),
     "hosts": ("Hosts",),
     "patience": ("Patience",),
     "repository": ("Repository",),
+    "search": ("SearchResult",),
 }
 """Where each name is; those of none of these are of `errors`."""
 

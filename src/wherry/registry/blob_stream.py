@@ -36,7 +36,7 @@ class BlobStream:
             raise InvalidAnswer(f"{self._name} cannot have {self._size} bytes")
         self._answer: Answer | None = None
         self.offset = min(offset, self._size)
-        """Where the first byte read is in the blob: what was asked for, or 0 if that was ignored."""
+        """Where the first byte read is in the blob: as asked for, or 0 if that was ignored."""
         if self.offset < self._size or not self._size:
             self._answer, self.offset = self._open(offset)
         self._at = self.offset

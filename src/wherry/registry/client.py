@@ -6,10 +6,13 @@ from threading import Lock
 from wherry.oci import Reference
 from wherry.registry.cancel import Cancel
 from wherry.registry.credentials import NOBODY, Credentials
+from wherry.registry.errors import Denied
 from wherry.registry.exchange import Exchange
+from wherry.registry.file import WebFile, open_file
 from wherry.registry.hosts import Host, Hosts
 from wherry.registry.patience import Patience
 from wherry.registry.repository import Repository
+from wherry.registry.search import SearchResult, search
 from wherry.registry.tokens import Authorizer
 from wherry.registry.web import Web
 
@@ -53,9 +56,45 @@ class Client:
         ]
         return Repository(reference, server, mirrors, push)
 
+    def login(self, domain: str, credentials: Credentials, cancel: Cancel | None = None) -> str:
+        """Try credentials. Returns an identity token to keep instead of the password, or "".
+
+        Raises Denied when they are not good, RegistryError.
+        """
+        server = self._server(domain, credentials, cancel)
+        try:
+            server.ask("GET", "", f"the login at {domain}").close()
+        except Denied:
+            raise Denied(f"{domain} refuses this user name and password") from None
+        return server.identity()
+
+    def search(
+        self,
+        domain: str,
+        term: str,
+        limit: int,
+        credentials: Credentials | None = None,
+        cancel: Cancel | None = None,
+    ) -> list[SearchResult]:
+        """Up to `limit` images of a registry for a term. Raises RegistryError."""
+        return search(self._server(domain, credentials, cancel), domain, term, limit)
+
+    def fetch(self, url: str, cancel: Cancel | None = None) -> WebFile:
+        """Open a file of the web (`http://`, `https://`), following redirects.
+
+        A user in the address is shown to its server only. Raises RegistryError.
+        """
+        return open_file(self._web, url, cancel or Cancel())
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self._web.connections.close()
+
+    def _server(
+        self, domain: str, credentials: Credentials | None, cancel: Cancel | None
+    ) -> Exchange:
+        host = self._web.hosts.registry(domain).server
+        return self._exchange(host, domain, credentials, cancel or Cancel())
 
     def _exchange(
         self, host: Host, domain: str, credentials: Credentials | None, cancel: Cancel

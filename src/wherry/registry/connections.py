@@ -230,11 +230,11 @@ def explained(error: Exception, url: Url) -> RegistryError:
     match error:
         case exceptions.NameResolutionError():
             return Unreachable(f"there is no host {url.host}: check the name, or the resolver")
+        case exceptions.NewConnectionError():
+            said = str(cause).rpartition(": ")[2].lower()
+            return Unreachable(f"cannot connect to {host}: {one_line(said)}")
         case exceptions.ConnectTimeoutError():
             return Unreachable(f"nobody answers at {host}", again=True)
-        case exceptions.NewConnectionError():
-            said = str(error).rpartition(": ")[2].lower()
-            return Unreachable(f"cannot connect to {host}: {one_line(said)}")
         case exceptions.ProxyError():
             return Unreachable(f"cannot reach {host} through its proxy: {one_line(str(cause))}")
         case exceptions.SSLError():
@@ -262,7 +262,7 @@ def _tls_error(cause: object, host: str) -> Unreachable:
             return Unreachable(f"the certificate of {host} has expired")
         return Unreachable(f"the certificate of {host} is not good: {cause.verify_message}")
     if isinstance(cause, _HandshakeFailed):
-        return NotTls(f"{host} does not speak TLS: {_reason(cause)}")
+        return NotTls(f"{host} does not speak TLS: if it speaks plain HTTP, write http:// for it")
     return Unreachable(f"TLS with {host} failed: {_reason(cause)}", again=True)
 
 

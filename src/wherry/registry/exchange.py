@@ -12,34 +12,14 @@ from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
 from wherry.registry.challenge import parse_challenges
 from wherry.registry.connections import NotTls
-from wherry.registry.errors import (
-    Denied,
-    InvalidAnswer,
-    NotFound,
-    RegistryError,
-    TooManyRequests,
-    Unreachable,
-    one_line,
-)
-from wherry.registry.headers import retry_after
+from wherry.registry.errors import InvalidAnswer
 from wherry.registry.hosts import Host, split_authority
+from wherry.registry.refusal import refusal
 from wherry.registry.tokens import Authorizer
 from wherry.registry.url import Url
 from wherry.registry.web import Body, Web
 
-_MAX_ERROR = 64 << 10
-_PASSING = frozenset({408, 425, 500, 502, 503, 504})
-_PLAIN_TO_TLS = "HTTP request to an HTTPS server"
 _PORTS = {"https": 443, "http": 80}
-
-
-class _Error(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-
-
-class _Errors(msgspec.Struct):
-    errors: list[_Error] = []
 
 
 class Exchange:
@@ -86,9 +66,13 @@ class Exchange:
             answer = self._authorised(method, where, frozenset(scopes), dict(headers or {}), body)
             if answer.status in expect:
                 return answer
-            raise self._refusal(answer, name)
+            raise refusal(answer, name, self._domain)
 
         return self.patience.persist(attempt, self.cancel, tries)
+
+    def identity(self) -> str:
+        """An identity token in place of the password, if the server's token server gives such."""
+        return self._authorizer.identity(self.cancel)
 
     def location(self, answer: Answer, otherwise: Url | None = None) -> Url:
         """Where an answer says to go on. Raises InvalidAnswer."""
@@ -146,46 +130,3 @@ class Exchange:
                 raise
         self._web.plain.add(self.host.authority)
         return self._followed(method, where, headers, authorization, body)
-
-    def _refusal(self, answer: Answer, name: str) -> RegistryError:
-        """The error that an unexpected answer is. Closes the answer."""
-        status, host = answer.status, answer.url.authority
-        said = _said(answer)
-        after = retry_after(answer.headers.get("Retry-After"))
-        told = f": {said}" if said else ""
-        match status:
-            case 401 | 403:
-                return Denied(
-                    f"{name}: {host} denies access{told}: log in with 'wherry login {self._domain}'"
-                )
-            case 404 | 410:
-                return NotFound(f"{name} is not at {host}{told}")
-            case 429:
-                return TooManyRequests(
-                    f"{host} has had too many requests{told}: try again later",
-                    again=True,
-                    after=after,
-                )
-            case _ if status in _PASSING:
-                return Unreachable(
-                    f"{name}: {host} answers {status}{told}", again=True, after=after
-                )
-            case _ if _PLAIN_TO_TLS in said:
-                return Unreachable(f"{host} speaks HTTPS only: write https:// in its hosts.toml")
-            case _ if 400 <= status < 600:
-                return RegistryError(f"{name}: {host} answers {status}{told}")
-        return InvalidAnswer(f"{name}: {host} answers {status}, which makes no sense here")
-
-
-def _said(answer: Answer) -> str:
-    """What an error's body says: OCI's `errors`, or a line of plain text."""
-    try:
-        data = answer.body(_MAX_ERROR, "the error")
-    except RegistryError:
-        return ""
-    try:
-        errors = msgspec.json.decode(data, type=_Errors).errors
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = data.decode(errors="replace")
-        return "" if text.lstrip().startswith(("<", "{", "[")) else one_line(text)
-    return one_line("; ".join(error.message or error.code for error in errors[:3]))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar
 
-from wherry.oci import Descriptor, Reference, digest_of, parse_digest
+from wherry.oci import Descriptor, MediaType, Reference, digest_of, parse_digest
 from wherry.registry.answer import Answer
 from wherry.registry.blob_stream import BlobStream
 from wherry.registry.documents import MANIFESTS, described, manifest_of
@@ -16,6 +16,14 @@ from wherry.registry.errors import (
 )
 from wherry.registry.exchange import Exchange
 from wherry.registry.pages import texts
+from wherry.registry.referrers import (
+    add_to_fallback,
+    ask_referrers,
+    fallback_tag,
+    listed,
+    subject_of,
+    with_type,
+)
 from wherry.registry.upload import Upload
 from wherry.registry.url import Url
 
@@ -90,7 +98,8 @@ class Repository:
         """Whether the registry itself has a blob, so that it need not be sent."""
         where = f"{self._path}/blobs/{parse_digest(digest)}"
         try:
-            self._server.ask("HEAD", where, digest, self._scopes(self._server)).close()
+            name = f"{self.name}@{digest}"
+            self._server.ask("HEAD", where, name, self._scopes(self._server)).close()
         except NotFound:
             return False
         return True
@@ -157,6 +166,29 @@ class Repository:
             told = answer.headers.get("Docker-Content-Digest", digest)
             if told.startswith("sha256:") and told != digest:
                 raise InvalidAnswer(f"{self._named(tag_or_digest)} was stored as {told[:80]}")
+            lists_referrers = "OCI-Subject" in answer.headers
+        if not lists_referrers and (found := subject_of(media_type, data, digest)):
+            self._list_referrer(*found)
+
+    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
+        """What has `digest` as its subject: of an artifact type, or of all."""
+        path = f"{self._path}/referrers/{parse_digest(digest)}"
+        query = [("artifactType", artifact_type)] if artifact_type else []
+
+        def ask(server: Exchange, tries: int | None) -> list[Descriptor]:
+            name = self._named(digest)
+            try:
+                where = server.url(path, *query)
+                found = ask_referrers(server, where, name, self._scopes(server))
+            except NotFound:
+                try:
+                    data = self._fetch_manifest(server, fallback_tag(digest), tries)[1]
+                except NotFound:
+                    return []
+                found = listed(data, name)
+            return with_type(found, artifact_type)
+
+        return self._read(ask, "tag")
 
     def tags(self) -> Iterator[str]:
         """All tags, as they come."""
@@ -166,6 +198,16 @@ class Repository:
             return texts(server, where, self.name, self._scopes(server), "tags", _MAX_TAGS)
 
         return self._read(ask, "tag")
+
+    def _list_referrer(self, subject: str, descriptor: Descriptor) -> None:
+        """What registries without the referrers API leave to their clients."""
+        tag = fallback_tag(subject)
+        add_to_fallback(
+            descriptor,
+            lambda: self._fetch_manifest(self._server, tag, None)[1],
+            lambda data: self.put_manifest(tag, MediaType.INDEX, data),
+            subject,
+        )
 
     def _fetch_manifest(
         self, server: Exchange, reference: str, tries: int | None
