@@ -27,6 +27,7 @@ class Shell:
     @property
     def environment(self) -> dict[str, str]:
         return {
+            "DOCKER_CONFIG": str(self.folder / "docker"),
             **os.environ,
             "WHERRY_HOST": self.daemon.host,
             "PYTHONPATH": os.pathsep.join(sys.path),

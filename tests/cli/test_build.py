@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Shell
 from tests.cli.engine import Engine
+from tests.cli.screen import Screen
 from tests.client.fake_daemon import Answer
+
+from wherry.cli.build_view import follow_build
+from wherry.cli.session import Session
 
 LINES = (
     b'{"stream":"Step 1/1 : FROM scratch\\n"}\n{"stream":" ---> \\n"}\n'
@@ -119,3 +125,61 @@ def test_what_cannot_be_read_ends_the_build(shell: Shell, context: Path) -> None
     done = shell("build", "context")
     assert (done.returncode, done.stdout) == (1, b"")
     assert b".dockerignore" in done.stderr
+
+
+PULLS = [
+    {"stream": "Step 1/2 : FROM busybox\n"},
+    {"status": "Pulling from library/busybox", "id": "latest"},
+    {"status": "Downloading", "id": "aaaa", "progressDetail": {"current": 1, "total": 2}},
+    {"status": "Pull complete", "id": "aaaa", "progressDetail": {}},
+    {"status": "Status: Downloaded newer image for busybox:latest"},
+    {"stream": " ---> 0123456789ab\nStep 2/2 : COPY a /a\n ---> abc\n"},
+    {"stream": "Successfully built abc\n"},
+]
+
+
+def test_a_build_tells_what_it_pulls(shell: Shell, engine: Engine, context: Path) -> None:
+    lines = "".join(json.dumps(event) + "\n" for event in PULLS)
+    engine.documents["POST /build"] = Answer(200, lines.encode())
+    assert shell("build", str(context)).stdout.decode() == (
+        "[1/2] FROM busybox\nlatest: Pulling from library/busybox\naaaa: Pull complete\n"
+        "Status: Downloaded newer image for busybox:latest\n[2/2] COPY a /a\n"
+        "Successfully built abc\n"
+    )
+
+
+def test_pulls_have_lines_of_their_own_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(24, 80)
+    session = Session()
+    monkeypatch.setattr(session, "write", lambda text: screen.write(text.encode()))
+    monkeypatch.setattr("wherry.cli.transfer._write", lambda output, data: screen.write(data))
+    monkeypatch.setattr("wherry.cli.terminal.window_size", lambda descriptor=1: (24, 80))
+    follow_build(session, PULLS, live=True)
+    shown = [re.sub(r"\d+\.\ds", "N.Ns", line) for line in screen.text]
+    assert shown == [
+        "[1/2] FROM busybox", "latest: Pulling from library/busybox", "aaaa: Pull complete",
+        "Status: Downloaded newer image for busybox:latest", "[2/2] COPY a /a  N.Ns",
+        "an image without a name is abc, built in N.Ns",
+    ]  # fmt: skip
+
+
+def test_a_build_takes_all_logins_along(
+    shell: Shell, engine: Engine, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    engine.documents["POST /build"] = Answer(200, b'{"stream":"Successfully built abc\\n"}\n')
+    assert shell("build", "--platform", "wasi/wasm,linux/amd64", str(context)).returncode == 0
+    assert "x-registry-config" not in shell.daemon.requests[-1].headers
+    assert shell.daemon.requests[-1].query["platform"] == ["wasi/wasm,linux/amd64"]
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/config.json").write_text(
+        '{"auths": {"r.example.org": {"auth": "YTpi"}, "empty": {}}, '
+        '"credHelpers": {"gone": "missing"}}'
+    )
+    done = shell("build", str(context))
+    assert done.returncode == 0
+    assert b"docker-credential-missing is not on the PATH" in done.stderr
+    header = shell.daemon.requests[-1].headers["x-registry-config"]
+    assert json.loads(base64.urlsafe_b64decode(header)) == {
+        "r.example.org": {"username": "a", "password": "b", "serveraddress": "r.example.org"},
+    }  # fmt: skip

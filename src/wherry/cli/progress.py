@@ -26,6 +26,9 @@ class PlainView:
         for line in lines:
             self._line(line)
 
+    def pause(self) -> None:
+        """Something else writes now: it begins on a line of its own."""
+
     def close(self) -> None:
         """The build is over."""
         if self._rest:
@@ -111,10 +114,13 @@ class LiveView(PlainView):
         else:
             self._names.append(name)
 
-    def _output(self, line: str) -> None:
+    def pause(self) -> None:
         if self._open:
             self._write(f"{_REWRITE}{self._fit(self._title, 0)}\n")
             self._open = False
+
+    def _output(self, line: str) -> None:
+        self.pause()
         self._write(f"{_DIM}  {line}{_PLAIN}\n")
 
     def _fit(self, text: str, reserved: int) -> str:

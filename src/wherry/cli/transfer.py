@@ -75,7 +75,13 @@ def follow(events: Iterable[Any], output: int, *, quiet: bool = False) -> None:
             _check(event)
         return
     if os.isatty(output) and os.environ.get("TERM", "dumb") != "dumb":
-        _follow_live(events, output)
+        live = Live(output)
+        try:
+            for event in events:
+                _check(event)
+                live.show(event)
+        finally:
+            live.close()
         return
     for event in events:
         _check(event)
@@ -91,25 +97,30 @@ def plain(event: Any) -> str | None:
     return "".join(c if c.isprintable() else "?" for c in f"{start}{event['status']}")
 
 
-def _follow_live(events: Iterable[Any], output: int) -> None:
-    """Draws some times a second, also while nothing comes: the time that is left goes on.
+class Live:
+    """Bars at a terminal, drawn some times a second until they are closed.
 
-    The alarm interrupts the wait for the engine, so nothing here runs in another thread.
+    The alarm that draws them interrupts the wait for the engine, so the time that is left goes on
+    while nothing comes, and nothing runs in another thread.
     """
-    from wherry.cli.bars import Bars
-    from wherry.cli.terminal import window_size
 
-    bars = Bars(lambda frame: _write(output, frame), lambda: window_size(output))
-    _signal.signal(_signal.SIGALRM, lambda *_: bars.tick())
-    _signal.setitimer(_signal.ITIMER_REAL, _FRAME, _FRAME)
-    try:
-        for event in events:
-            _check(event)
-            show(bars, event)
-    finally:
+    def __init__(self, output: int) -> None:
+        from wherry.cli.bars import Bars
+        from wherry.cli.terminal import window_size
+
+        self._bars = Bars(lambda frame: _write(output, frame), lambda: window_size(output))
+        _signal.signal(_signal.SIGALRM, lambda *_: self._bars.tick())
+        _signal.setitimer(_signal.ITIMER_REAL, _FRAME, _FRAME)
+
+    def show(self, event: Any) -> None:
+        """One event of a transfer."""
+        show(self._bars, event)
+
+    def close(self) -> None:
+        """The last picture stays."""
         _signal.setitimer(_signal.ITIMER_REAL, 0)
         _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
-        bars.close()
+        self._bars.close()
 
 
 def show(bars: Bars, event: Any) -> None:

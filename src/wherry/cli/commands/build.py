@@ -8,12 +8,14 @@ import sys
 from wherry.cli.command import Command
 from wherry.cli.errors import CommandError
 from wherry.cli.flags import many, switch, text
+from wherry.cli.platform import PLATFORMS, platform_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from wherry.cli.flags import Arguments
+    from wherry.cli.outputs import Output
     from wherry.cli.session import Session
 
 _PORTION = 1 << 18
@@ -22,53 +24,64 @@ _SECRET_KEYS = {"source": "src"}
 
 def _build(session: Session, arguments: Arguments) -> int:
     dockerfile, body = _context(arguments)
-    quiet = arguments.switch("quiet")
+    outputs = _outputs(arguments)
+    fetched = [output for output in outputs if output.is_fetched]
+    # What is told must not get into an archive on stdout.
+    quiet = arguments.switch("quiet") or any(output.is_stdout for output in fetched)
     query = {
         "t": arguments.many("tag"),
         "dockerfile": dockerfile,
         "buildargs": _build_arguments(arguments.many("build-arg")),
         "labels": dict(_pair(label) for label in arguments.many("label")),
         "target": arguments.text("target"),
-        "platform": arguments.text("platform"),
+        "platform": platform_of(",".join(arguments.many("platform"))),
         "nocache": arguments.switch("no-cache"),
         "pull": arguments.switch("pull"),
         "networkmode": arguments.text("network"),
+        "outputs": _documents(outputs),
         "rm": True,
     }
     if arguments.many("secret"):
         query["secrets"] = _send_secrets(session, arguments.many("secret"))
-    headers = ("Content-Type: application/x-tar",)
+    headers = ("Content-Type: application/x-tar", *_logins(session))
     response = session.client.request("POST", "/build", query, body, headers)
-    from wherry.cli.progress import LiveView, PlainView
+    from wherry.cli.build_view import follow_build, follow_quietly
 
-    if sys.stdout.isatty() and arguments.text("progress") == "auto":
-        from wherry.cli.terminal import window_size
-
-        view: PlainView = LiveView(session.write, window_size()[1])
-    else:
-        view = PlainView(session.write)
-    identity = ""
-    told: list[str] = []
-    for line in response.lines():
-        if "error" in line:
-            view.close()
-            if quiet:
-                sys.stderr.write("".join(told))
-            raise CommandError(str(line["error"]))
-        identity = (line.get("aux") or {}).get("ID") or identity
-        if quiet:
-            told.append(line.get("stream", ""))
-        elif line.get("stream"):
-            view.feed(line["stream"])
-            sys.stdout.flush()
-    view.close()
-    identity = identity or "".join(told).strip().rpartition("\n")[2]
     if quiet:
+        identity = follow_quietly(response.lines())
         session.write_line(identity)
+    else:
+        live = sys.stdout.isatty() and arguments.text("progress") == "auto"
+        identity = follow_build(session, response.lines(), live=live)
+    for output in fetched:
+        from wherry.cli.outputs import fetch
+
+        # Without another use for the image, it goes once its last files are here.
+        last = output is fetched[-1] and len(fetched) == len(outputs)
+        fetch(session, identity, output, forget=last)
     if arguments.text("iidfile"):
         with open(arguments.text("iidfile"), "w", encoding="ascii") as file:
             file.write(identity)
     return 0
+
+
+def _outputs(arguments: Arguments) -> list[Output]:
+    texts = arguments.many("output")
+    if arguments.switch("push"):
+        texts = [*texts, "type=registry"]
+    if not texts:
+        return []
+    from wherry.cli.outputs import parse_output
+
+    return [parse_output(text) for text in texts]
+
+
+def _documents(outputs: list[Output]) -> str:
+    if not outputs:
+        return ""
+    from wherry.client.json import encode
+
+    return encode([output.document() for output in outputs])
 
 
 def _context(arguments: Arguments) -> tuple[str, bytes | Iterable[bytes]]:
@@ -128,6 +141,19 @@ def _build_arguments(texts: list[str]) -> dict[str, str | None]:
     return out
 
 
+def _logins(session: Session) -> tuple[str, ...]:
+    """A header with all logins of this person: a build may need any of them."""
+    from wherry.client.docker_config import config_path
+
+    if not os.path.exists(config_path()) and "DOCKER_AUTH_CONFIG" not in os.environ:
+        return ()
+    from wherry.client.credentials import Credentials, encoded
+
+    found = Credentials().everything(session.complain)
+    logins = {key: login.document() for key, login in found.items()}
+    return (f"X-Registry-Config: {encoded(logins)}",) if logins else ()
+
+
 def _send_secrets(session: Session, texts: list[str]) -> str:
     """Hand secrets to the engine, apart from the build that names them; the token for them."""
     from base64 import b64encode
@@ -177,12 +203,16 @@ BUILD = Command(
         text("network", "", "Network of RUN: default, none or host", metavar="MODE",
              complete=("default", "none", "host")),
         switch("no-cache", "", "Do every step anew"),
-        text("platform", "", "Platform of the image (default wasi/wasm)", complete=("wasi/wasm",)),
+        many("output", "o", "A folder for the files, or type=TYPE,dest=FILE: local, tar, oci, docker, "
+             "image or registry", metavar="OUTPUT", complete="file"),
+        many("platform", "", "Platform of the image, or several for one image of them all "
+             "(default wasi/wasm)", metavar="OS/ARCH[,OS/ARCH...]", complete=PLATFORMS),
         text("progress", "", "How to show progress: auto or plain", default="auto",
              complete=("auto", "plain")),
         switch("pull", "", "Look for newer base images"),
         many("secret", "", "A secret for RUN --mount=type=secret, as id=NAME,src=FILE or env=NAME",
              metavar="SECRET"),
+        switch("push", "", "Push the image, as --output type=registry"),
         switch("quiet", "q", "Print only the image's ID"),
         many("tag", "t", "Name of the image, may be given several times", metavar="NAME[:TAG]"),
         text("target", "", "Build up to this stage", metavar="STAGE"),
@@ -194,5 +224,6 @@ BUILD = Command(
     examples=(
         "wherry build -t hello .",
         "wherry build -t hello:debug --target debug -f docker/Dockerfile .",
+        "wherry build --platform wasi/wasm,linux/amd64 -t localhost:5000/web --pull .",
     ),
 )  # fmt: skip
