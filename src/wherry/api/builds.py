@@ -4,6 +4,7 @@ from contextlib import aclosing
 
 from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.api._http import Response, StreamResponse
+from wherry.api.archive import send_tar
 from wherry.engine import EngineError, InvalidRequest
 from wherry.engine.build_request import BuildRequest, Output
 from wherry.engine.errors import BuildFailed
@@ -34,6 +35,15 @@ async def secrets(call: Call) -> Response:
     """Take the secrets of a build that is about to begin: ids, and contents in base64."""
     found = call.engine.builds.secrets.put(await call.json(dict[str, str]))
     return json_answer(found)
+
+
+async def output(call: Call) -> StreamResponse:
+    """What `--output type=…` wants of an image that was just built."""
+    attrs = call.document("attrs", dict[str, str], {})
+    tar = call.engine.builds.output(
+        call.text("id"), call.text("type"), attrs, forget=call.flag("forget")
+    )
+    return await send_tar(call, tar, {})
 
 
 async def prune(call: Call) -> Response:

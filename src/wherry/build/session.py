@@ -182,24 +182,29 @@ class Session(msgspec.Struct, frozen=True):
 
     def stacked(self, cached: CachedLayer) -> StackedLayer:
         """The layer as a part of a root filesystem."""
-        unpack = self.unpacker(cached.layer)
+        unpack = _unpacker(self.store, cached.layer)
         if cached.entries is None:
             return UnpackedLayer(cached.layer.diff_id, unpack)
         return KnownLayer(cached.layer.diff_id, cached.entries, unpack)
 
     def rootfs(self, image: Image) -> Rootfs:
         """The root filesystem of an image in the store."""
-        layers = image_layers(image)
-        return Rootfs(
-            [UnpackedLayer(layer.diff_id, self.unpacker(layer)) for layer in reversed(layers)]
-        )
-
-    def unpacker(self, layer: Layer) -> Callable[[], Path]:
-        """What unpacks `layer` and says where."""
-        return lambda: self.store.layer_lowerdirs([layer])[0]
+        return unpacked(self.store, image)
 
 
 def image_layers(image: Image) -> tuple[Layer, ...]:
     """The layers of an image, lowest first."""
     pairs = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
     return tuple(Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in pairs)
+
+
+def unpacked(store: ImageStore, image: Image) -> Rootfs:
+    """The root filesystem of an image; what is not unpacked yet is when it is looked at."""
+    layers = image_layers(image)
+    return Rootfs(
+        [UnpackedLayer(layer.diff_id, _unpacker(store, layer)) for layer in reversed(layers)]
+    )
+
+
+def _unpacker(store: ImageStore, layer: Layer) -> Callable[[], Path]:
+    return lambda: store.layer_lowerdirs([layer])[0]

@@ -29,6 +29,7 @@ from wherry.build import (
 from wherry.engine.build_request import BuildRequest
 from wherry.engine.errors import BuildFailed, InvalidRequest
 from wherry.engine.images import image_errors
+from wherry.engine.outputs import check_outputs, names_of
 from wherry.engine.outside import Outside
 from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
@@ -105,10 +106,12 @@ def clear_cache(folder: Path, store: ImageStore) -> int:
 
 
 def _options(request: BuildRequest, secrets: Mapping[str, bytes]) -> BuildOptions:
+    check_outputs(request.outputs)
+    names = dict.fromkeys([*request.tags, *names_of(request.outputs)])
     with image_errors():
         return BuildOptions(
             dockerfile=request.dockerfile,
-            tags=tuple(parse_reference(tag).with_default_tag() for tag in request.tags),
+            tags=tuple(parse_reference(name).with_default_tag() for name in names),
             target=request.target,
             arguments=request.arguments,
             labels=request.labels,

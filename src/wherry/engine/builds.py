@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from wherry.engine.build_request import BuildRequest
 from wherry.engine.build_secrets import BuildSecrets
 from wherry.engine.clock import timestamp
+from wherry.engine.errors import InvalidRequest
+from wherry.engine.images.failures import image_errors
+from wherry.engine.outputs import FETCHED
 from wherry.engine.precompile import Precompiler
+from wherry.engine.worker import write_in_thread
 from wherry.images import Image, ImageStore
 
 if TYPE_CHECKING:
@@ -66,6 +70,32 @@ class Builds:
         async with aclosing(running):
             async for event in running:
                 yield event
+
+    async def output(
+        self, reference: str, type: str, attrs: Mapping[str, str], *, forget: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """What `--output type=…` wants of an image that was built, as an archive.
+
+        With `forget` the image goes afterwards, unless it has a name. Raises NotFound,
+        InvalidRequest.
+        """
+        write = FETCHED.get(type)
+        if write is None:
+            raise InvalidRequest(f"{type[:40]!r} is no output that can be fetched")
+        images = self._engine.images
+        image = images.resolve(reference)
+        store = self._engine.store
+
+        def work(out: BinaryIO) -> None:
+            with store.hold():
+                write(store, image, attrs, out)
+
+        with image_errors():
+            async with aclosing(write_in_thread(work, "output")) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        if forget and not image.names:
+            await images.remove(image.id)
 
     def prepare(self, image: Image) -> None:
         """Have the image's program compiled in the background, so that its first run is quick."""

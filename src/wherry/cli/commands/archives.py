@@ -11,7 +11,7 @@ from wherry.cli.flags import switch, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from wherry.cli.flags import Arguments
     from wherry.cli.session import Session
@@ -30,17 +30,22 @@ def _save(session: Session, arguments: Arguments) -> int:
         for data in response:
             write_all(1, data)
         return 0
-    temporary = f"{output}.{os.getpid()}.part"
+    write_file(output, response)
+    return 0
+
+
+def write_file(path: str, portions: Iterable[bytes]) -> None:
+    """Write a file that is there whole or not at all."""
+    temporary = f"{path}.{os.getpid()}.part"
     try:
         with open(temporary, "xb") as file:
-            for data in response:
+            for data in portions:
                 file.write(data)
-        os.replace(temporary, output)
+        os.replace(temporary, path)
     except BaseException:
         if os.path.lexists(temporary):
             os.unlink(temporary)
         raise
-    return 0
 
 
 def _load(session: Session, arguments: Arguments) -> int:

@@ -49,7 +49,8 @@ def _build(session: Session, arguments: Arguments) -> int:
 
     if quiet:
         identity = follow_quietly(response.lines())
-        session.write_line(identity)
+        if not fetched:
+            session.write_line(identity)
     else:
         live = sys.stdout.isatty() and arguments.text("progress") == "auto"
         identity = follow_build(session, response.lines(), live=live)
@@ -203,7 +204,7 @@ BUILD = Command(
         text("network", "", "Network of RUN: default, none or host", metavar="MODE",
              complete=("default", "none", "host")),
         switch("no-cache", "", "Do every step anew"),
-        many("output", "o", "A folder for the files, or type=TYPE,dest=FILE: local, tar, oci, docker, "
+        many("output", "o", "A folder for files, or type=TYPE,dest=FILE: local, tar, oci, docker, "
              "image or registry", metavar="OUTPUT", complete="file"),
         many("platform", "", "Platform of the image, or several for one image of them all "
              "(default wasi/wasm)", metavar="OS/ARCH[,OS/ARCH...]", complete=PLATFORMS),

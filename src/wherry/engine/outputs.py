@@ -1,0 +1,79 @@
+"""`build --output`: what becomes of a build that has succeeded.
+
+Some outputs are the engine's own affair and are carried out before the build ends; files are
+fetched by the client afterwards, by the image's id (`FETCHED`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from wherry.engine.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from wherry.engine.build_request import Output
+    from wherry.images import Image, ImageStore
+
+Write = Callable[["ImageStore", "Image", Mapping[str, str], BinaryIO], None]
+"""Writes what an image comes to as one archive; the mapping is the output's attributes."""
+
+_KEPT = frozenset({"image", "registry"})
+_MOST = 16
+
+
+def _write_files(
+    store: "ImageStore", image: "Image", attrs: Mapping[str, str], out: BinaryIO
+) -> None:
+    """All files, as a tar; those of several platforms each in a directory."""
+    from wherry.build.export import export_files
+    from wherry.build.session import unpacked
+
+    images = store.platforms(image.target.digest)
+    names = [str(each.platform).replace("/", "_") if len(images) > 1 else "" for each in images]
+    roots = {name: unpacked(store, each) for name, each in zip(names, images, strict=True)}
+    export_files(roots, out)
+
+
+def _write_image(
+    store: "ImageStore", image: "Image", attrs: Mapping[str, str], out: BinaryIO
+) -> None:
+    """An archive that is both OCI's and Docker's."""
+    store.save(image.names or [image.target.digest], out)
+
+
+FETCHED: Mapping[str, Write] = {
+    "docker": _write_image,
+    "local": _write_files,
+    "oci": _write_image,
+    "tar": _write_files,
+}
+"""Outputs that are files, by type."""
+
+
+def check_outputs(outputs: Sequence["Output"]) -> None:
+    """Raises InvalidRequest for outputs that are not known."""
+    if len(outputs) > _MOST:
+        raise InvalidRequest(f"a build has {_MOST} outputs at most")
+    for output in outputs:
+        if output.type not in _KEPT and output.type not in FETCHED:
+            known = ", ".join(sorted(_KEPT | FETCHED.keys()))
+            raise InvalidRequest(f"--output type={output.type[:40]}: known are {known}")
+
+
+def names_of(outputs: Sequence["Output"]) -> list[str]:
+    """Further names for the image."""
+    texts = (output.attrs.get("name", "") for output in outputs)
+    return [name for text in texts for name in text.split(",") if name]
+
+
+def keeps_image(outputs: Sequence["Output"]) -> bool:
+    """Whether the image itself is wanted, not just files of it."""
+    return not outputs or any(output.type in _KEPT for output in outputs)
+
+
+def pushes(outputs: Sequence["Output"]) -> bool:
+    """Whether the image is to be pushed by its names."""
+    return any(
+        output.type == "registry"
+        or (output.type == "image" and output.attrs.get("push", "") in ("true", "1"))
+        for output in outputs
+    )
