@@ -2,6 +2,7 @@
 
 from wherry.api._call import MAX_BODY, Call, empty_answer, json_answer
 from wherry.api._http import Response
+from wherry.api.signatures import verify_key
 from wherry.engine.config import decode_create, decode_update
 from wherry.engine.containers import Container
 
@@ -31,6 +32,7 @@ async def create(call: Call) -> Response:
         networking,
         name=call.text("name") or None,
         platform=call.text("platform") or None,
+        verify_key=verify_key(call),
     )
     return json_answer(result, 201)
 

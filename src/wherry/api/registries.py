@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wherry.api._call import Call, JsonStream, Refused, json_answer
 from wherry.api._credentials import AuthConfig, registry_auth
 from wherry.api._http import Response, StreamResponse
+from wherry.api.signatures import verify_key
 from wherry.engine import EngineError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ async def pull(call: Call) -> StreamResponse:
     transfers = await call.engine.images.transfers()
     return await _told(
         call,
-        transfers.pull(name, call.text("platform"), registry_auth(call), all_tags=not has_tag),
+        transfers.pull(
+            name,
+            call.text("platform"),
+            registry_auth(call),
+            all_tags=not has_tag,
+            verify_key=verify_key(call),
+        ),
     )
 
 

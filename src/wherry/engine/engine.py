@@ -22,6 +22,7 @@ from wherry.engine.steps import sweep
 from wherry.engine.system import System
 from wherry.engine.trash import Trash
 from wherry.engine.trust import Gate
+from wherry.engine.trust.signatures import Signatures
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageError, ImageStore
 from wherry.network import NetworkClient
@@ -66,6 +67,7 @@ class Engine:
             )
         )
         self.images = Images(self)
+        self.signatures = Signatures(self)
         self.builds = Builds(self)
         self.system = System(self)
         self._warming: asyncio.Task[None] | None = None

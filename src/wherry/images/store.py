@@ -14,7 +14,7 @@ from wherry.images.compression import Source
 from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.housekeeping import Housekeeping, Removal, Usage
-from wherry.images.image import MAX_LAYERS, Image, checked
+from wherry.images.image import MAX_LAYERS, Image, checked, descend
 from wherry.images.layer import Layer
 from wherry.images.lookup import Lookup, Selected
 from wherry.images.rootfs import RootFilesystems
@@ -161,6 +161,12 @@ class ImageStore:
             )
             self._enter([Entry(target, reference.with_default_tag() if reference else None)])
             return self.resolve(target.digest)
+
+    def below(self, target: Descriptor) -> list[Digest]:
+        """The digests of a manifest or index, and of all below it, that are in the store."""
+        found = descend(self.blobs, target, tolerant=True)
+        digests = (checked(each.digest) for each in found)
+        return [digest for digest in digests if self.blobs.has(digest)]
 
     def lowerdirs(self, image: Image) -> _Paths:
         """The image's unpacked layers, topmost first, as overlay's `lowerdir` wants them.

@@ -1,7 +1,5 @@
 """Signatures among what hangs on images in the store. Imported when signatures are looked for."""
 
-import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,6 +34,19 @@ def signatures_in(store: ImageStore, subjects: Iterable[Digest]) -> list[Found]:
     return [*found.values()]
 
 
+def simple_manifests(store: ImageStore, subject: Digest) -> list[bytes]:
+    """The manifests with signatures in cosign's own form that hang on `subject`."""
+    return [each.manifest for each in store.attachments.of(subject) if is_simple(each.manifest)]
+
+
+def is_simple(manifest: bytes) -> bool:
+    """Whether a manifest holds signatures in cosign's own form."""
+    try:
+        return any(part.form == "simple" for part in read_manifest(manifest))
+    except InvalidSignature:
+        return False
+
+
 def _signatures(store: ImageStore, attached: Attached) -> list[Signature]:
     try:
         return [
@@ -44,11 +55,3 @@ def _signatures(store: ImageStore, attached: Attached) -> list[Signature]:
         ]
     except (InvalidSignature, ImageError):
         return []
-
-
-def decoded(text: str, name: str) -> bytes:
-    """Base64 of a request. Raises ValueError."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError(f"{name} is not base64") from None

@@ -46,7 +46,7 @@ class Gate:
         `key` is base64 of a public key's PEM that must have signed it, too. Reads files: for a
         thread. Raises Forbidden, InvalidRequest.
         """
-        demands = self._demands(_references(image, name), key)
+        demands = self._demands(names_of(image, name), key)
         if not _for_signatures(demands):
             return self._judge(image.target, image, name, demands, [])
         from wherry.engine.trust.attached import signatures_in
@@ -140,9 +140,10 @@ class Approval:
         self._gate._judge(target, image, self._reference.familiar, self._demands, signatures)
 
     def keep(self) -> None:
-        """Hang the signatures on the image, which is in the store now; inside a hold."""
-        for each in self._fetched:
-            each.keep(self._store, self._reference)
+        """Hang the signatures on the image, which is in the store now."""
+        with self._store.hold():
+            for each in self._fetched:
+                each.keep(self._store, self._reference)
 
 
 def _for_signatures(demands: Sequence[Demand]) -> bool:
@@ -157,7 +158,7 @@ def _digests(target: Descriptor, image: Image) -> list[Digest]:
     return [*dict.fromkeys((Digest(target.digest), image.digest))]
 
 
-def _references(image: Image, name: str) -> list[Reference | None]:
+def names_of(image: Image, name: str) -> list[Reference | None]:
     """The names whose requirements an image called by `name` must meet.
 
     The name itself, if the image has it. Called by its id, or by a digest in a repository it has

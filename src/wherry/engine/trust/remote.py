@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from wherry.engine.trust.attached import MAX_TOTAL
-from wherry.images import ImageError, ImageStore
+from wherry.engine.errors import EngineError
+from wherry.engine.trust.attached import MAX_TOTAL, is_simple, simple_manifests
+from wherry.images import ImageStore
 from wherry.oci import (
     Descriptor,
     Digest,
-    Index,
     InvalidDigest,
     InvalidDocument,
     Manifest,
@@ -22,7 +22,6 @@ from wherry.oci import (
     Reference,
     decode,
     digest_of,
-    encode,
     parse_digest,
 )
 from wherry.registry import NotFound, Repository
@@ -85,70 +84,48 @@ def outgoing(
     """What hangs on images and is not in the registry yet, each with its tag or "".
 
     Signatures that are already there stay beside those of the store. To be called inside a hold.
-    Raises RegistryError, ImageError.
+    Raises RegistryError, ImageError, EngineError.
     """
     found: list[tuple[Descriptor, str]] = []
     for subject in subjects:
-        attached = store.attachments.of(subject)
-        simple = [each for each in attached if _is_simple(each.manifest)]
-        others = [each for each in attached if each not in simple]
-        if simple:
-            there = [one for one in fetch(repository, [subject]) if one.tag]
-            for one in there:
-                one.keep(store, reference)
-            with suppress(InvalidSignature):
-                manifest, config = combine(
-                    [*(one.manifest for one in there), *(one.manifest for one in simple)]
-                )
-                if not there or manifest != there[0].manifest:
-                    name = Reference(reference.domain, reference.path, tag_of(subject))
-                    blobs = {digest_of(config): config} if config else {}
-                    target = store.attachments.add(
-                        subject, MediaType.MANIFEST, manifest, blobs, name
-                    )
-                    found.append((target, tag_of(subject)))
-        for each in others:
-            try:
-                repository.resolve(each.target.digest)
-            except NotFound:
+        known = simple_manifests(store, subject)
+        if known and (target := _united(store, repository, reference, subject, known)):
+            found.append((target, tag_of(subject)))
+        for each in store.attachments.of(subject):
+            if not is_simple(each.manifest) and not _has(repository, each.target):
                 found.append((each.target, ""))
     return found
 
 
-def list_referrers(
-    store: ImageStore, repository: Repository, sent: Sequence[tuple[Descriptor, str]]
-) -> None:
-    """See that referrers that were sent are found, in a registry that does not list them itself.
+def _united(
+    store: ImageStore,
+    repository: Repository,
+    reference: Reference,
+    subject: Digest,
+    known: Sequence[bytes],
+) -> Descriptor | None:
+    """A manifest of the store's signatures and the registry's; None if the registry has them."""
+    there = [one for one in fetch(repository, [subject]) if one.tag]
+    for one in there:
+        one.keep(store, reference)
+    before = [one.manifest for one in there]
+    try:
+        manifest, config = combine([*before, *known])
+    except InvalidSignature as error:
+        raise EngineError(f"the signatures of {reference.familiar}: {error}") from None
+    if manifest in before:
+        return None
+    tag = Reference(reference.domain, reference.path, tag_of(subject))
+    blobs = {digest_of(config): config} if config else {}
+    return store.attachments.add(subject, MediaType.MANIFEST, manifest, blobs, tag)
 
-    (distribution-spec 1.1, "Pushing Manifests with Subject".) Raises RegistryError.
-    """
-    for target, tag in sent:
-        if tag:
-            continue
-        with suppress(ImageError, InvalidDocument):
-            data = store.blobs.read(Digest(target.digest), MAX_PAYLOAD)
-            manifest = decode(data, Manifest, "attachment")
-            if isinstance(manifest.subject, Descriptor):
-                _list_referrer(repository, manifest.subject.digest, manifest, target)
 
-
-def _list_referrer(
-    repository: Repository, subject: str, manifest: Manifest, target: Descriptor
-) -> None:
-    known = repository.referrers(parse_digest(subject))
-    if any(each.digest == target.digest for each in known):
-        return
-    kind = manifest.artifact_type if isinstance(manifest.artifact_type, str) else None
-    notes = manifest.annotations if isinstance(manifest.annotations, dict) else None
-    entry = Descriptor(
-        media_type=target.media_type,
-        digest=target.digest,
-        size=target.size,
-        artifact_type=kind or manifest.config.media_type,
-        annotations=notes,
-    )
-    index = Index(schema_version=2, manifests=[*known, entry])
-    repository.put_manifest(subject.replace(":", "-", 1), MediaType.INDEX, encode(index))
+def _has(repository: Repository, target: Descriptor) -> bool:
+    try:
+        repository.resolve(target.digest)
+    except NotFound:
+        return False
+    return True
 
 
 def _bundles(repository: Repository, subject: Digest) -> Iterator[Digest]:
@@ -193,10 +170,3 @@ def _blob(repository: Repository, descriptor: Descriptor) -> bytes:
         while data := stream.read(MAX_PAYLOAD):
             chunks.append(data)
     return b"".join(chunks)
-
-
-def _is_simple(manifest: bytes) -> bool:
-    try:
-        return any(part.form == "simple" for part in read_manifest(manifest))
-    except InvalidSignature:
-        return False
