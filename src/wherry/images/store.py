@@ -1,6 +1,6 @@
 """The image store: names, images and their content in one folder."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -263,7 +263,7 @@ class ImageStore:
 
     def checking(
         self, *, repair: bool = False, busy: Collection[Path] = ()
-    ) -> Iterator[Fault | Progress]:
+    ) -> Generator[Fault | Progress, None, None]:
         """Read everything and compare it with what it must be, layers with their blobs.
 
         With `repair`, damaged layers are made anew, but for those in `busy` (as `lowerdirs` gives

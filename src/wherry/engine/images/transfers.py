@@ -7,10 +7,12 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from wherry import linux_runtime
 from wherry.engine.errors import EngineError, InvalidRequest, NotFound, Unauthorized
 from wherry.engine.filters import Filters
-from wherry.engine.images.answers import DistributionInspect, SearchResult
+from wherry.engine.images.answers import DistributionInspect
 from wherry.engine.images.credentials import host_of
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flow
@@ -18,7 +20,7 @@ from wherry.engine.worker import run_in_thread
 from wherry.images import Image
 from wherry.images.transfer import Announced, Origins, Puller, Pusher, Tell, look
 from wherry.images.transfer.progress import Event
-from wherry.oci import Descriptor, Platform, Reference, parse_platform, parse_reference
+from wherry.oci import Descriptor, Digest, Platform, Reference, parse_platform, parse_reference
 from wherry.registry import (
     Cancel,
     Client,
@@ -27,6 +29,7 @@ from wherry.registry import (
     Hosts,
     RegistryError,
     Repository,
+    SearchResult,
 )
 from wherry.registry import NotFound as NotInRegistry
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 _SEARCH_FILTERS = {"is-automated", "is-official", "stars"}
 
-_Key = tuple[Reference, str, bool, Credentials | None]
+_Key = tuple[Reference, str, bool, Credentials | None, str]
 _Flows = Flow[list[Image]] | Flow[None]
 
 
@@ -68,13 +71,14 @@ class Transfers:
         credentials: Credentials | None = None,
         *,
         all_tags: bool = False,
+        verify_key: str = "",
     ) -> AsyncGenerator[Event, None]:
         """Bring an image, or with `all_tags` every image of a repository, into the store.
 
-        Who asks for what is being pulled already joins that. Raises NotFound, Unauthorized,
-        InvalidRequest.
+        Who asks for what is being pulled already joins that. `verify_key`, base64 of a public
+        key's PEM, must have signed it. Raises NotFound, Unauthorized, Forbidden, InvalidRequest.
         """
-        flow = self._pull(name, platform, credentials, all_tags)
+        flow = self._pull(name, platform, credentials, all_tags, verify_key)
         with transfer_errors():
             async with aclosing(flow.follow()) as events:
                 async for event in events:
@@ -84,12 +88,17 @@ class Transfers:
         self, name: str, platform: Platform | None, credentials: Credentials | None
     ) -> Image:
         """Bring one image into the store. Raises as `pull`."""
-        flow = self._pull(name, str(platform or ""), credentials, False)
+        flow = self._pull(name, str(platform or ""), credentials)
         with transfer_errors():
             return (await flow.result())[0]
 
     def _pull(
-        self, name: str, platform: str, credentials: Credentials | None, all_tags: bool
+        self,
+        name: str,
+        platform: str,
+        credentials: Credentials | None,
+        all_tags: bool = False,
+        verify_key: str = "",
     ) -> Flow[list[Image]]:
         with image_errors():
             wanted = parse_platform(platform) if platform else None
@@ -98,12 +107,15 @@ class Transfers:
             raise InvalidRequest("tag can't be used with --all-tags/-a")
         if not all_tags:
             reference = reference.with_default_tag()
-        key = (reference, str(wanted or ""), all_tags, credentials)
+        key = (reference, str(wanted or ""), all_tags, credentials, verify_key)
         flow = self._pulls.get(key)
         if flow is None:
 
             def work(tell: Tell, cancel: Cancel) -> list[Image]:
-                return self._work_pull(reference, wanted, credentials, all_tags, tell, cancel)
+                repository = self._client.repository(reference, credentials, cancel)
+                tags = list(repository.tags()) if all_tags else [reference.tag]
+                names = [replace(reference, tag=tag) for tag in tags]
+                return self._work_pull(repository, names, wanted, verify_key, tell, cancel)
 
             def forget() -> None:
                 if self._pulls.get(key) is started:
@@ -116,25 +128,28 @@ class Transfers:
 
     def _work_pull(
         self,
-        reference: Reference,
+        repository: Repository,
+        names: Sequence[Reference],
         platform: Platform | None,
-        credentials: Credentials | None,
-        all_tags: bool,
+        verify_key: str,
         tell: Tell,
         cancel: Cancel,
     ) -> list[Image]:
-        repository = self._client.repository(reference, credentials, cancel)
-        tags: Sequence[str | None] = list(repository.tags()) if all_tags else [reference.tag]
         images = []
-        for tag in tags:
-            one = Reference(reference.domain, reference.path, tag, reference.digest)
+        for name in names:
             pulled = self._puller.pull(
-                repository, one, platform, tell, cancel, linux=linux_runtime.is_there()
+                repository,
+                name,
+                platform,
+                tell,
+                cancel,
+                linux=linux_runtime.is_there(),
+                approve=self._engine.gate.approval(repository, name, verify_key),
             )
             images.append(pulled.image)
-            self._loop.call_soon_threadsafe(self._pulled, one, pulled.image)
+            self._loop.call_soon_threadsafe(self._pulled, name, pulled.image)
         if not images:
-            raise NotInRegistry(f"{reference.familiar_name} has no tags in its registry")
+            raise NotInRegistry(f"{repository.name} has no tags in its registry")
         return images
 
     def _pulled(self, reference: Reference, image: Image) -> None:
@@ -204,8 +219,47 @@ class Transfers:
         tell(Announced(f"The push refers to repository [{reference.name}]"))
         repository = self._client.repository(reference, credentials, cancel, push=True)
         for named, target in todo:
-            self._pusher.push(repository, named, target, tell, cancel, elsewhere=elsewhere)
+            with self._store.hold():
+                self._pusher.push(
+                    repository,
+                    named,
+                    target,
+                    tell,
+                    cancel,
+                    elsewhere=elsewhere,
+                    attachments=self._attachments(repository, named, target),
+                )
             self._loop.call_soon_threadsafe(self._publish, "push", named)
+
+    def _attachments(
+        self, repository: Repository, reference: Reference, target: Descriptor
+    ) -> list[tuple[Descriptor, str]]:
+        """The signatures of an image, and of each platform's, that its registry lacks."""
+        subjects = [each for each in self._store.below(target) if self._store.attachments.of(each)]
+        if not subjects:
+            return []
+        from wherry.engine.trust.remote import outgoing
+
+        return outgoing(self._store, repository, reference, subjects)
+
+    async def fetch_signatures(
+        self, reference: Reference, subjects: Sequence[Digest], credentials: Credentials | None
+    ) -> None:
+        """Bring the signatures that manifests and indexes of a repository have in its registry."""
+        from wherry.engine.trust.remote import fetch
+
+        def work() -> None:
+            repository = self._client.repository(reference, credentials, Cancel())
+            with self._store.hold():
+                for each in fetch(repository, subjects):
+                    each.keep(self._store, reference)
+
+        with transfer_errors():
+            await run_in_thread(work, "signatures")
+
+    def open_url(self, url: str, cancel: Cancel) -> WebFile:
+        """A file of the web; blocking. Raises RegistryError."""
+        return self._client.fetch(url, cancel)
 
     # Questions
 
@@ -236,19 +290,10 @@ class Transfers:
             found = await run_in_thread(
                 lambda: self._client.search(reference.domain, path, limit, credentials), "search"
             )
-        shown = [
-            SearchResult(
-                star_count=each.stars,
-                is_official=each.official,
-                name=each.name,
-                description=each.description,
-            )
-            for each in found
-        ]
         official, automated = filters.flag("is-official"), filters.flag("is-automated")
         return [
             each
-            for each in shown
+            for each in found
             if each.star_count >= stars
             and official in (None, each.is_official)
             and automated in (None, each.is_automated)

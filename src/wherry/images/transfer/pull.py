@@ -6,9 +6,8 @@ manifest in the store is whole whenever this ends.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -42,8 +41,17 @@ AT_ONCE = 3
 _MAX_NESTED = 20
 """Indexes within an index that are looked into."""
 
-Approve = Callable[[Descriptor, Image], None]
-"""Raises if an image, whose name would point to the descriptor, may not be used."""
+
+class Approval(Protocol):
+    """Decides whether an image may be used."""
+
+    def __call__(self, target: Descriptor, image: Image) -> None:
+        """Raises if an image, whose name would point to `target`, may not. Its layers are not
+        there yet.
+        """
+
+    def keep(self) -> None:
+        """The image is in the store: keep what the decision was based on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,13 @@ class Puller:
         cancel: "Cancel",
         *,
         linux: bool,
-        approve: Approve | None = None,
+        approve: Approval | None = None,
     ) -> Pulled:
         """Bring the image `reference` names into the store, and give it that name.
 
         Of an index the image for `platform` is fetched, or the one that `choose` takes with
         `linux`. With a digest in the reference, its tag means nothing. `approve` is asked before
-        there is a name. Raises ImageError, RegistryError, and what `approve` raises.
+        any layer is fetched. Raises ImageError, RegistryError, and what `approve` raises.
         """
         pull = _Pull(self._store, self._downloads, repository, reference, tell, cancel)
         try:
@@ -134,7 +142,7 @@ class _Pull:
         self.seen: list[Digest] = []
         """The manifest, and the indexes above it."""
 
-    def run(self, platform: Platform | None, linux: bool, approve: Approve | None) -> Pulled:
+    def run(self, platform: Platform | None, linux: bool, approve: Approval | None) -> Pulled:
         """See `Puller.pull`."""
         wanted = self._reference.digest or self._reference.tag or "latest"
         before = self._store.target(self._reference)
@@ -147,15 +155,17 @@ class _Pull:
             raise none_suits(name, [image.platform], platform, linux=linux)
         fresh = before is None or before.digest != top.descriptor.digest
         fresh |= not self._blobs.has(image.digest)
-        self._fetch(image)
-        self._store_documents(found, image, config)
-        image = read_image(self._blobs, found.descriptor)
         target = top.descriptor
         if top is found:
             target = msgspec.structs.replace(target, platform=image.platform)
         if approve is not None:
             approve(target, image)
+        self._fetch(image, fresh)
+        self._store_documents(found, image, config)
+        image = read_image(self._blobs, found.descriptor)
         self._store.tag(target, self._reference)
+        if approve is not None:
+            approve.keep()
         self._tell(Announced(f"Digest: {target.digest}"))
         done = "Downloaded newer image" if fresh else "Image is up to date"
         self._tell(Announced(f"Status: {done} for {self._reference.familiar}"))
@@ -254,34 +264,33 @@ class _Pull:
 
     # Its layers
 
-    def _fetch(self, image: Image) -> None:
+    def _fetch(self, image: Image, fresh: bool) -> None:
         """Bring the layers, several at once; unpack those of Linux images as they come."""
         layers = {layer.digest: layer for layer in image.manifest.layers}
-        missing = [layer for layer in layers.values() if not self._is_here(layer)]
-        waiting = {layer.digest for layer in missing[AT_ONCE:]}
-        for digest in layers:
-            here = all(layer.digest != digest for layer in missing)
-            self._told(digest, BlobState.EXISTS if here else BlobState.PENDING)
-        for digest in waiting:
+        missing = {digest: one for digest, one in layers.items() if not self._is_here(one)}
+        for digest in layers if fresh or missing else ():
+            self._told(digest, BlobState.PENDING if digest in missing else BlobState.EXISTS)
+        for digest in [*missing][AT_ONCE:]:
             self._told(digest, BlobState.WAITING)
         if image.platform.is_wasm:
-            for_each(missing, self._whole_layer, AT_ONCE, "pull", self._cancel)
+            for_each(missing.values(), self._whole_layer, AT_ONCE, "pull", self._cancel)
             return
-        diff_ids = image.config.rootfs.diff_ids
+        diff_ids = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
+        known = {layer.digest: diff_id for layer, diff_id in diff_ids}
         unpacking = Unpacking(self._store, self._tell)
+
+        def unpack(layer: Descriptor) -> None:
+            unpacking.add(Layer(layer, checked(known[layer.digest])))
+
+        def bring(layer: Descriptor) -> None:
+            self._layer(layer)
+            unpack(layer)
+
         try:
-            known = dict(
-                zip((each.digest for each in image.manifest.layers), diff_ids, strict=True)
-            )
-            for layer in layers.values():
-                if layer not in missing:
-                    unpacking.add(Layer(layer, checked(known[layer.digest])))
-
-            def bring(layer: Descriptor) -> None:
-                self._layer(layer)
-                unpacking.add(Layer(layer, checked(known[layer.digest])))
-
-            for_each(missing, bring, AT_ONCE, "pull", self._cancel)
+            for digest, layer in layers.items():
+                if fresh and digest not in missing:
+                    unpack(layer)
+            for_each(missing.values(), bring, AT_ONCE, "pull", self._cancel)
             unpacking.finish()
         finally:
             unpacking.close()

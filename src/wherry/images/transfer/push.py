@@ -50,6 +50,8 @@ class _Plan:
     """What is to be sent: blobs in any order, then manifests and indexes in theirs."""
 
     blobs: dict[str, Descriptor] = field(default_factory=dict)
+    layers: dict[str, None] = field(default_factory=dict)
+    """Those of the blobs that people are told about, in their order."""
     documents: dict[str, tuple[Descriptor, bytes]] = field(default_factory=dict)
     absent: list[Descriptor] = field(default_factory=list)
     """Manifests that an index names and that are not whole in the store."""
@@ -114,10 +116,9 @@ class _Push:
         self._add(target)
         for attached, _ in attachments:
             self._add(attached)
-        digests = list(self._plan.blobs)
-        for digest in digests:
+        for digest in self._plan.layers:
             self._told(digest, BlobState.PREPARING)
-        for digest in digests[AT_ONCE:]:
+        for digest in [*self._plan.layers][AT_ONCE:]:
             self._told(digest, BlobState.WAITING)
         for_each(self._plan.blobs.values(), self._send, AT_ONCE, "push", self._cancel)
         for absent in self._plan.absent:
@@ -154,6 +155,8 @@ class _Push:
                 if not any(word in part.media_type for word in _FOREIGN):
                     self._check(part)
                     self._plan.blobs[part.digest] = part
+                    if part is not manifest.config:
+                        self._plan.layers[part.digest] = None
         self._plan.documents[digest] = (descriptor, data)
 
     def _add_child(self, child: Descriptor, depth: int) -> None:
@@ -179,20 +182,21 @@ class _Push:
             return
         for path in self._origins.paths(digest, self._reference.domain):
             if path != self._reference.path and self._repository.mount(digest, path):
-                self._tell(BlobStatus(short(digest), BlobState.MOUNTED, origin=path))
+                self._told(digest, BlobState.MOUNTED, path)
                 return
-        meter = Meter(self._tell, blob, BlobState.PUSHING)
+        meter = Meter(self._tell, blob, BlobState.PUSHING) if digest in self._plan.layers else None
 
         def open_at(offset: int) -> "FileIO":
             file = self._blobs.open(digest)
             file.seek(offset)
             return file
 
-        self._repository.upload(blob, open_at, meter.at)
+        self._repository.upload(blob, open_at, meter.at if meter else lambda _: None)
         self._told(digest, BlobState.PUSHED)
 
-    def _told(self, digest: str, state: BlobState) -> None:
-        self._tell(BlobStatus(short(digest), state))
+    def _told(self, digest: str, state: BlobState, origin: str = "") -> None:
+        if digest in self._plan.layers:
+            self._tell(BlobStatus(short(digest), state, origin=origin))
 
     # What is not here
 
