@@ -16,6 +16,22 @@ async def inspect(call: Call) -> Response:
     return json_answer(call.engine.images.inspect(call.path["name"]))
 
 
+async def wasm(call: Call) -> Response:
+    """What the program of an image is: wherry's own."""
+    document = await call.engine.contents.wasm(call.path["name"], call.text("platform") or None)
+    return Response(body=document, content_type="application/json")
+
+
+async def sbom(call: Call) -> Response:
+    """The bill of materials of an image: wherry's own."""
+    form = call.text("format")
+    document = await call.engine.contents.sbom(
+        call.path["name"], call.text("platform") or None, form
+    )
+    kind = "xml" if form.endswith("xml") else "json"
+    return Response(body=document, content_type=f"application/vnd.cyclonedx+{kind}")
+
+
 async def history(call: Call) -> Response:
     """`docker history`."""
     return json_answer(call.engine.images.history(call.path["name"]))

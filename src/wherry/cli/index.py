@@ -31,7 +31,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "container",
         ),
     ),
-    ("Images", ("images", "history", "tag", "rmi", "save", "load", "image")),
+    ("Images", ("images", "history", "tag", "rmi", "save", "load", "sbom", "image")),
     ("Registries", ("pull", "push", "login", "logout", "search", "manifest")),
     ("Networks and volumes", ("network", "volume")),
     (
@@ -90,6 +90,7 @@ _IMAGE = {
     "pull": "pull:PULL",
     "push": "pull:PUSH",
     "save": "archives:SAVE",
+    "sbom": "sbom:SBOM",
     "tag": "images:TAG",
 }
 _TARGETS = {"docker": "DOCKER", "containerd": "CONTAINERD", "podman": "PODMAN", "cri-o": "CRIO"}
@@ -152,6 +153,7 @@ COMMANDS: dict[str, str] = {
     "volume remove": "volume:RM",
     "volume rm": "volume:RM",
     **{f"system {name}": place for name, place in _SYSTEM.items()},
+    "system check": "check:CHECK",
     "system df": "system:DF",
     "system prune": "prune:SYSTEM",
 }

@@ -11,6 +11,7 @@ from wherry.engine.builds import Builds
 from wherry.engine.containers import Containers
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.index import Index
+from wherry.engine.contents import Contents
 from wherry.engine.errors import EngineError, StateInUse
 from wherry.engine.events import Events
 from wherry.engine.images import Images
@@ -68,6 +69,7 @@ class Engine:
         )
         self.images = Images(self)
         self.signatures = Signatures(self)
+        self.contents = Contents(self)
         self.builds = Builds(self)
         self.system = System(self)
         self._warming: asyncio.Task[None] | None = None
@@ -127,6 +129,11 @@ class Engine:
         await self._trash.close()
         self._state.close()
         os.close(self._lock)
+
+    @property
+    def state(self) -> State:
+        """The engine's file, for its own parts."""
+        return self._state
 
     @property
     def busy(self) -> bool:

@@ -16,7 +16,7 @@ from wherry.wasm.errors import InvalidWasm
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.wasm._anatomy import dissect
-    from wherry.wasm._document import Anatomy
+    from wherry.wasm._document import Anatomy, PackageInfo
     from wherry.wasm._facts import (
         Export,
         FunctionType,
@@ -40,6 +40,7 @@ __all__ = [
     "InvalidWasm",
     "Machine",
     "Memory",
+    "PackageInfo",
     "Producer",
     "Section",
     "Table",
@@ -54,6 +55,7 @@ __all__ = [
 _HOMES = {
     "Anatomy": "_document",
     "Machine": "_hosting",
+    "PackageInfo": "_document",
     "defer_start": "_start",
     "dissect": "_anatomy",
     "inspect": "_inspect",

@@ -119,6 +119,7 @@ def _tell(file: BinaryIO, found: WasmFile, size: int) -> Anatomy:
                 source=each.source,
                 is_root=each.is_root,
                 is_build=each.is_build,
+                depends_on=list(each.depends_on),
             )
             for each in packages(file, found)
         ],

@@ -82,7 +82,7 @@ class MetadataInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class PackageInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """A package that the file says it was built of."""
+    """A package that the file says it was built of; `depends_on` are places in the same list."""
 
     ecosystem: str
     name: str
@@ -90,6 +90,7 @@ class PackageInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     source: str
     is_root: bool
     is_build: bool
+    depends_on: list[int]
 
 
 class VerdictInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -1,0 +1,49 @@
+"""Gems: the specifications that RubyGems writes when it installs one.
+
+They are Ruby programs, always written in one way; they are read by that, and not run.
+"""
+
+import re
+from collections.abc import Iterator
+
+from wherry.sbom._found import Files, Package
+
+MAX_SPECIFICATION = 1 << 20
+
+_PLACE = re.compile(r"(?:.*/)?specifications/(?:default/)?[^/]+\.gemspec")
+_STRING = r"""["']([^"'\n]{1,500})["'](?:\.freeze)?"""
+_NAME = re.compile(rf"^\s*s\.name\s*=\s*{_STRING}", re.MULTILINE)
+_VERSION = re.compile(
+    rf"^\s*s\.version\s*=\s*(?:Gem::Version\.new\s*\(?\s*)?{_STRING}", re.MULTILINE
+)
+_LICENSES = re.compile(r"^\s*s\.licenses\s*=\s*\[([^\]\n]{1,500})\]", re.MULTILINE)
+_SUMMARY = re.compile(rf"^\s*s\.summary\s*=\s*{_STRING}", re.MULTILINE)
+_HOMEPAGE = re.compile(rf"^\s*s\.homepage\s*=\s*{_STRING}", re.MULTILINE)
+_ONE = re.compile(_STRING)
+
+
+def tells(path: str) -> bool:
+    """Whether the file at `path` tells of a gem."""
+    return path.endswith(".gemspec") and bool(_PLACE.fullmatch(path))
+
+
+def read(files: Files, path: str, _: tuple[str, str]) -> Iterator[Package]:
+    """The gem, if its specification is written as RubyGems writes them."""
+    content = files.read(path, MAX_SPECIFICATION)
+    if content is None:
+        return
+    text = content.decode(errors="replace")
+    name, version = _NAME.search(text), _VERSION.search(text)
+    if name is None or version is None:
+        return
+    licenses = _LICENSES.search(text)
+    summary, homepage = _SUMMARY.search(text), _HOMEPAGE.search(text)
+    yield Package(
+        kind="gem",
+        name=name[1],
+        version=version[1],
+        place=path,
+        licenses=tuple(_ONE.findall(licenses[1])) if licenses else (),
+        description=summary[1] if summary else "",
+        homepage=homepage[1] if homepage else "",
+    )
