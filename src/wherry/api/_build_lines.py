@@ -3,8 +3,8 @@
 from typing import Any
 
 from wherry.engine.building import (
+    BuildEvent,
     Built,
-    Event,
     StepFinished,
     StepOutput,
     StepStarted,
@@ -16,7 +16,7 @@ from wherry.engine.building import (
 _SHORT = 12
 
 
-def shown(event: Event, *, quiet: bool) -> list[dict[str, Any]]:
+def shown(event: BuildEvent, *, quiet: bool) -> list[dict[str, Any]]:
     """The documents that tell of `event`; when `quiet`, of the image's id only."""
     if quiet:
         return _lines(f"{event.id}\n") if isinstance(event, Built) else []
@@ -37,6 +37,10 @@ def shown(event: Event, *, quiet: bool) -> list[dict[str, Any]]:
             return [{"aux": {"ID": id}}, *_lines(f"Successfully built {short}\n")]
         case Tagged(name=name):
             return _lines(f"Successfully tagged {name}\n")
+        case _:
+            from wherry.api import _transfer_lines
+
+            return _transfer_lines.shown(event)
 
 
 def _lines(*lines: str) -> list[dict[str, Any]]:

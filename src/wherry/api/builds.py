@@ -3,6 +3,7 @@
 from contextlib import aclosing
 
 from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
+from wherry.api._credentials import registry_config
 from wherry.api._http import Response, StreamResponse
 from wherry.api.archive import send_tar
 from wherry.engine import EngineError, InvalidRequest
@@ -78,4 +79,5 @@ def _request(call: Call) -> BuildRequest:
         network=call.text("networkmode"),
         secrets=call.text("secrets"),
         outputs=call.document("outputs", list[Output], []),
+        logins=registry_config(call),
     )

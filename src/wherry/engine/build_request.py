@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from wherry.registry import Credentials
 
 
 class Output(msgspec.Struct, rename="pascal"):
@@ -19,6 +23,7 @@ class BuildRequest:
 
     `network` is what RUN steps have: "", "default", "bridge", "none" or "host". `secrets` is the
     token of those that were sent before. Without `outputs` the image is in the store, and named.
+    `logins` are those of whoever asks, by registry.
     """
 
     tags: Sequence[str] = ()
@@ -32,3 +37,4 @@ class BuildRequest:
     network: str = ""
     secrets: str = ""
     outputs: Sequence[Output] = ()
+    logins: "Mapping[str, Credentials]" = field(default_factory=dict)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from wherry.build import (
     BuildCache,
@@ -29,7 +29,7 @@ from wherry.build import (
 from wherry.engine.build_request import BuildRequest
 from wherry.engine.errors import BuildFailed, InvalidRequest
 from wherry.engine.images import image_errors
-from wherry.engine.outputs import check_outputs, names_of
+from wherry.engine.outputs import check_outputs, names_of, pushes
 from wherry.engine.outside import Outside
 from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
@@ -38,8 +38,10 @@ from wherry.oci import parse_platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+    from wherry.engine.images.flow import Event as TransferEvent
 
 __all__ = [
+    "BuildEvent",
     "Built",
     "Event",
     "StepFinished",
@@ -53,6 +55,10 @@ __all__ = [
 ]
 
 
+BuildEvent: TypeAlias = "Event | TransferEvent"
+"""What a build tells, and what its pulls and pushes do."""
+
+
 class _Abandoned(Exception):
     """Nobody waits for this build any more."""
 
@@ -63,7 +69,7 @@ async def run_build(
     request: BuildRequest,
     context: AsyncIterator[bytes],
     finished: Callable[[Image], None],
-) -> AsyncGenerator[Event, None]:
+) -> AsyncGenerator[BuildEvent, None]:
     """Build from a `context` that comes as a tar; yields what happens until it is done.
 
     When whoever asked goes away, the build ends, and the step that runs is killed. Raises
@@ -71,9 +77,10 @@ async def run_build(
     """
     options = _options(request, engine.builds.secrets.take(request.secrets))
     loop = asyncio.get_running_loop()
-    events: asyncio.Queue[Event | None] = asyncio.Queue()
+    events: asyncio.Queue[BuildEvent | None] = asyncio.Queue()
     abandoned = threading.Event()
-    steps, outside = StepRunner(engine), Outside(engine)
+    steps = StepRunner(engine)
+    outside = Outside(engine, request.logins, events.put_nowait)
 
     def progress(event: Event) -> None:
         if abandoned.is_set():
@@ -93,6 +100,10 @@ async def run_build(
             while (event := await events.get()) is not None:
                 yield event
             finished(await working)
+        if pushes(request.outputs):
+            for reference in options.tags:
+                async for pushed in outside.push(reference):
+                    yield pushed
     finally:
         abandoned.set()
         steps.abandon()
@@ -108,6 +119,8 @@ def clear_cache(folder: Path, store: ImageStore) -> int:
 def _options(request: BuildRequest, secrets: Mapping[str, bytes]) -> BuildOptions:
     check_outputs(request.outputs)
     names = dict.fromkeys([*request.tags, *names_of(request.outputs)])
+    if pushes(request.outputs) and not names:
+        raise InvalidRequest("an image without a name cannot be pushed: give it one with -t")
     with image_errors():
         return BuildOptions(
             dockerfile=request.dockerfile,

@@ -19,7 +19,7 @@ from wherry.engine.worker import write_in_thread
 from wherry.images import Image, ImageStore
 
 if TYPE_CHECKING:
-    from wherry.build import Event
+    from wherry.engine.building import BuildEvent
     from wherry.engine.engine import Engine
 
 _ID_LENGTH = 25
@@ -62,7 +62,7 @@ class Builds:
 
     async def build(
         self, request: BuildRequest, context: AsyncIterator[bytes]
-    ) -> AsyncGenerator["Event", None]:
+    ) -> AsyncGenerator["BuildEvent", None]:
         """Build from a context that comes as a tar; yields what happens until it is done."""
         from wherry.engine.building import run_build
 

@@ -1,29 +1,116 @@
 """What a build gets from other machines, asked for from the build's thread."""
 
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wherry.build import BuildError, WebFile
-from wherry.images import Image
-from wherry.oci import Platform
+from wherry.engine.errors import EngineError
+from wherry.images import Image, ImageNotFound, NoSuchPlatform
+from wherry.oci import Platform, Reference, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+    from wherry.engine.images.flow import Event as TransferEvent
+    from wherry.engine.images.transfers import Transfers
+    from wherry.registry import Cancel, Credentials
+
+T = TypeVar("T")
+
+_GIVEN_UP = "the build was given up"
 
 
 class Outside:
     """Registries and the web, until the build is given up."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        logins: "Mapping[str, Credentials]",
+        tell: "Callable[[TransferEvent], None]",
+    ) -> None:
+        """`logins` are the client's, by registry; `tell` is called in the loop."""
         self._engine = engine
+        self._logins = logins
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._mutex = threading.Lock()
+        self._abandoned = False
+        self._asked: Future[Any] | None = None
+        self._cancel: Cancel | None = None
 
     def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
-        """The image of that name. Raises ImageError."""
-        return self._engine.store.resolve(name, platform)
+        """The image of that name, from its registry if it is not here or `pull` is said.
 
-    def open_url(self, url: str) -> AbstractContextManager[WebFile]:
+        Raises BuildError, ImageError.
+        """
+        store = self._engine.store
+        if not pull:
+            try:
+                return store.resolve(name, platform)
+            except (ImageNotFound, NoSuchPlatform):
+                pass
+        try:
+            self._ask(self._pull(name, platform))
+        except EngineError as error:
+            raise BuildError(f"{name}: {error.message}") from None
+        return store.resolve(name, platform)
+
+    @contextmanager
+    def open_url(self, url: str) -> Iterator[WebFile]:
         """A file of the web. Raises BuildError."""
-        raise BuildError(f"ADD {url}: this build has no network")
+        transfers = self._ask(self._engine.images.transfers())
+        # Only now, for it takes long to import.
+        from wherry.registry import Cancel, RegistryError
+
+        with self._mutex:
+            if self._abandoned:
+                raise BuildError(_GIVEN_UP)
+            self._cancel = Cancel()
+        try:
+            with transfers.open_url(url, self._cancel) as file:
+                yield file
+        except RegistryError as error:
+            raise BuildError(f"ADD {url}: {error}") from None
+
+    async def push(self, reference: Reference) -> "AsyncGenerator[TransferEvent, None]":
+        """Send the image of that name to its registry. Raises EngineError."""
+        from wherry.engine.images.credentials import credentials_for
+
+        transfers = await self._engine.images.transfers()
+        login = credentials_for(self._logins, reference.domain)
+        pushing = transfers.push(reference.familiar_name, reference.tag or "", "", login)
+        async with aclosing(pushing) as events:
+            async for event in events:
+                yield event
 
     def abandon(self) -> None:
         """End what is under way and begin nothing more."""
+        with self._mutex:
+            self._abandoned = True
+            if self._asked is not None:
+                self._asked.cancel()
+            if self._cancel is not None:
+                self._cancel.cancel()
+
+    def _ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What `coroutine` comes to in the loop."""
+        with self._mutex:
+            if self._abandoned:
+                coroutine.close()
+                raise BuildError(_GIVEN_UP)
+            asked: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._asked = asked
+        return asked.result()
+
+    async def _pull(self, name: str, platform: Platform | None) -> None:
+        from wherry.engine.images.credentials import credentials_for
+
+        transfers: Transfers = await self._engine.images.transfers()
+        login = credentials_for(self._logins, parse_reference(name).domain)
+        async with aclosing(transfers.pull(name, str(platform or ""), login)) as events:
+            async for event in events:
+                self._tell(event)

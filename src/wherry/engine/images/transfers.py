@@ -30,6 +30,7 @@ from wherry.registry import (
     RegistryError,
     Repository,
     SearchResult,
+    WebFile,
 )
 from wherry.registry import NotFound as NotInRegistry
 
@@ -284,12 +285,15 @@ class Transfers:
         stars = int(filters.one("stars") or 0) if (filters.one("stars") or "0").isdecimal() else 0
         with image_errors():
             reference = parse_reference(term)
+        on_docker_io = reference.domain == "docker.io"
         # Docker's own registry is not asked for `library/`.
-        path = term if reference.familiar_name == term else reference.path
+        path = reference.familiar_name if on_docker_io else reference.path
         with transfer_errors():
             found = await run_in_thread(
                 lambda: self._client.search(reference.domain, path, limit, credentials), "search"
             )
+        if not on_docker_io:  # What is found can then be pulled by the name that is told.
+            found = [replace(each, name=f"{reference.domain}/{each.name}") for each in found]
         official, automated = filters.flag("is-official"), filters.flag("is-automated")
         return [
             each
