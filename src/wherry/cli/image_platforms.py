@@ -44,7 +44,8 @@ def _rows(document: Any) -> list[dict[str, Any]]:
     manifests = document.get("Manifests")
     if not manifests:
         platform = {name.lower(): document.get(name) for name in ("Architecture", "Variant")}
-        digest = (document.get("Descriptor") or {}).get("digest") or document["Id"]
+        named = next(iter(document.get("RepoDigests") or ()), "").partition("@")[2]
+        digest = (document.get("Descriptor") or {}).get("digest") or named or document["Id"]
         return [
             {
                 "Platform": text_of({**platform, "os": document.get("Os")}),
