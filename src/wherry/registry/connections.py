@@ -34,6 +34,8 @@ _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 """Of OpenSSL's X509_V_ERR: the issuer is not known, or the certificate its own."""
 _EXPIRED = 10
 
+urllib3.disable_warnings(exceptions.InsecureRequestWarning)  # whoever skips it has configured so
+
 Body = bytes | Iterable[bytes] | None
 
 

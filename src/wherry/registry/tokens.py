@@ -127,7 +127,8 @@ class Authorizer:
             text = answer.token or answer.access_token or ""
             if not text or len(text) > _MAX_TOKEN or not text.isascii() or not text.isprintable():
                 raise InvalidAnswer(f"the token server of {self._domain} gives no token")
-            seconds = min(answer.expires_in or _USUAL_SECONDS, _LONGEST_SECONDS)
+            told = answer.expires_in
+            seconds = min(_USUAL_SECONDS if told is None else told, _LONGEST_SECONDS)
             kept = {s: t for s, t in self._tokens.items() if t.until > now}
             self._tokens = kept if len(kept) < _MAX_TOKENS else {}
             # What is about to expire is not used any more: it would be refused under way.
