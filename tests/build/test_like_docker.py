@@ -193,7 +193,7 @@ def test_config_as_docker(
     data = make_tar({"Dockerfile": f"FROM scratch\n{body}\n"})
     docker(dockerd, "build", "-t", "x", "-", data=data, buildkit=buildkit)
     (theirs,) = json.loads(docker(dockerd, "image", "inspect", "x", buildkit=False))
-    image = kitchen.build("", archive=data, platform=parse_platform("linux/amd64"))
+    image = kitchen.build("", archive=data, platforms=(parse_platform("linux/amd64"),))
     raw = kitchen.store.blobs.read(image.id, 1 << 20)
     config = json.loads(raw)
     ours = config["config"]

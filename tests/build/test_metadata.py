@@ -52,7 +52,7 @@ def test_default_platform_is_wasm(kitchen: Kitchen) -> None:
 
 def test_platform_option_and_flag(kitchen: Kitchen) -> None:
     arm = parse_platform("linux/arm64")
-    assert kitchen.build("FROM scratch", platform=arm).platform == arm
+    assert kitchen.build("FROM scratch", platforms=(arm,)).platform == arm
     flagged = kitchen.build("FROM --platform=$BUILDPLATFORM scratch")
     assert flagged.platform == HOST
 
@@ -152,7 +152,7 @@ def test_shell_form_is_warned_of_where_there_is_no_shell(kitchen: Kitchen) -> No
         isinstance(event, Warned) and 'ENTRYPOINT ["/program.wasm"]' in event.message
         for event in kitchen.events
     )
-    kitchen.build("FROM scratch\nCMD /x", platform=parse_platform("linux/amd64"))
+    kitchen.build("FROM scratch\nCMD /x", platforms=(parse_platform("linux/amd64"),))
     assert not any(isinstance(event, Warned) for event in kitchen.events)
 
 

@@ -89,7 +89,7 @@ def test_umoci_unpacks_it(kitchen: Kitchen, tmp_path: Path) -> None:
 @pytest.mark.root
 def test_umoci_makes_a_bundle_of_one_for_linux(kitchen: Kitchen, tmp_path: Path) -> None:
     tags = (parse_reference("hello"),)
-    kitchen.build(DOCKERFILE, FILES, tags=tags, platform=parse_platform("linux/amd64"))
+    kitchen.build(DOCKERFILE, FILES, tags=tags, platforms=(parse_platform("linux/amd64"),))
     bundle = tmp_path / "bundle"
     run("umoci", "unpack", "--image", f"{kitchen.root}/images:hello:latest", str(bundle))
     process = json.loads((bundle / "config.json").read_text())["process"]

@@ -1,7 +1,6 @@
-"""A whole build: the Dockerfile's stages in order, and the image the last of them makes."""
+"""A whole build: for each platform the stages of the Dockerfile, and one image or index of all."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -10,39 +9,19 @@ from wherry.build import syntax
 from wherry.build.cache import BuildCache, cache_key
 from wherry.build.context import Context, apply_ignore_file, read_dockerfile
 from wherry.build.errors import BuildError
-from wherry.build.events import (
-    Built,
-    Progress,
-    StepFinished,
-    StepStarted,
-    Tagged,
-    TriggersFound,
-    Warned,
-)
-from wherry.build.expansion import ExpansionError
-from wherry.build.files import FileTree
+from wherry.build.events import Built, Progress, Tagged, Warned
 from wherry.build.mounting import Mounting
 from wherry.build.options import BuildOptions, Outside, StepRunner
-from wherry.build.parser import parse, parse_trigger
-from wherry.build.session import Clock, Session, image_layers
-from wherry.build.stage_builder import StageBuilder, StageState
-from wherry.build.stages import PlannedStage, plan_stages
-from wherry.build.variables import Arguments
+from wherry.build.parser import parse
+from wherry.build.session import Clock, Session
+from wherry.build.stage_builder import StageState
+from wherry.build.target import Identity, Steps, Target, short
+from wherry.build.variables import MULTI_PLATFORM, Arguments
 from wherry.build.workspace import workspace
-from wherry.images import Image, ImageError, ImageNotFound, ImageStore
-from wherry.oci import (
-    WASM,
-    ImageConfig,
-    InvalidPlatform,
-    Platform,
-    RootFS,
-    RuntimeConfig,
-    encode,
-    parse_platform,
-)
+from wherry.images import Image, ImageError, ImageStore
+from wherry.oci import Descriptor, Digest, ImageConfig, Platform, RootFS, encode
 
-_SCRATCH = "scratch"
-_SHORT_ID = 12
+_TRUE = ("1", "true")
 _MADE_UP = ".dockerfile."
 
 
@@ -97,7 +76,7 @@ class _Build:
             escape=self._dockerfile.escape,
             files=files,
             options=options,
-            arguments=Arguments(options.arguments, options.platform),
+            arguments=Arguments(options.arguments, None, options.target),
             store=store,
             runner=runner,
             progress=progress,
@@ -113,34 +92,64 @@ class _Build:
             ),
             outside=outside,
         )
-        self._step = 0
-        self._total = 0
-        self._last_cached = False
-        self._done: dict[int, StageState] = {}
+        self._steps = Steps(progress)
 
     def run(self) -> Image:
-        arguments = self._session.arguments
-        for arg in self._dockerfile.args:
-            with self._blaming(arg):
-                arguments.declare_global(arg, self._dockerfile.escape)
-        stages = plan_stages(self._dockerfile, self._options.target, arguments.before_from)
+        wanted: tuple[Platform | None, ...] = self._options.platforms or (None,)
+        done: dict[Identity, StageState] = {}
+        targets = [
+            Target(
+                replace(self._session, arguments=self._arguments(platform)),
+                self._dockerfile,
+                platform,
+                self._steps,
+                done,
+                several=len(wanted) > 1,
+            )
+            for platform in wanted
+        ]
+        plans = [target.plan() for target in targets]
         labels = self._labels()
-        steps = sum(1 + len(stage.syntax.body) for stage in stages)
-        self._total = len(self._dockerfile.args) + steps + len(labels)
+        stages = {identity: stage for plan in plans for identity, stage in plan.items()}
+        endings = {[*plan][-1] for plan in plans}
+        steps = sum(1 + len(stage.syntax.body) for stage in stages.values())
+        self._steps.total = len(self._dockerfile.args) + steps + len(labels) * len(endings)
         for arg in self._dockerfile.args:
-            self._start(arg)
-            self._progress(StepFinished(""))
-        last = stages[-1]
-        for stage in stages:
-            self._done[stage.number] = self._stage(stage, labels if stage is last else ())
-        image = self._finish(self._done[last.number])
-        if arguments.unused:
-            names = ", ".join(arguments.unused)
+            self._steps.start(arg.text)
+            self._steps.finish("")
+        manifests = [self._build(target, labels) for target in targets]
+        image = self._name(manifests)
+        self._tell(image, targets)
+        return image
+
+    def _arguments(self, platform: Platform | None) -> Arguments:
+        return Arguments(self._options.arguments, platform, self._options.target)
+
+    def _build(self, target: Target, labels: tuple[syntax.Label, ...]) -> Descriptor:
+        """Build for one platform, and write the image; it has no name yet."""
+        state, cached = target.build(labels)
+        config = self._dated(_config(state), state.inherited)
+        descriptors = [layer.descriptor for layer in state.layers]
+        written = self._store.write_manifest(config, descriptors)
+        if cached is not None:
+            self._steps.finish(short(written.config), cached=cached)
+        return written.target
+
+    def _name(self, manifests: list[Descriptor]) -> Image:
+        """Put what was built into the store's list: the image, or all of them as one index."""
+        several = len(manifests) > 1 or self._options.arguments.get(MULTI_PLATFORM) in _TRUE
+        target = self._store.write_index(manifests) if several else manifests[0]
+        self._store.enter(target, self._options.tags)
+        return self._store.resolve(target.digest)
+
+    def _tell(self, image: Image, targets: list[Target]) -> None:
+        if unused := set.intersection(*(set(target.unused) for target in targets)):
+            names = ", ".join(sorted(unused))
             self._progress(Warned(f"no ARG in the Dockerfile asks for the --build-arg {names}"))
-        self._progress(Built(image.id))
+        indexed = image.target.digest != image.digest
+        self._progress(Built(Digest(image.target.digest) if indexed else image.id))
         for reference in self._options.tags:
             self._progress(Tagged(reference.with_default_tag().familiar))
-        return image
 
     def _labels(self) -> tuple[syntax.Label, ...]:
         """The --labels, as an instruction of their own at the end."""
@@ -150,100 +159,6 @@ class _Build:
         text = "LABEL " + " ".join(f"{name}={value}" for name, value in pairs)
         quoted = tuple((_quoted(name), _quoted(value)) for name, value in pairs)
         return (syntax.Label(line=0, text=text, pairs=quoted),)
-
-    def _stage(self, planned: PlannedStage, labels: tuple[syntax.Label, ...]) -> StageState:
-        start = planned.syntax.start
-        self._start(start)
-        with self._blaming(start):
-            state, base = self._base(planned)
-        triggers = state.config.on_build or []
-        state = replace(state, config=replace(state.config, on_build=None))
-        builder = StageBuilder(self._session, state, lambda name: self._origin(planned, name))
-        self._finished(base)
-        if triggers:
-            self._progress(TriggersFound(len(triggers)))
-        for text in triggers:
-            with self._blaming(start):
-                builder.carry_out(parse_trigger(text))
-        for instruction in (*planned.syntax.body, *labels):
-            self._start(instruction)
-            with self._blaming(instruction):
-                cached = builder.carry_out(instruction)
-            self._finished(_state_id(builder.state), cached)
-        return builder.state
-
-    def _base(self, planned: PlannedStage) -> tuple[StageState, str]:
-        """What the stage begins with, and its id."""
-        if planned.base is not None:
-            state = self._done[planned.base]
-            return state, _state_id(state)
-        platform = self._options.platform
-        if planned.platform:
-            try:
-                platform = parse_platform(planned.platform)
-            except InvalidPlatform as error:
-                raise BuildError(f"FROM: {error}") from None
-        if planned.image == _SCRATCH:
-            return StageState(platform=platform or WASM), ""
-        image = self._image("FROM ", planned.image, platform)
-        history = tuple(image.config.history or ())
-        state = StageState(
-            platform=image.platform,
-            config=image.config.config or RuntimeConfig(),
-            author=image.config.author,
-            layers=image_layers(image),
-            rootfs=self._session.rootfs(image),
-            history=history,
-            inherited=len(history),
-        )
-        return state, _short(image.id)
-
-    def _origin(self, planned: PlannedStage, name: str) -> tuple[FileTree, str]:
-        """The files of a COPY or mount from `name`, and what they are called in errors."""
-        if not name:
-            return self._session.files, "the build context"
-        number = planned.origins.get(name)
-        if number is not None:
-            return self._done[number].rootfs, f"the stage {name!r}"
-        if name == _SCRATCH:
-            raise BuildError("from=scratch: there is nothing in it")
-        image = self._image("from=", name, self._options.platform)
-        return self._session.rootfs(image), f"the image {name!r}"
-
-    def _image(self, instruction: str, name: str, platform: Platform | None) -> Image:
-        outside = self._session.outside
-        try:
-            if outside is not None:
-                return outside.image(name, platform, pull=self._options.pull)
-            return self._store.resolve(name, platform)
-        except ImageNotFound:
-            later = [stage.start for stage in self._dockerfile.stages if stage.start.name == name]
-            hint = "load it with 'wherry load', or build it first"
-            if later:
-                hint = f"the stage of that name comes only later, in line {later[0].line}"
-            message = f"{instruction}{name}: there is no such image in the local store"
-            raise BuildError(f"{message}; {hint}") from None
-
-    def _finish(self, state: StageState) -> Image:
-        config = self._dated(
-            ImageConfig(
-                architecture=state.platform.architecture,
-                os=state.platform.os,
-                variant=state.platform.variant,
-                author=state.author,
-                config=state.config,
-                rootfs=RootFS(diff_ids=[layer.diff_id for layer in state.layers]),
-                history=list(state.history),
-            ),
-            state.inherited,
-        )
-        tags = self._options.tags
-        descriptors = [layer.descriptor for layer in state.layers]
-        image = self._store.write_image(config, descriptors, reference=tags[0] if tags else None)
-        for reference in tags[1:]:
-            self._store.tag(image.target, reference)
-        self._progress(StepFinished(_short(image.id), self._last_cached))
-        return image if len(tags) < 2 else self._store.resolve(image.digest)
 
     def _dated(self, config: ImageConfig, inherited: int) -> ImageConfig:
         """`config` with the time it was made; the same as before if it was made before."""
@@ -259,39 +174,22 @@ class _Build:
         ]
         return replace(config, created=created, history=history)
 
-    def _start(self, instruction: syntax.Instruction) -> None:
-        self._step += 1
-        self._progress(StepStarted(self._step, self._total, instruction.text))
 
-    def _finished(self, id: str, cached: bool = False) -> None:
-        """Tell of the end of a step; of the last one only when its image is there."""
-        if self._step < self._total:
-            self._progress(StepFinished(id, cached))
-        else:
-            self._last_cached = cached
-
-    @contextmanager
-    def _blaming(self, instruction: syntax.Instruction) -> Iterator[None]:
-        """Say in errors which line of the Dockerfile they are about."""
-        try:
-            yield
-        except BuildError as error:
-            raise error.at(self._session.file, instruction.line) from error
-        except (ExpansionError, ImageError) as error:
-            raise BuildError(str(error), self._session.file, instruction.line) from error
+def _config(state: StageState) -> ImageConfig:
+    return ImageConfig(
+        architecture=state.platform.architecture,
+        os=state.platform.os,
+        variant=state.platform.variant,
+        author=state.author,
+        config=state.config,
+        rootfs=RootFS(diff_ids=[layer.diff_id for layer in state.layers]),
+        history=list(state.history),
+    )
 
 
 def _told_name(path: str) -> str:
     """What errors call the Dockerfile: clients give one from outside the context a made-up name."""
     return "Dockerfile" if path.startswith(_MADE_UP) else path
-
-
-def _state_id(state: StageState) -> str:
-    return cache_key(encode(state.config), [layer.diff_id for layer in state.layers])[:_SHORT_ID]
-
-
-def _short(digest: str) -> str:
-    return digest.partition(":")[2][:_SHORT_ID]
 
 
 def _quoted(text: str) -> str:

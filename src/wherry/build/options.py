@@ -20,8 +20,9 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `wherry build`.
 
     `dockerfile` is a path in the context. `arguments` are the --build-args, with None for one that
-    was named without a value. `tags` are the names the image gets. `platform` is the one asked
-    for; without it a stage has its base image's, and one from scratch wasi/wasm.
+    was named without a value. `tags` are the names the image gets. `platforms` are those asked for,
+    of which several make an image index; without any a stage has its base image's, and one from
+    scratch wasi/wasm.
     """
 
     dockerfile: str = "Dockerfile"
@@ -29,7 +30,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     target: str = ""
     arguments: Mapping[str, str | None] = msgspec.field(default_factory=dict)
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
-    platform: Platform | None = None
+    platforms: tuple[Platform, ...] = ()
     use_cache: bool = True
     pull: bool = False
     secrets: Mapping[str, bytes] = msgspec.field(default_factory=dict)

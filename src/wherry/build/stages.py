@@ -81,7 +81,7 @@ class _Planner:
             self._need(base, start.line)
         origins: dict[str, int] = {}
         for instruction in stage.body:
-            for name in _sources(instruction):
+            for name in sources(instruction):
                 origin = self._origin(instruction, name)
                 if origin is not None:
                     self._need(origin, instruction.line)
@@ -120,7 +120,7 @@ class _Planner:
         return BuildError(message, self._dockerfile.file, line)
 
 
-def _sources(instruction: syntax.Instruction) -> Iterable[str]:
+def sources(instruction: syntax.Instruction) -> Iterable[str]:
     """What an instruction calls the stages or images that it takes files from."""
     match instruction:
         case syntax.Copy(origin=origin) if origin:

@@ -18,16 +18,31 @@ PROXIES = frozenset(
 """Arguments that every RUN sees undeclared, and that change no cached result."""
 
 EPOCH = "SOURCE_DATE_EPOCH"
+MULTI_PLATFORM = "BUILDKIT_MULTI_PLATFORM"
+"""Argument that makes an index of a build for one platform, too."""
+
+_FOR_THE_BUILDER = frozenset({
+    EPOCH, MULTI_PLATFORM, "BUILDKIT_CACHE_MOUNT_NS", "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_INLINE_CACHE", "BUILDKIT_SANDBOX_HOSTNAME",
+    "BUILDKIT_SYNTAX",
+})  # fmt: skip
+"""Arguments that are BuildKit's own and that no Dockerfile need ask for; most do nothing here."""
 
 
 class Arguments:
-    """The arguments of one build: those given, those of the platforms, those before the FROMs."""
+    """The arguments of a build for one platform: those given, and what is known of itself.
 
-    def __init__(self, given: Mapping[str, str | None], target: Platform | None) -> None:
+    `target` is the platform, wasi/wasm by default; `stage` the name of the stage to build.
+    """
+
+    def __init__(
+        self, given: Mapping[str, str | None], target: Platform | None, stage: str = ""
+    ) -> None:
         self._given = {name: value for name, value in given.items() if value is not None}
-        self._unused = set(given) - PROXIES - {EPOCH}
-        self._global = _platform_arguments("TARGET", target or WASM)
-        self._global |= _platform_arguments("BUILD", HOST)
+        known = _platform_arguments("TARGET", target or WASM) | _platform_arguments("BUILD", HOST)
+        known["TARGETSTAGE"] = stage or "default"
+        self._unused = set(given) - PROXIES - _FOR_THE_BUILDER - known.keys()
+        self._global = {name: self._given.get(name, value) for name, value in known.items()}
 
     @property
     def before_from(self) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ from wherry.engine.outside import Outside
 from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
 from wherry.images import Image, ImageStore
-from wherry.oci import parse_platform, parse_reference
+from wherry.oci import Platform, parse_platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
@@ -128,12 +128,18 @@ def _options(request: BuildRequest, secrets: Mapping[str, bytes]) -> BuildOption
             target=request.target,
             arguments=request.arguments,
             labels=request.labels,
-            platform=parse_platform(request.platform) if request.platform else None,
+            platforms=_platforms(request.platform),
             use_cache=request.use_cache,
             pull=request.pull,
             secrets=secrets,
             network=_network(request.network),
         )
+
+
+def _platforms(text: str) -> tuple[Platform, ...]:
+    """Those of `--platform A,B`, each once, in their order."""
+    wanted = (parse_platform(one) for one in text.split(",") if one)
+    return tuple(dict.fromkeys(wanted))
 
 
 def _network(text: str) -> Network:

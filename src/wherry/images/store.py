@@ -4,6 +4,9 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import structs
 
 from wherry.images.archive import load, save
 from wherry.images.attachments import Attachments
@@ -14,7 +17,7 @@ from wherry.images.compression import Source
 from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.housekeeping import Housekeeping, Removal, Usage
-from wherry.images.image import MAX_LAYERS, Image, checked, descend
+from wherry.images.image import MAX_CHILDREN, MAX_LAYERS, Image, checked, descend
 from wherry.images.layer import Layer
 from wherry.images.lookup import Lookup, Selected
 from wherry.images.rootfs import RootFilesystems
@@ -23,6 +26,7 @@ from wherry.oci import (
     Descriptor,
     Digest,
     ImageConfig,
+    Index,
     Manifest,
     MediaType,
     Platform,
@@ -33,6 +37,13 @@ from wherry.oci import (
 _Images = list[Image]
 _Paths = list[Path]
 _Texts = list[str]
+
+
+class Written(NamedTuple):
+    """An image that is not listed yet: its manifest, and its id."""
+
+    target: Descriptor
+    config: Digest
 
 
 class ImageStore:
@@ -136,31 +147,55 @@ class ImageStore:
         InvalidImage when the layers are not those of the config, ImageNotFound when one is not in
         the store.
         """
+        with self.hold():
+            target = self.write_manifest(config, layers, annotations=annotations).target
+            self.enter(target, [reference] if reference else [])
+            return self.resolve(target.digest)
+
+    def write_manifest(
+        self,
+        config: ImageConfig,
+        layers: Sequence[Descriptor],
+        *,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Written:
+        """As `write_image`, but the image is none yet: it is listed by `enter`, or an index of it.
+
+        To be called within a hold.
+        """
         if len(config.rootfs.diff_ids) != len(layers):
             raise InvalidImage(
                 f"{len(layers)} layers, but {len(config.rootfs.diff_ids)} in the config"
             )
         if len(layers) > MAX_LAYERS:
             raise InvalidImage(f"{len(layers)} layers, at most {MAX_LAYERS} can run")
-        with self.hold():
-            for layer in layers:
-                self.blobs.size(checked(layer.digest))
-            manifest = Manifest(
-                schema_version=2,
-                config=self.blobs.write(MediaType.CONFIG, encode(config)),
-                layers=[*layers],
-            )
-            if annotations:
-                manifest = _annotated(manifest, annotations)
-            written = self.blobs.write(MediaType.MANIFEST, encode(manifest))
-            target = Descriptor(
-                media_type=written.media_type,
-                digest=written.digest,
-                size=written.size,
-                platform=config.platform,
-            )
-            self._enter([Entry(target, reference.with_default_tag() if reference else None)])
-            return self.resolve(target.digest)
+        for layer in layers:
+            self.blobs.size(checked(layer.digest))
+        manifest = Manifest(
+            schema_version=2,
+            config=self.blobs.write(MediaType.CONFIG, encode(config)),
+            layers=[*layers],
+        )
+        if annotations:
+            manifest = _annotated(manifest, annotations)
+        written = self.blobs.write(MediaType.MANIFEST, encode(manifest))
+        target = structs.replace(written, platform=config.platform)
+        return Written(target, Digest(manifest.config.digest))
+
+    def write_index(self, manifests: Sequence[Descriptor]) -> Descriptor:
+        """Write an image index of manifests that are in the store, in their order.
+
+        To be called within a hold; it is listed by `enter`.
+        """
+        if len(manifests) > MAX_CHILDREN:
+            raise InvalidImage(f"{len(manifests)} images, at most {MAX_CHILDREN} make an index")
+        index = Index(schema_version=2, manifests=[*manifests])
+        return self.blobs.write(MediaType.INDEX, encode(index))
+
+    def enter(self, target: Descriptor, references: Sequence[Reference]) -> None:
+        """List what was written under these names, without one as dangling; all in one step."""
+        named = [Entry(target, reference.with_default_tag()) for reference in references]
+        self._enter(named or [Entry(target)])
 
     def below(self, target: Descriptor) -> list[Digest]:
         """The digests of a manifest or index, and of all below it, that are in the store."""

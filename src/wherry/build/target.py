@@ -1,0 +1,261 @@
+"""One platform of a build: the stages it needs, carried out one after the other.
+
+Of several platforms, a stage that would be the same for two of them is carried out once: what may
+make it differ is its own platform, and the arguments that tell of the platform built for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from wherry.build import syntax
+from wherry.build.cache import cache_key
+from wherry.build.errors import BuildError
+from wherry.build.events import Progress, StepFinished, StepStarted, TriggersFound
+from wherry.build.expansion import ExpansionError
+from wherry.build.files import FileTree
+from wherry.build.parser import parse_trigger
+from wherry.build.session import Session, image_layers
+from wherry.build.stage_builder import StageBuilder, StageState
+from wherry.build.stages import PlannedStage, plan_stages, sources
+from wherry.images import Image, ImageError, ImageNotFound
+from wherry.oci import (
+    WASM,
+    InvalidPlatform,
+    Platform,
+    RuntimeConfig,
+    encode,
+    parse_platform,
+)
+
+SHORT_ID = 12
+_SCRATCH = "scratch"
+
+Identity = tuple[object, ...]
+"""What a stage's result follows from, in one Dockerfile; equal ones are one stage."""
+
+
+class Steps:
+    """Tells of steps by their numbers; there are `total` of them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.total = 0
+        self._number = 0
+        self._progress = progress
+
+    def start(self, text: str) -> None:
+        """The next one begins."""
+        self._number += 1
+        self._progress(StepStarted(self._number, self.total, text))
+
+    def finish(self, id: str, *, cached: bool = False) -> None:
+        """It is done."""
+        self._progress(StepFinished(id, cached))
+
+
+class Target:
+    """A platform to build for; None is the one that the base images have, wasi/wasm from scratch.
+
+    `done` has the stages that are built, of other targets, too. `several` says that there are some,
+    so that a step is told with its platform.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        dockerfile: syntax.Dockerfile,
+        platform: Platform | None,
+        steps: Steps,
+        done: dict[Identity, StageState],
+        *,
+        several: bool,
+    ) -> None:
+        self.platform = platform
+        self._session = session
+        self._dockerfile = dockerfile
+        self._steps = steps
+        self._done = done
+        self._several = several
+        self._own: dict[Identity, StageState] = {}
+        self._identities: dict[int, Identity] = {}
+        self._platforms: dict[int, Platform | None] = {}
+        self._stages: list[PlannedStage] = []
+
+    def plan(self) -> dict[Identity, PlannedStage]:
+        """The stages that are needed, each after all it needs, the one asked for at last.
+
+        Raises BuildError.
+        """
+        arguments = self._session.arguments
+        for arg in self._dockerfile.args:
+            with self._blaming(arg):
+                arguments.declare_global(arg, self._dockerfile.escape)
+        target = self._session.options.target
+        self._stages = plan_stages(self._dockerfile, target, arguments.before_from)
+        for planned in self._stages:
+            with self._blaming(planned.syntax.start):
+                self._platforms[planned.number] = self._platform(planned)
+            self._identities[planned.number] = self._identify(planned)
+        return {self._identities[planned.number]: planned for planned in self._stages}
+
+    def build(self, labels: tuple[syntax.Label, ...]) -> tuple[StageState, bool | None]:
+        """Carry out all stages, and `labels` after the last.
+
+        The last step is told as finished by the caller, once its image is there: the second value
+        is whether it came from the cache, None if this was done for another target.
+        """
+        last, cached = self._stages[-1], None
+        for planned in self._stages:
+            if self._find(planned.number) is None:
+                added = labels if planned is last else ()
+                cached = self._build(planned, added, is_last=planned is last)
+            elif planned is last:
+                cached = None
+        state = self._find(last.number)
+        assert state is not None
+        return state, cached
+
+    @property
+    def unused(self) -> list[str]:
+        """The --build-args that no stage has asked for so far."""
+        return self._session.arguments.unused
+
+    def _find(self, number: int) -> StageState | None:
+        identity = self._identities[number]
+        return self._own.get(identity) or self._done.get(identity)
+
+    def _built(self, number: int) -> StageState:
+        state = self._find(number)
+        assert state is not None, "stages come after what they need"
+        return state
+
+    def _platform(self, planned: PlannedStage) -> Platform | None:
+        if not planned.platform:
+            return self.platform
+        try:
+            return parse_platform(planned.platform)
+        except InvalidPlatform as error:
+            raise BuildError(f"FROM: {error}") from None
+
+    def _identify(self, planned: PlannedStage) -> Identity:
+        arguments = self._session.arguments.before_from
+        body = planned.syntax.body
+        declared = {name for arg in body if isinstance(arg, syntax.Arg) for name, _ in arg.names}
+        images = {name for one in body for name in sources(one)} - planned.origins.keys()
+        base = None if planned.base is None else self._identities[planned.base]
+        return (
+            planned.number,
+            planned.image,
+            str(self._platforms[planned.number]),
+            base,
+            tuple(self._identities[number] for number in planned.origins.values()),
+            tuple((name, arguments.get(name)) for name in sorted(declared)),
+            # An image that files are taken from is the one for the platform built for.
+            str(self.platform) if images else "",
+        )
+
+    def _build(
+        self, planned: PlannedStage, labels: tuple[syntax.Label, ...], *, is_last: bool
+    ) -> bool:
+        """Carry out a stage; whether its last step came from the cache."""
+        start, mark = planned.syntax.start, self._mark(planned)
+        self._steps.start(mark + start.text)
+        with self._blaming(start):
+            state, base = self._base(planned)
+        triggers = state.config.on_build or []
+        state = replace(state, config=replace(state.config, on_build=None))
+        builder = StageBuilder(self._session, state, lambda name: self._origin(planned, name))
+        rest, cached = (*planned.syntax.body, *labels), False
+        if rest or not is_last:
+            self._steps.finish(base)
+        if triggers:
+            self._session.progress(TriggersFound(len(triggers)))
+        for text in triggers:
+            with self._blaming(start):
+                builder.carry_out(parse_trigger(text))
+        for number, instruction in enumerate(rest, 1):
+            self._steps.start(mark + instruction.text)
+            with self._blaming(instruction):
+                cached = builder.carry_out(instruction)
+            if number < len(rest) or not is_last:
+                self._steps.finish(state_id(builder.state), cached=cached)
+        # What the base image has triggered is not known beforehand, so it may be for this one only.
+        kept = self._own if triggers else self._done
+        kept[self._identities[planned.number]] = builder.state
+        return cached
+
+    def _mark(self, planned: PlannedStage) -> str:
+        """For which platform a step is, where there are several."""
+        if not self._several:
+            return ""
+        own = self._platforms[planned.number]
+        shared = own != self.platform
+        return f"[{own}→{self.platform}] " if shared else f"[{own}] "
+
+    def _base(self, planned: PlannedStage) -> tuple[StageState, str]:
+        """What the stage begins with, and its id."""
+        if planned.base is not None:
+            state = self._built(planned.base)
+            return state, state_id(state)
+        platform = self._platforms[planned.number]
+        if planned.image == _SCRATCH:
+            return StageState(platform=platform or WASM), ""
+        image = self._image("FROM ", planned.image, platform)
+        history = tuple(image.config.history or ())
+        state = StageState(
+            platform=image.platform,
+            config=image.config.config or RuntimeConfig(),
+            author=image.config.author,
+            layers=image_layers(image),
+            rootfs=self._session.rootfs(image),
+            history=history,
+            inherited=len(history),
+        )
+        return state, short(image.id)
+
+    def _origin(self, planned: PlannedStage, name: str) -> tuple[FileTree, str]:
+        """The files of a COPY or mount from `name`, and what they are called in errors."""
+        if not name:
+            return self._session.files, "the build context"
+        number = planned.origins.get(name)
+        if number is not None:
+            return self._built(number).rootfs, f"the stage {name!r}"
+        if name == _SCRATCH:
+            raise BuildError("from=scratch: there is nothing in it")
+        image = self._image("from=", name, self.platform)
+        return self._session.rootfs(image), f"the image {name!r}"
+
+    def _image(self, instruction: str, name: str, platform: Platform | None) -> Image:
+        outside = self._session.outside
+        try:
+            if outside is not None:
+                return outside.image(name, platform, pull=self._session.options.pull)
+            return self._session.store.resolve(name, platform)
+        except ImageNotFound:
+            later = [stage.start for stage in self._dockerfile.stages if stage.start.name == name]
+            hint = "load it with 'wherry load', or build it first"
+            if later:
+                hint = f"the stage of that name comes only later, in line {later[0].line}"
+            message = f"{instruction}{name}: there is no such image in the local store"
+            raise BuildError(f"{message}; {hint}") from None
+
+    @contextmanager
+    def _blaming(self, instruction: syntax.Instruction) -> Iterator[None]:
+        """Say in errors which line of the Dockerfile they are about."""
+        try:
+            yield
+        except BuildError as error:
+            raise error.at(self._session.file, instruction.line) from error
+        except (ExpansionError, ImageError) as error:
+            raise BuildError(str(error), self._session.file, instruction.line) from error
+
+
+def state_id(state: StageState) -> str:
+    """What a step's result is called while the build goes on."""
+    return cache_key(encode(state.config), [layer.diff_id for layer in state.layers])[:SHORT_ID]
+
+
+def short(digest: str) -> str:
+    """The beginning of a digest, as people are told it."""
+    return digest.partition(":")[2][:SHORT_ID]
