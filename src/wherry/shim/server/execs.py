@@ -13,7 +13,7 @@ from wherry.runtime import ContainerProcess, ExecRequest, LaunchError
 from wherry.shim.messages import CREATED, STOPPED, ExecProcessRequest
 from wherry.shim.server.logs import Logs
 from wherry.shim.server.process import TaskProcess
-from wherry.shim.server.readers import has_unread, readers_of, until_read
+from wherry.shim.server.readers import readers_of
 from wherry.shim.server.stdio import Stdio
 
 
@@ -41,7 +41,6 @@ class Exec:
         self._process: TaskProcess | None = None
         self._starting = False
         self._over = asyncio.Event()
-        self._last_words: asyncio.Task[None] | None = None
         self._failed_with = 0
         self._failed_at = 0
 
@@ -155,14 +154,6 @@ class Exec:
         return TaskProcess(process, self.stdio, self._exited)
 
     def _exited(self, process: TaskProcess) -> None:
-        outputs = (self.stdio.stdout_address, self.stdio.stderr_address)
-        if has_unread(*outputs):
-            self._last_words = asyncio.ensure_future(until_read(*outputs))
-            self._last_words.add_done_callback(lambda _: self._tell(process))
-        else:
-            self._tell(process)
-
-    def _tell(self, process: TaskProcess) -> None:
         process.finish()
         self._over.set()
         self._gone(self)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from wherry.oci.runtime import Resources
 from wherry.runtime import ContainerProcess
 from wherry.shim.messages import CREATED, PAUSED, RUNNING, STOPPED
+from wherry.shim.server.readers import has_unread, until_read
 from wherry.shim.server.stdio import Stdio
 
 TIMED_OUT = 124
@@ -35,8 +36,8 @@ _NOT_ENDING = frozenset(
 class TaskProcess:
     """A process from its creation until it is deleted. Its exit status is kept.
 
-    `gone` is called once, when it has exited and all its output has been taken: whoever made it
-    then says when that is to be known, by `finish`.
+    `gone` is called once, when it has exited and all its output has been taken, by who reads its
+    FIFOs too: whoever made it then says when that is to be known, by `finish`.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class TaskProcess:
         self._process = process
         self._gone = gone
         self._exited = asyncio.Event()
+        self._last_words: asyncio.Task[None] | None = None
         self._reported: int | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._starting = False
@@ -154,7 +156,12 @@ class TaskProcess:
             self.exit_status = _SIGNALLED + result.si_status
         self._process.ended()
         self.stdio.drain()
-        self._gone(self)
+        outputs = (self.stdio.stdout_address, self.stdio.stderr_address)
+        if has_unread(*outputs):
+            self._last_words = asyncio.ensure_future(until_read(*outputs))
+            self._last_words.add_done_callback(lambda _: self._gone(self))
+        else:
+            self._gone(self)
 
     def finish(self) -> None:
         """Let it be known that it has exited."""

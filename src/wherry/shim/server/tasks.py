@@ -33,6 +33,7 @@ from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.logs import Logs
 from wherry.shim.server.oom import OomWatch
 from wherry.shim.server.process import TaskProcess
+from wherry.shim.server.readers import readers_of
 from wherry.shim.server.stdio import Stdio, StdioError
 from wherry.shim.server.task import Task
 from wherry.shim.ttrpc import CallError, Code
@@ -107,7 +108,8 @@ class Tasks:
         try:
             wishes = read_wishes(request.bundle)
             stdio = Stdio(request.stdin, request.stdout, request.stderr, request.terminal)
-            stdio.open(self._logs, wishes.size)
+            async with readers_of(request.stdout, request.stderr):
+                stdio.open(self._logs, wishes.size)
         except (BundleError, StdioError) as error:
             raise CallError(Code.INVALID_ARGUMENT, str(error)) from None
         stdin, stdout, stderr = stdio.given
