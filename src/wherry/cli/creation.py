@@ -7,6 +7,7 @@ import os
 from wherry.cli.errors import UsageError
 from wherry.cli.flags import invalid, many, number, switch, text
 from wherry.cli.platform import PLATFORMS
+from wherry.cli.verify_key import VERIFY_KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ FLAGS: tuple[Flag, ...] = (
     switch("interactive", "i", "Keep stdin open"),
     many("label", "l", "Set a label", metavar="KEY[=VALUE]"),
     many("label-file", "", "Read labels from a file", metavar="FILE", complete="file"),
+    VERIFY_KEY,
     text("memory", "m", "Memory limit (64m, 1g)", metavar="bytes"),
     many("mount", "", "Mount a folder, volume or tmpfs", metavar="type=…,source=…,target=…"),
     text("name", "", "Name of the container"),

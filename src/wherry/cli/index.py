@@ -33,6 +33,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("Images", ("images", "history", "tag", "rmi", "save", "load", "sbom", "image")),
     ("Registries", ("pull", "push", "login", "logout", "search", "manifest")),
+    ("Trust", ("sign", "verify", "generate-key-pair")),
     ("Networks and volumes", ("network", "volume")),
     (
         "Engine",
@@ -106,7 +107,10 @@ COMMANDS: dict[str, str] = {
     "logout": "login:LOGOUT",
     "ps": "ps:PS",
     "rmi": "images:RMI",
+    "generate-key-pair": "generate_key_pair:GENERATE_KEY_PAIR",
     "search": "search:SEARCH",
+    "sign": "sign:SIGN",
+    "verify": "verify:VERIFY",
     "version": "system:VERSION",
     "completion": "completion:COMPLETION",
     "__complete": "completion:COMPLETE",

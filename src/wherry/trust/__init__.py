@@ -28,7 +28,8 @@ from wherry.trust.payload import MAX_PAYLOAD, Claims, read_payload, write_payloa
 from wherry.trust.policy import Place, Policy, Requirement, Signed, demands_signatures
 from wherry.trust.policy_file import read_policy
 from wherry.trust.private_keys import KINDS, PrivateKey, generate, read_private_key
-from wherry.trust.signature import MAX_SIGNATURES, Signature
+from wherry.trust.signature import MAX_SIGNATURES, Form, Signature
+from wherry.trust.signing import sign_image
 from wherry.trust.verdict import Search, Subject, Verified, judge, search
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "MAX_PAYLOAD",
     "MAX_SIGNATURES",
     "Claims",
+    "Form",
     "InvalidPolicy",
     "InvalidSignature",
     "KeyUnusable",
@@ -66,6 +68,7 @@ __all__ = [
     "read_private_key",
     "read_public_key",
     "search",
+    "sign_image",
     "subject_of",
     "tag_of",
     "write_payload",

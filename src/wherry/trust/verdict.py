@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wherry.oci import Digest, Reference
+from wherry.oci import Reference
 from wherry.trust.errors import InvalidSignature, Untrusted
 from wherry.trust.identity import SignedIdentity
 from wherry.trust.keys import PublicKey
@@ -22,7 +22,7 @@ class Subject:
     """
 
     shown: str
-    digests: frozenset[Digest]
+    digests: frozenset[str]
     reference: Reference | None = None
 
 

@@ -7,6 +7,7 @@ from wherry.cli.errors import UsageError
 from wherry.cli.flags import switch, text
 from wherry.cli.platform import PLATFORMS, document_of, platform_of
 from wherry.cli.transfer import pull, transfer
+from wherry.cli.verify_key import VERIFY_KEY, headers
 from wherry.client.credentials import Credentials
 from wherry.client.image_name import DEFAULT_TAG, ImageName
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def _pull(session: Session, arguments: Arguments) -> int:
     name, all_tags, quiet = _asked(session, arguments)
     platform = platform_of(arguments.text("platform"))
-    pull(session, name, platform, all_tags=all_tags, quiet=quiet)
+    key = headers(session, arguments.text("verify-key"))
+    pull(session, name, platform, all_tags=all_tags, quiet=quiet, headers=key)
     session.write_line(name.repository + name.suffix)
     return 0
 
@@ -60,6 +62,7 @@ PULL = Command(
         text("platform", "", "Platform to fetch, of an image that has several",
              metavar="OS/ARCH", complete=PLATFORMS),
         _QUIET,
+        VERIFY_KEY,
     ),
     least=1,
     most=1,

@@ -10,6 +10,7 @@ from wherry.cli.creation import FLAGS, describe
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import switch, text
 from wherry.cli.platform import platform_of
+from wherry.cli.verify_key import headers
 from wherry.client import DaemonError
 
 TYPE_CHECKING = False
@@ -91,28 +92,34 @@ def _create_or_pull(
     document: dict[str, Any],
 ) -> Any:
     image = document["Image"]
+    key = headers(session, arguments.text("verify-key"))
+
+    def create() -> Any:
+        return session.client.request("POST", "/containers/create", query, document, key).json()
+
     if policy == "always":
-        _pull(session, arguments, image)
+        _pull(session, arguments, image, key)
     try:
-        return session.client.post("/containers/create", query, document)
+        return create()
     except DaemonError as error:
         missing = error.status == 404 and "no such image" in error.message.lower()
         if not missing or policy != "missing":
             raise
         if not arguments.switch("quiet"):
             session.complain(f"image '{image}' is not here, pulling it")
-    _pull(session, arguments, image)
-    return session.client.post("/containers/create", query, document)
+    _pull(session, arguments, image, key)
+    return create()
 
 
-def _pull(session: Session, arguments: Arguments, image: str) -> None:
+def _pull(session: Session, arguments: Arguments, image: str, key: tuple[str, ...]) -> None:
     """Fetches the image, its progress on stderr."""
     from wherry.cli.transfer import pull
     from wherry.client.image_name import ImageName
 
     platform = platform_of(arguments.text("platform"))
     try:
-        pull(session, ImageName(image), platform, output=2, quiet=arguments.switch("quiet"))
+        quiet = arguments.switch("quiet")
+        pull(session, ImageName(image), platform, output=2, quiet=quiet, headers=key)
     except CommandError as error:
         raise CommandError(str(error), 125) from None
 
