@@ -1,5 +1,6 @@
 """A whole build: for each platform the stages of the Dockerfile, and one image or index of all."""
 
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -117,7 +118,9 @@ class _Build:
         for arg in self._dockerfile.args:
             self._steps.start(arg.text)
             self._steps.finish("")
-        manifests = [self._build(target, labels) for target in targets]
+        uses = Counter(identity for plan in plans for identity in plan)
+        common = {identity for identity, count in uses.items() if count > 1}
+        manifests = [self._build(target, labels, common) for target in targets]
         image = self._name(manifests)
         self._tell(image, targets)
         return image
@@ -125,9 +128,11 @@ class _Build:
     def _arguments(self, platform: Platform | None) -> Arguments:
         return Arguments(self._options.arguments, platform, self._options.target)
 
-    def _build(self, target: Target, labels: tuple[syntax.Label, ...]) -> Descriptor:
+    def _build(
+        self, target: Target, labels: tuple[syntax.Label, ...], common: set[Identity]
+    ) -> Descriptor:
         """Build for one platform, and write the image; it has no name yet."""
-        state, cached = target.build(labels)
+        state, cached = target.build(labels, common)
         config = self._dated(_config(state), state.inherited)
         descriptors = [layer.descriptor for layer in state.layers]
         written = self._store.write_manifest(config, descriptors)

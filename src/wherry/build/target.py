@@ -4,7 +4,7 @@ Of several platforms, a stage that would be the same for two of them is carried 
 make it differ is its own platform, and the arguments that tell of the platform built for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from msgspec.structs import replace
@@ -81,6 +81,7 @@ class Target:
         self._identities: dict[int, Identity] = {}
         self._platforms: dict[int, Platform | None] = {}
         self._stages: list[PlannedStage] = []
+        self._common: Collection[Identity] = ()
 
     def plan(self) -> dict[Identity, PlannedStage]:
         """The stages that are needed, each after all it needs, the one asked for at last.
@@ -99,12 +100,15 @@ class Target:
             self._identities[planned.number] = self._identify(planned)
         return {self._identities[planned.number]: planned for planned in self._stages}
 
-    def build(self, labels: tuple[syntax.Label, ...]) -> tuple[StageState, bool | None]:
-        """Carry out all stages, and `labels` after the last.
+    def build(
+        self, labels: tuple[syntax.Label, ...], common: Collection[Identity] = ()
+    ) -> tuple[StageState, bool | None]:
+        """Carry out all stages, and `labels` after the last; `common` are those of other targets.
 
         The last step is told as finished by the caller, once its image is there: the second value
         is whether it came from the cache, None if this was done for another target.
         """
+        self._common = common
         last, cached = self._stages[-1], None
         for planned in self._stages:
             if self._find(planned.number) is None:
@@ -190,8 +194,9 @@ class Target:
         if not self._several:
             return ""
         own = self._platforms[planned.number]
-        shared = own != self.platform
-        return f"[{own}→{self.platform}] " if shared else f"[{own}] "
+        if own == self.platform or self._identities[planned.number] in self._common:
+            return f"[{own}] "
+        return f"[{own}→{self.platform}] "
 
     def _base(self, planned: PlannedStage) -> tuple[StageState, str]:
         """What the stage begins with, and its id."""
