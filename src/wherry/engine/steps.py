@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.engine.errors import EngineError
+from wherry.engine.linux import obstacle
+from wherry.engine.privileges import maps_id
 from wherry.engine.shims import WHERRY
 from wherry.engine.step_bundle import root_mount, write_bundle
 from wherry.engine.step_network import StepNetwork
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from wherry.engine.engine import Engine
 
 _GONE = "NOT_FOUND"
+_ONE_ID = (
+    b"wherry: without root, and without ids for this user in /etc/subuid and /etc/subgid, a step "
+    b"has one user: it can give files to no other, nor become one\n"
+)
 _A_MOMENT = 0.1
 """Seconds between looks at what another build has in use."""
 
@@ -41,6 +47,8 @@ class StepRunner:
 
     def run(self, step: "Step") -> int:
         """Run `step` to its end; its exit code. Raises BuildError when it cannot be started."""
+        if reason := obstacle(step.platform):
+            raise _refusal(f"RUN cannot run for {step.platform}: {reason}")
         with self._mutex:
             if self._abandoned.is_set():
                 raise _refusal("the build was given up")
@@ -80,7 +88,10 @@ class StepRunner:
             await task.create(step, unprivileged=engine.unprivileged)
             try:
                 await network.attach(task.pid)
-                return await task.run(step)
+                code = await task.run(step)
+                if code and not step.platform.is_wasm and not maps_id("uid", 1):
+                    step.output(_ONE_ID)
+                return code
             finally:
                 await asyncio.shield(task.end())
         except (TaskError, EngineError) as error:
