@@ -71,9 +71,8 @@ async def test_all_kinds_together_are_what_du_says(engine: Engine) -> None:
     assert kinds["Containers"].size == disk.below(engine.root / "containers")
     assert isinstance(usage.containers, list) and isinstance(usage.volumes, list)
     written = {each.id: each.size_rw for each in usage.containers}
-    assert written[container.id] == disk.allocated(
-        engine.root / "containers" / container.id / "upper/written"
-    )
+    upper = engine.root / "containers" / container.id / "upper"
+    assert written[container.id] == disk.below(upper) >= 20_000
     held = {volume.name: volume.usage_data or VolumeUsage() for volume in usage.volumes}
     assert held["kept"].size == disk.below(engine.volumes.path("kept")) > 0
     assert held["unused"].size == 0

@@ -116,7 +116,7 @@ def test_a_changed_layer_is_one_line_and_is_made_anew(
     assert said in str(fault) and "\n" not in str(fault)
     assert "system check --repair" in fault.remedy
     (held,) = faults(store, repair=True, busy=(root,))
-    assert "stop them" in held.remedy and not held.mended
+    assert "end them" in held.remedy and not held.mended
     (mended,) = faults(store, repair=True)
     assert mended.mended and "made anew" in mended.remedy
     assert faults(store) == []

@@ -1,6 +1,6 @@
 """The engine as a whole."""
 
-from contextlib import closing
+from contextlib import aclosing, closing
 
 from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, json_answer
 from wherry.api._http import Response, StreamResponse
@@ -22,6 +22,24 @@ async def info(call: Call) -> Response:
 async def usage(call: Call) -> Response:
     """`docker system df`."""
     return json_answer(await call.engine.system.usage(call.texts("type")))
+
+
+async def check(call: Call) -> StreamResponse:
+    """`wherry system check`."""
+    return await _checking(call, repair=False)
+
+
+async def repair(call: Call) -> StreamResponse:
+    """`wherry system check --repair`."""
+    return await _checking(call, repair=True)
+
+
+async def _checking(call: Call, *, repair: bool) -> StreamResponse:
+    answer = await JsonStream(call).open()
+    async with aclosing(call.engine.system.check(repair=repair)) as found:
+        async for event in found:
+            await answer.send(event)
+    return await answer.close()
 
 
 async def events(call: Call) -> StreamResponse:

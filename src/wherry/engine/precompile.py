@@ -3,12 +3,12 @@
 import asyncio
 import os
 import stat
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from wherry.images import Image, ImageError, ImageStore
+from wherry.interpreter import command
 
 _NICENESS = 10
 _PATIENCE = 600.0
@@ -49,7 +49,10 @@ class Precompiler:
                 layers = await asyncio.to_thread(self._store.lowerdirs, image)
                 program = find_program(image, layers)
                 if program:
+                    modules = self._store.modules(image)
                     await _compile(program)
+                    # The image may have been removed meanwhile, and with it what it had by then.
+                    await asyncio.to_thread(self._store.forget_code, modules)
 
 
 def find_program(image: Image, layers: Sequence[Path]) -> Path | None:
@@ -90,7 +93,7 @@ def _status(layer: Path, path: str) -> os.stat_result | None:
 
 async def _compile(program: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "wherry.runtime.command", "precompile", str(program)),
+        *command("wherry.runtime.command", "precompile", str(program)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -47,6 +48,14 @@ _network = msgspec.json.Decoder(NetworkRecord)
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
+_DOCUMENTS: dict[str, tuple[msgspec.json.Decoder[Any], ...]] = {
+    "SELECT 'container ' || name, record, life FROM container": (_record, _life),
+    "SELECT 'volume ' || name, labels FROM volume": (_labels,),
+    "SELECT 'network ' || name, record FROM network": (_network,),
+}
+"""What the file holds as JSON: of each row who it is of, and the documents."""
+
+
 class VolumeRow(msgspec.Struct, kw_only=True):
     """A volume as it is kept. `created` is in nanoseconds since the epoch.
 
@@ -80,6 +89,22 @@ class State:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def faults(self) -> Iterator[str]:
+        """What of the file is damaged, a line each."""
+        try:
+            for (said,) in self._db.execute("PRAGMA quick_check"):
+                if said != "ok":
+                    yield str(said)
+            for query, decoders in _DOCUMENTS.items():
+                for name, *documents in self._db.execute(query):
+                    for decoder, document in zip(decoders, documents, strict=True):
+                        try:
+                            decoder.decode(document)
+                        except msgspec.DecodeError as error:
+                            yield f"{name}: {error}"
+        except sqlite3.DatabaseError as error:
+            yield str(error)
 
     def containers(self) -> Iterator[tuple[Record, Life]]:
         """All containers."""

@@ -4,7 +4,7 @@ import hashlib
 import os
 import socket
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import msgspec
 
 from wherry import __version__
 from wherry.engine import cgroups
+from wherry.engine.checking import CheckEvent, check
 from wherry.engine.disk_usage import Usage, disk_usage
 from wherry.engine.privileges import maps_ids, may_make_namespaces
 from wherry.oci import HOST
@@ -160,6 +161,10 @@ class System:
             "NoProxy": "",
             "Warnings": warnings,
         }
+
+    def check(self, *, repair: bool = False) -> AsyncGenerator[CheckEvent, None]:
+        """Read all that is kept and compare it with what it must be; with `repair`, mend it."""
+        return check(self._engine, repair=repair)
 
     async def usage(self, kinds: Collection[str] = ()) -> Usage:
         """How much room the things of `kinds` (all by default) take. Raises InvalidRequest."""

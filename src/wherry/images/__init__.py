@@ -7,6 +7,7 @@ uses an image is told by the caller.
 """
 
 from wherry.images.blobs import BlobStore, BlobWriter
+from wherry.images.checking import Fault, Progress
 from wherry.images.choice import Choice, choose, none_suits, told
 from wherry.images.errors import (
     AmbiguousImage,
@@ -32,6 +33,7 @@ __all__ = [
     "BlobWriter",
     "Choice",
     "DigestMismatch",
+    "Fault",
     "Image",
     "ImageError",
     "ImageInUse",
@@ -42,6 +44,7 @@ __all__ = [
     "Layer",
     "LayerWriter",
     "NoSuchPlatform",
+    "Progress",
     "Removal",
     "Selected",
     "StorageFull",

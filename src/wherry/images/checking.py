@@ -6,13 +6,14 @@ their blobs. What is removed by somebody meanwhile is no fault.
 
 import hashlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
 from wherry.images.errors import ImageError, ImageNotFound, InvalidImage, StoreDamaged
+from wherry.images.holds import Holds
 from wherry.images.image import images_below
 from wherry.images.reach import Reach
 from wherry.images.rootfs import RootFilesystems
@@ -60,6 +61,7 @@ class Checking:
         blobs: BlobStore,
         rootfs: RootFilesystems,
         reach: Reach,
+        holds: Holds,
         *,
         repair: bool = False,
         busy: Collection[Path] = (),
@@ -68,10 +70,11 @@ class Checking:
         self._blobs = blobs
         self._rootfs = rootfs
         self._reach = reach
+        self._holds = holds
         self._repair = repair
         self._busy = frozenset(busy)
 
-    def run(self) -> Iterator[Fault | Progress]:
+    def run(self) -> Generator[Fault | Progress, None, None]:
         """Check everything."""
         try:
             entries = self._catalog.entries()
@@ -83,7 +86,7 @@ class Checking:
         yield from self._check_blobs(entries)
         yield from self._check_layers(entries)
 
-    def _check_images(self, entries: Collection[Entry]) -> Iterator[Fault | Progress]:
+    def _check_images(self, entries: Collection[Entry]) -> Generator[Fault | Progress, None, None]:
         for count, entry in enumerate(entries):
             yield Progress("images", count, len(entries))
             try:
@@ -93,7 +96,7 @@ class Checking:
                     yield Fault(f"image {_called(entry)}: {error}", _AGAIN)
         yield Progress("images", len(entries), len(entries))
 
-    def _check_blobs(self, entries: Collection[Entry]) -> Iterator[Fault | Progress]:
+    def _check_blobs(self, entries: Collection[Entry]) -> Generator[Fault | Progress, None, None]:
         digests = [*self._blobs.digests()]
         total, done = sum(map(self._size, digests)), 0
         for digest in digests:
@@ -129,7 +132,7 @@ class Checking:
         self._blobs.delete(digest)
         return Fault(what, f"it was removed; {again}", mended=not names)
 
-    def _check_layers(self, entries: Collection[Entry]) -> Iterator[Fault | Progress]:
+    def _check_layers(self, entries: Collection[Entry]) -> Generator[Fault | Progress, None, None]:
         layers = self._layers(entries)
         names = self._rootfs.names()
         broken = set(self._rootfs.damaged())
@@ -167,13 +170,15 @@ class Checking:
     def _mended(self, name: str, copy: str | None, what: str) -> Fault:
         if not self._repair:
             return Fault(what, _REPAIR)
-        if self._rootfs.path(name) / "fs" in self._busy:
-            return Fault(what, "containers run on it: stop them, then repair it")
-        if copy is None:
-            self._rootfs.sweep([self._rootfs.discard(name)[1]])
-            return Fault(what, "it was removed", mended=True)
-        self._rootfs.exchange(name, copy)
-        return Fault(what, "it was made anew", mended=True)
+        with self._catalog.locked(), self._holds.collecting() as spared:
+            path = self._rootfs.path(name) / "fs"
+            if spared is None or name in spared or path in self._busy:
+                return Fault(what, "containers or builds use it: end them, then repair it")
+            if copy is None:
+                self._rootfs.sweep([self._rootfs.discard(name)[1]])
+                return Fault(what, "it was removed", mended=True)
+            self._rootfs.exchange(name, copy)
+            return Fault(what, "it was made anew", mended=True)
 
     def _layers(self, entries: Collection[Entry]) -> dict[str, tuple[Descriptor, str]]:
         """By the name of the folder, the layers of all images that are in the store."""

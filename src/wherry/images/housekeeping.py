@@ -5,7 +5,7 @@ store holds too much but never too little.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,12 +220,27 @@ class Housekeeping:
             },
         )
 
-    def check(self, *, repair: bool, busy: Collection[Path]) -> Iterator[Fault | Progress]:
+    def check(
+        self, *, repair: bool, busy: Collection[Path]
+    ) -> Generator[Fault | Progress, None, None]:
         """See `ImageStore.check`."""
         checking = Checking(
-            self._catalog, self._blobs, self._rootfs, self.reach, repair=repair, busy=busy
+            self._catalog,
+            self._blobs,
+            self._rootfs,
+            self.reach,
+            self._holds,
+            repair=repair,
+            busy=busy,
         )
         yield from checking.run()
+
+    def forget_code(self, modules: Collection[str]) -> None:
+        """See `ImageStore.forget_code`."""
+        with self._catalog.locked():
+            unneeded = frozenset(modules) - self._rootfs.modules(self._rootfs.names())
+            if unneeded:
+                shelf.forget(self._code, unneeded)
 
     def _by_digest(self, sizes: Mapping[str, int]) -> Mapping[str, int]:
         found: Counter[str] = Counter()

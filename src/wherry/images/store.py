@@ -1,6 +1,6 @@
 """The image store: names, images and their content in one folder."""
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -288,9 +288,16 @@ class ImageStore:
         """What the store takes on disk, and what `prune(all=True, in_use=in_use)` would free."""
         return self._housekeeping.usage(frozenset(in_use))
 
-    def modules(self) -> frozenset[str]:
-        """The SHA-256 of the Wasm modules in all unpacked layers; code of others is not needed."""
-        return self._rootfs.modules(self._rootfs.names())
+    def modules(self, image: Image | None = None) -> frozenset[str]:
+        """The SHA-256 of the Wasm modules in all unpacked layers, or in those of an image."""
+        names: Iterable[str] = self._rootfs.names()
+        if image is not None:
+            names = self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+        return self._rootfs.modules(names)
+
+    def forget_code(self, modules: Collection[str]) -> None:
+        """Remove the compiled code of those of `modules` that no unpacked layer has."""
+        self._housekeeping.forget_code(modules)
 
     def check(self) -> _Texts:
         """Read everything and compare it with its digest; one line for each thing wrong."""

@@ -1,5 +1,6 @@
 """What stands ready before a container is asked for, and is the same for all that are forked."""
 
+import os
 from importlib import import_module
 
 from wherry.oci import document
@@ -62,14 +63,27 @@ class Surroundings:
         self._state = state
         self._shared = shared
         self._devices = f"{state}/dev"
-        self._trampolines = (
-            {variant: trampolines.write(state, variant) for variant in trampolines.VARIANTS}
-            if shared
-            else {}
-        )
+        self._trampolines: dict[trampolines.Variant, tuple[str, str]] = {}
+        if shared:
+            self._put_in_place()
         if namespaced and shared:
-            self.furnish()
             self.no_network = namespaces.empty_network()
+
+    def _put_in_place(self) -> None:
+        os.makedirs(self._state, mode=0o700, exist_ok=True)
+        for variant in trampolines.VARIANTS:
+            self._trampolines[variant] = trampolines.write(self._state, variant)
+        if self.namespaced:
+            self.furnish()
+
+    def restore(self) -> None:
+        """Put in place again what somebody has removed from under us. Raises OSError.
+
+        The folder that it is kept in is that of the compiled code, a cache, which people clear.
+        """
+        witness = f"{self._devices}/null" if self.namespaced else self._state
+        if self._shared and not os.path.exists(witness):
+            self._put_in_place()
 
     def furnish(self) -> None:
         """Mount what containers share, in the mount namespace we are in. Raises OSError."""

@@ -87,6 +87,7 @@ def _fork(
     outlook: Outlook | None,
 ) -> None:
     try:
+        surroundings.restore()
         # A child of the shim, which alone supervises containers.
         if outlook is None:
             pid, pidfd = sys.clone3(sys.CLONE_PARENT)

@@ -1,4 +1,4 @@
-"""`features`, `spec`, `precompile` and the version: what is asked of no container."""
+"""`features`, `spec`, `precompile`, `check-code` and the version: what is asked of no container."""
 
 import os
 import sys
@@ -72,6 +72,28 @@ def precompile(options: Options) -> int:
     return 0
 
 
+def check_code(options: Options) -> int:
+    """`check-code [--repair]`: read all compiled code; a line for what is damaged, and status 1.
+
+    With --repair it is removed, to be made anew when it is wanted.
+    """
+    from wherry.runtime.code_check import damaged, remove
+    from wherry.runtime.command.making import code_cache
+
+    arguments = Arguments(options.arguments, switches="repair")
+    if arguments.rest:
+        raise UsageError("check-code takes no arguments")
+    status = 0
+    for damage in damaged(os.fspath(code_cache())):
+        if "repair" in arguments:
+            remove(damage)
+        else:
+            status = 1
+        sys.stdout.write(f"{damage.path} {damage.what}\n")
+        sys.stdout.flush()
+    return status
+
+
 def features(_options: Options) -> int:
     """`features`: what this runtime can do, as JSON (the runtime spec's features.md)."""
     import msgspec
@@ -112,4 +134,10 @@ def features(_options: Options) -> int:
     return 0
 
 
-COMMANDS = {"features": features, "spec": spec, "precompile": precompile, "version": version}
+COMMANDS = {
+    "features": features,
+    "spec": spec,
+    "precompile": precompile,
+    "check-code": check_code,
+    "version": version,
+}

@@ -30,6 +30,7 @@ usage: wherry-runtime [OPTIONS] COMMAND
   features             tell what this runtime can do
   spec                 write a config.json to begin with
   precompile FILE...   compile modules into the cache, so that they start at once
+  check-code           read all compiled code, and say what is damaged (--repair removes it)
 
   --root DIR           where containers are kept
   --log FILE           append errors to FILE, as --log-format text or json
@@ -107,6 +108,7 @@ _HOMES = {
     "features": "about",
     "spec": "about",
     "precompile": "about",
+    "check-code": "about",
     "version": "about",
 }
 """The module of each command, whose COMMANDS has its function."""
