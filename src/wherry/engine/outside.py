@@ -45,8 +45,16 @@ class Outside:
     def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
         """The image of that name, from its registry if it is not here or `pull` is said.
 
-        Raises BuildError, ImageError.
+        A policy must let it be used, as if it were to run. Raises BuildError, ImageError.
         """
+        image = self._found(name, platform, pull=pull)
+        try:
+            self._engine.gate.admit(image, name)
+        except EngineError as error:
+            raise BuildError(error.message) from None
+        return image
+
+    def _found(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
         store = self._engine.store
         if not pull:
             try:

@@ -60,10 +60,13 @@ class Search:
         """What was found instead, for a message."""
         if not self.faults:
             return "it has no signature"
-        counted = Counter(self.faults)
-        told = [f"{fault} ({n} times)" if n > 1 else fault for fault, n in counted.most_common(3)]
-        total = len(self.faults)
-        return f"of its {total} signature{'s' * (total > 1)}: {'; '.join(told)}"
+        if len(self.faults) == 1:
+            return f"its signature is {self.faults[0]}"
+        told = [
+            f"{times} {'is' if times == 1 else 'are'} {fault}"
+            for fault, times in Counter(self.faults).most_common(3)
+        ]
+        return f"of its {len(self.faults)} signatures {', '.join(told)}"
 
 
 def search(
@@ -81,7 +84,7 @@ def search(
         try:
             said = _said(signature, keys)
         except InvalidSignature as error:
-            result.faults.append(str(error))
+            result.faults.append(f"malformed ({error})")
             continue
         if said is None:
             result.faults.append("by another key")

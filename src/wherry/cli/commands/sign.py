@@ -89,8 +89,8 @@ SIGN = Command(
     detail=(
         "The signature is cosign's: who has the public key can verify it, with wherry, cosign,\n"
         "podman or skopeo. It stays with the image here, and goes along when that is pushed. A\n"
-        "further signature is added to those there are. The private key never leaves this process;\n"
-        "its password is asked for, or taken from COSIGN_PASSWORD. podman and skopeo look for a\n"
+        "further signature is added to those there are. The private key stays here; its\n"
+        "password is asked for, or taken from COSIGN_PASSWORD. podman and skopeo look for a\n"
         "signature of the platform that they pull: sign with --recursive for them."
     ),
     examples=(
