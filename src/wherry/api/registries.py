@@ -28,7 +28,7 @@ async def pull(call: Call) -> StreamResponse:
         name = f"{name}{'@' if ':' in tag else ':'}{tag}"
     has_tag = bool(tag) or "@" in name or ":" in name.rpartition("/")[2]
     transfers = await call.engine.images.transfers()
-    return await _told(
+    return await told(
         call,
         transfers.pull(
             name,
@@ -44,7 +44,7 @@ async def push(call: Call) -> StreamResponse:
     """`docker push`. Without a tag all that the name has."""
     name, tag = call.path["name"], call.text("tag")
     transfers = await call.engine.images.transfers()
-    return await _told(call, transfers.push(name, tag, _platform(call), registry_auth(call)))
+    return await told(call, transfers.push(name, tag, _platform(call), registry_auth(call)))
 
 
 async def search(call: Call) -> Response:
@@ -87,7 +87,7 @@ def _platform(call: Call) -> str:
     return "/".join(str(part) for part in parts if part)
 
 
-async def _told(call: Call, events: "AsyncGenerator[Event, None]") -> StreamResponse:
+async def told(call: Call, events: "AsyncGenerator[Event, None]") -> StreamResponse:
     """What happens, as it does; an error that comes before any of it is the answer's status."""
     from wherry.api._transfer_lines import failure, shown
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -16,11 +16,22 @@ from wherry.engine.images.answers import DistributionInspect
 from wherry.engine.images.credentials import host_of
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flow
+from wherry.engine.images.manifests import Manifests
 from wherry.engine.worker import run_in_thread
 from wherry.images import Image
 from wherry.images.transfer import Announced, Origins, Puller, Pusher, Tell, look
+from wherry.images.transfer.lists import ManifestLists
 from wherry.images.transfer.progress import Event
-from wherry.oci import Descriptor, Digest, Platform, Reference, parse_platform, parse_reference
+from wherry.oci import (
+    Descriptor,
+    Digest,
+    MediaType,
+    Platform,
+    Reference,
+    encode,
+    parse_platform,
+    parse_reference,
+)
 from wherry.registry import (
     Cancel,
     Client,
@@ -36,6 +47,8 @@ from wherry.registry import NotFound as NotInRegistry
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+
+T = TypeVar("T")
 
 _SEARCH_FILTERS = {"is-automated", "is-official", "stars"}
 
@@ -53,6 +66,8 @@ class Transfers:
         origins = Origins(engine.root / "images" / "origins.json", engine.store.blobs)
         self._puller = Puller(engine.store, origins)
         self._pusher = Pusher(engine.store, origins)
+        lists = ManifestLists(engine.root / "manifests")
+        self.manifests = Manifests(engine.store, self._client, lists)
         self._pulls: dict[_Key, Flow[list[Image]]] = {}
         self._flows: set[_Flows] = set()
         self._loop = asyncio.get_running_loop()
@@ -180,12 +195,9 @@ class Transfers:
         def work(tell: Tell, cancel: Cancel) -> None:
             self._work_push(reference, todo, credentials, tell, cancel)
 
-        flow = Flow(work, "push", lambda: None)
-        self._watch(flow)
-        with transfer_errors():
-            async with aclosing(flow.follow()) as events:
-                async for event in events:
-                    yield event
+        async with aclosing(self._push(work)) as events:
+            async for event in events:
+                yield event
 
     def _targets(
         self, reference: Reference, platform: Platform | None
@@ -195,8 +207,8 @@ class Transfers:
         if reference.tag:
             found = [(named, target) for named, target in found if named == reference]
         if not found:
-            asked = reference.tag or reference.familiar_name
-            raise NotFound(f"An image does not exist locally with the tag: {asked}")
+            name = reference.familiar_name
+            raise NotFound(f"An image does not exist locally with the tag: {name}")
         if platform is None:
             return found
         with image_errors():
@@ -213,10 +225,6 @@ class Transfers:
         tell: Tell,
         cancel: Cancel,
     ) -> None:
-        def elsewhere(path: str) -> Repository:
-            other = Reference(reference.domain, path)
-            return self._client.repository(other, credentials, cancel)
-
         tell(Announced(f"The push refers to repository [{reference.name}]"))
         repository = self._client.repository(reference, credentials, cancel, push=True)
         for named, target in todo:
@@ -227,7 +235,7 @@ class Transfers:
                     target,
                     tell,
                     cancel,
-                    elsewhere=elsewhere,
+                    elsewhere=self._elsewhere(reference, credentials, cancel),
                     attachments=self._attachments(repository, named, target),
                 )
             self._loop.call_soon_threadsafe(self._publish, "push", named)
@@ -262,7 +270,60 @@ class Transfers:
         """A file of the web; blocking. Raises RegistryError."""
         return self._client.fetch(url, cancel)
 
+    async def push_list(
+        self, name: str, credentials: Credentials | None, *, purge: bool = False
+    ) -> AsyncGenerator[Event, None]:
+        """Send a manifest list, with those of its images that are here; with `purge` forget it."""
+        with image_errors():
+            reference = parse_reference(name).with_default_tag()
+            found = self.manifests.get(reference)
+            members = [parse_reference(member.name) for member in found.members]
+
+        def work(tell: Tell, cancel: Cancel) -> None:
+            index = found.document()
+            paths = [each.path for each in members if each.domain == reference.domain]
+            repository = self._client.repository(reference, credentials, cancel, push=True)
+            with self._store.hold():
+                target = self._store.blobs.write(index.media_type or MediaType.INDEX, encode(index))
+                self._pusher.push(
+                    repository,
+                    reference,
+                    target,
+                    tell,
+                    cancel,
+                    elsewhere=self._elsewhere(reference, credentials, cancel),
+                    sources=paths,
+                )
+            self._store.discard([Digest(target.digest)])
+            if purge:
+                self.manifests.remove(name)
+
+        async with aclosing(self._push(work)) as events:
+            async for event in events:
+                yield event
+
+    async def _push(self, work: Callable[[Tell, Cancel], None]) -> AsyncGenerator[Event, None]:
+        flow = Flow(work, "push", lambda: None)
+        self._watch(flow)
+        with transfer_errors():
+            async with aclosing(flow.follow()) as events:
+                async for event in events:
+                    yield event
+
+    def _elsewhere(
+        self, reference: Reference, credentials: Credentials | None, cancel: Cancel
+    ) -> Callable[[str], Repository]:
+        def open_other(path: str) -> Repository:
+            return self._client.repository(Reference(reference.domain, path), credentials, cancel)
+
+        return open_other
+
     # Questions
+
+    async def ask(self, work: Callable[[Manifests], T]) -> T:
+        """Do `work` with manifests, in a thread. Raises NotFound, Unauthorized, InvalidRequest."""
+        with transfer_errors():
+            return await run_in_thread(lambda: work(self.manifests), "manifests")
 
     async def distribution(self, name: str, credentials: Credentials | None) -> DistributionInspect:
         """What a registry has under a name, and for which platforms. Raises NotFound."""

@@ -73,17 +73,19 @@ class Pusher:
         cancel: "Cancel",
         *,
         elsewhere: Elsewhere,
+        sources: Sequence[str] = (),
         attachments: Sequence[tuple[Descriptor, str]] = (),
     ) -> None:
         """Send `target`, a manifest or an index, and let the tag of `reference` point to it.
 
         Of an index what is not in the store must be in the registry, if need be in another
-        repository from which it was pulled. `attachments`, manifests with their tags (empty: by
-        digest), are sent along, before the tag is moved. Raises ImageError, RegistryError.
+        repository: one from which it was pulled, or of `sources`. `attachments`, manifests with
+        their tags (empty: by digest), are sent along, before the tag is moved. Raises ImageError,
+        RegistryError.
         """
         with self._store.hold():
             push = _Push(self._store, self._origins, repository, reference, tell, cancel)
-            push.run(target, elsewhere, attachments)
+            push.run(target, elsewhere, sources, attachments)
 
 
 class _Push:
@@ -110,6 +112,7 @@ class _Push:
         self,
         target: Descriptor,
         elsewhere: Elsewhere,
+        sources: Sequence[str],
         attachments: Sequence[tuple[Descriptor, str]],
     ) -> None:
         """See `Pusher.push`."""
@@ -122,7 +125,7 @@ class _Push:
             self._told(digest, BlobState.WAITING)
         for_each(self._plan.blobs.values(), self._send, AT_ONCE, "push", self._cancel)
         for absent in self._plan.absent:
-            self._bring(absent, target, elsewhere)
+            self._bring(absent, target, elsewhere, sources)
         tags = {attached.digest: tag for attached, tag in attachments}
         for descriptor, data in self._plan.documents.values():
             if descriptor.digest != target.digest:
@@ -200,7 +203,13 @@ class _Push:
 
     # What is not here
 
-    def _bring(self, absent: Descriptor, target: Descriptor, elsewhere: Elsewhere) -> None:
+    def _bring(
+        self,
+        absent: Descriptor,
+        target: Descriptor,
+        elsewhere: Elsewhere,
+        sources: Sequence[str],
+    ) -> None:
         """See that a manifest the store lacks is in the repository. Raises NoSuchPlatform."""
         from wherry.registry import NotFound
 
@@ -213,6 +222,7 @@ class _Push:
         paths = [
             *self._origins.paths(absent.digest, domain),
             *self._origins.paths(target.digest, domain),
+            *sources,
         ]
         for path in dict.fromkeys(paths):
             if path != self._reference.path and self._mounted(absent, path, elsewhere(path)):
