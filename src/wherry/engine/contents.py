@@ -7,11 +7,12 @@ import msgspec
 
 from wherry import interpreter
 from wherry import programs as on_this_machine
+from wherry.engine.artifacts import places
 from wherry.engine.errors import EngineError, InvalidRequest
 from wherry.engine.images import image_errors
 from wherry.engine.looking import LayerPlace, Question, programs
-from wherry.images import Image, Layer
-from wherry.oci import Digest, parse_reference
+from wherry.images import Image
+from wherry.oci import parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
@@ -50,20 +51,9 @@ class Contents:
         image = self._engine.images.resolve(name, platform)
         async with self._turns:
             with image_errors(), self._engine.store.hold():
-                layers = await asyncio.to_thread(self._layers, image)
+                layers = await asyncio.to_thread(places, self._engine.store, image)
                 question = _question(image, name, layers, form)
                 return await _look(question)
-
-    def _layers(self, image: Image) -> list[LayerPlace]:
-        """The image's layers, lowest first, unpacked now if they were not."""
-        self._engine.store.lowerdirs(image)
-        found = []
-        for layer, diff_id in zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True):
-            [folder] = self._engine.store.layer_lowerdirs([Layer(layer, Digest(diff_id))])
-            found.append(
-                LayerPlace(layer.digest, layer.media_type, layer.size, diff_id, str(folder))
-            )
-        return found
 
 
 def _question(image: Image, name: str, layers: list[LayerPlace], form: str) -> Question:

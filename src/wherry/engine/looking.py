@@ -9,6 +9,7 @@ import posixpath
 import resource
 import sys
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
 
 import msgspec
@@ -98,6 +99,10 @@ class Inside:
             return None
         entry = self._tree.entry(place)
         return place if entry is not None and entry.kind is Kind.FILE else None
+
+    def open(self, path: str) -> BufferedIOBase:
+        """The content of a file that `find` has found."""
+        return self._tree.open(path)
 
     def read(self, path: str, limit: int) -> bytes | None:
         """The content of a file, links followed; None if there is none, or it is larger."""

@@ -1,7 +1,8 @@
 """Wasm OCI artifacts: a manifest whose layers are modules, not tars (CNCF TAG Runtime).
 
 Such an artifact has no rootfs and no entrypoint. wherry shows it as an image with one file for
-each module and the first of them as entrypoint, so that everything above sees images only.
+each module, and for what else has a title, and the first module as entrypoint, so that everything
+above sees images only.
 """
 
 import msgspec
@@ -14,6 +15,7 @@ from wherry.oci import (
     MediaType,
     RootFS,
     RuntimeConfig,
+    content_digest,
     decode,
     is_module,
     module_name,
@@ -48,5 +50,5 @@ def artifact_config(manifest: Manifest, raw: bytes) -> ImageConfig:
         created=said.created,
         author=said.author or "",
         config=RuntimeConfig(entrypoint=[f"/{module_name(modules[0])}"], working_dir="/"),
-        rootfs=RootFS(diff_ids=[layer.digest for layer in manifest.layers]),
+        rootfs=RootFS(diff_ids=[content_digest(layer) for layer in manifest.layers]),
     )

@@ -26,7 +26,7 @@ from wherry.images.comparison import differences
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.unpack import Digesting, unpack
-from wherry.oci import Descriptor, Digest, is_module, module_name
+from wherry.oci import Descriptor, Digest, file_name, is_module, is_tar
 
 _NAME_LENGTH = 32
 _EMPTY = "empty"
@@ -227,8 +227,12 @@ class RootFilesystems:
         layer, rootfs = wanted.layer, folder / "fs"
         rootfs.mkdir(parents=True)
         rootfs.chmod(0o755)
-        if is_module(layer):
-            modules = self._place_module(layer, rootfs / module_name(layer))
+        name = file_name(layer)
+        if name is not None:
+            found = self._place_file(layer, rootfs / name)
+            modules = frozenset([found]) if is_module(layer) else frozenset()
+        elif layer.digest == wanted.diff_id and not is_tar(layer):
+            modules = frozenset()  # Of an artifact: a signature, say, and no file of a guest's.
         else:
             with self._blobs.open(Digest(layer.digest)) as blob:
                 modules = unpack(blob, layer, wanted.diff_id, rootfs)
@@ -242,7 +246,8 @@ class RootFilesystems:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 
-    def _place_module(self, layer: Descriptor, path: Path) -> frozenset[str]:
+    def _place_file(self, layer: Descriptor, path: Path) -> str:
+        """Put a layer that is a file into its place; its SHA-256."""
         found = hashlib.sha256()
         with self._blobs.open(Digest(layer.digest)) as blob, open(path, "wb") as file:
             checking = Digesting(blob, layer.digest)
@@ -251,7 +256,7 @@ class RootFilesystems:
                 found.update(data)
             checking.check(layer.size)
         path.chmod(0o755)
-        return frozenset([found.hexdigest()])
+        return found.hexdigest()
 
     def _record(self, name: str) -> _Record:
         """What stands beside a layer, read once; nothing, for what is no layer."""
@@ -283,9 +288,10 @@ class RootFilesystems:
 
 
 def _key(layer: Descriptor, diff_id: Digest) -> str:
-    """A tar is known by its content, a module by its content and file name."""
-    if is_module(layer):
-        text = f"{layer.digest} {module_name(layer)}"
+    """A tar is known by its content, a file by its content and name."""
+    name = file_name(layer)
+    if name is not None:
+        text = f"{layer.digest} {name}"
         return "module:" + hashlib.sha256(text.encode()).hexdigest()
     return diff_id
 

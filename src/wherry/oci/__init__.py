@@ -9,7 +9,15 @@ from importlib import import_module
 TYPE_CHECKING = False  # as type checkers know it: `typing` is a third of a short command's time
 
 if TYPE_CHECKING:
-    from wherry.oci.artifact import is_module, module_name
+    from wherry.oci.artifact import (
+        WasmConfig,
+        WasmInterfaces,
+        content_digest,
+        file_name,
+        is_module,
+        is_tar,
+        module_name,
+    )
     from wherry.oci.digest import Digest, InvalidDigest, digest_of, parse_digest
     from wherry.oci.document import InvalidDocument, decode, encode
     from wherry.oci.image import (
@@ -47,10 +55,15 @@ __all__ = [
     "Reference",
     "RootFS",
     "RuntimeConfig",
+    "WasmConfig",
+    "WasmInterfaces",
+    "content_digest",
     "decode",
     "digest_of",
     "encode",
+    "file_name",
     "is_module",
+    "is_tar",
     "module_name",
     "parse_digest",
     "parse_platform",
@@ -58,7 +71,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "artifact": ("is_module", "module_name"),
+    "artifact": (
+        "WasmConfig",
+        "WasmInterfaces",
+        "content_digest",
+        "file_name",
+        "is_module",
+        "is_tar",
+        "module_name",
+    ),
     "digest": ("Digest", "InvalidDigest", "digest_of", "parse_digest"),
     "document": ("InvalidDocument", "decode", "encode"),
     "platform": ("HOST", "WASM", "InvalidPlatform", "Platform", "parse_platform"),

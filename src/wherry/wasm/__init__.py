@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wherry.wasm._hosting import Machine
     from wherry.wasm._inspect import inspect
     from wherry.wasm._start import defer_start
+    from wherry.wasm._text import to_binary
 
 __all__ = [
     "DEFERRED_START",
@@ -49,6 +50,7 @@ __all__ = [
     "dissect",
     "inspect",
     "sniff",
+    "to_binary",
 ]
 
 
@@ -59,6 +61,7 @@ _HOMES = {
     "defer_start": "_start",
     "dissect": "_anatomy",
     "inspect": "_inspect",
+    "to_binary": "_text",
 }
 """Where each name is that is not of `_facts`."""
 
