@@ -8,12 +8,17 @@ from wherry.api.archive import send_tar
 async def listing(call: Call) -> Response:
     """`docker images`."""
     images = call.engine.images.list(call.filters(), shared_size=call.flag("shared-size"))
+    if call.flag("manifests"):
+        await call.engine.images.add_manifests(images)
     return json_answer(images)
 
 
 async def inspect(call: Call) -> Response:
     """`docker image inspect`."""
-    return json_answer(call.engine.images.inspect(call.path["name"]))
+    image = call.engine.images.inspect(call.path["name"], call.text("platform"))
+    if call.flag("manifests"):
+        await call.engine.images.add_manifests([image])
+    return json_answer(image)
 
 
 async def wasm(call: Call) -> Response:
@@ -34,7 +39,7 @@ async def sbom(call: Call) -> Response:
 
 async def history(call: Call) -> Response:
     """`docker history`."""
-    return json_answer(call.engine.images.history(call.path["name"]))
+    return json_answer(call.engine.images.history(call.path["name"], call.text("platform")))
 
 
 async def tag(call: Call) -> Response:
@@ -68,7 +73,7 @@ async def save(call: Call) -> StreamResponse:
     """`docker save`, of one image or several."""
     name = call.path.get("name")
     names = [name] if name else [each for text in call.texts("names") for each in text.split(",")]
-    return await send_tar(call, call.engine.images.save(names), {})
+    return await send_tar(call, call.engine.images.save(names, call.text("platform")), {})
 
 
 async def commit(call: Call) -> Response:

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from wherry.engine.image_manifests import ManifestSummary
 from wherry.engine.inspection import NEVER
 from wherry.images import Image
-from wherry.oci import Healthcheck, RuntimeConfig
+from wherry.oci import Descriptor, Healthcheck, RuntimeConfig
 
 
 class ImageSummary(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -24,6 +25,10 @@ class ImageSummary(msgspec.Struct, kw_only=True, rename="pascal"):
     shared_size: int = -1
     labels: dict[str, str] | None
     containers: int = -1
+    descriptor: Descriptor
+    """Of what its names point to: an index, or the manifest."""
+    manifests: list[ManifestSummary] | UnsetType = UNSET
+    """If they were asked for."""
 
 
 class ImageDefaults(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -71,6 +76,10 @@ class ImageInspect(msgspec.Struct, kw_only=True, rename="pascal"):
     graph_driver: dict[str, Any]
     root_fs: Layers = msgspec.field(name="RootFS")
     metadata: dict[str, str]
+    descriptor: Descriptor
+    """Of what its names point to: an index, or the manifest."""
+    manifests: list[ManifestSummary] | UnsetType = UNSET
+    """If they were asked for."""
 
 
 class HistoryItem(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -110,6 +119,7 @@ def summary(image: Image, *, containers: int = -1, shared: int = -1) -> ImageSum
         shared_size=shared,
         labels=config.labels if config else None,
         containers=containers,
+        descriptor=image.target,
     )
 
 
@@ -133,6 +143,7 @@ def inspection(image: Image) -> ImageInspect:
         graph_driver={"Name": "overlay2", "Data": {}},
         root_fs=Layers(type=config.rootfs.type, layers=list(config.rootfs.diff_ids)),
         metadata={"LastTagTime": NEVER},
+        descriptor=image.target,
     )
 
 

@@ -25,6 +25,7 @@ from wherry.images.housekeeping import Removal, Usage
 from wherry.images.image import Image
 from wherry.images.layer import Layer, LayerWriter
 from wherry.images.lookup import Selected
+from wherry.images.members import Member
 from wherry.images.store import ImageStore
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidLayer",
     "Layer",
     "LayerWriter",
+    "Member",
     "NoSuchPlatform",
     "Progress",
     "Removal",

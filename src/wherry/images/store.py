@@ -20,6 +20,7 @@ from wherry.images.housekeeping import Housekeeping, Removal, Usage
 from wherry.images.image import MAX_CHILDREN, MAX_LAYERS, Image, checked, descend
 from wherry.images.layer import Layer
 from wherry.images.lookup import Lookup, Selected
+from wherry.images.members import Member, members
 from wherry.images.rootfs import RootFilesystems
 from wherry.images.tar.writer import Output
 from wherry.oci import (
@@ -106,6 +107,13 @@ class ImageStore:
         Raises as `resolve`.
         """
         return [*self._lookup.find(name).images]
+
+    def members(self, target: Descriptor) -> Sequence[Member]:
+        """What a name's index has of each platform, and how much of it is in the store.
+
+        Raises ImageNotFound, InvalidImage.
+        """
+        return [*members(self.blobs, self._rootfs, target)]
 
     def tag(self, target: Descriptor, reference: Reference) -> None:
         """Give a manifest or index a name (`latest` if it has no tag).
@@ -279,6 +287,17 @@ class ImageStore:
     def collect(self, in_use: Collection[Digest] = ()) -> int:
         """Remove what no image needs, layers of the build cache too; the bytes given back."""
         return self._housekeeping.collect(frozenset(in_use))
+
+    def discard_layers(self, layers: Iterable[Layer], in_use: Collection[Digest] = ()) -> int:
+        """Remove those of some layers that no image needs and no hold spares, unpacked ones too.
+
+        `in_use` is as in `prune`. Returns the bytes given back.
+        """
+        names: set[str] = set()
+        for layer in layers:
+            names.add(layer.descriptor.digest)
+            names.update(self._rootfs.keys([layer.descriptor], [layer.diff_id]))
+        return self._housekeeping.discard(names, frozenset(in_use))
 
     def sweep(self) -> None:
         """Remove what was left half-made when somebody was killed. For the engine's start."""

@@ -6,7 +6,7 @@ name does not, because the store keeps its index in memory.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,15 +27,15 @@ from wherry.engine.image_inspection import (
     steps,
     summary,
 )
+from wherry.engine.image_manifests import read_platform, summarize
 from wherry.engine.images.failures import image_errors
 from wherry.engine.worker import read_in_thread, write_in_thread
 from wherry.images import Image, Removal
-from wherry.oci import Digest, Platform, parse_platform, parse_reference
+from wherry.oci import Digest, Platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
     from wherry.engine.images.transfers import Transfers
-    from wherry.registry import Credentials
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LIST_FILTERS = {"before", "dangling", "label", "label!", "reference", "since", "until"}
@@ -49,7 +49,6 @@ class Images:
         self._engine = engine
         self._store = engine.store
         self._transfers: Transfers | None = None
-        self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
         """End what is being pulled and pushed; the next try goes on from there."""
@@ -64,31 +63,31 @@ class Images:
                 self._transfers = found.Transfers(self._engine)
         return self._transfers
 
-    def fetch_blocking(
-        self, name: str, platform: Platform | None, credentials: "Credentials | None" = None
-    ) -> Image:
-        """Pull one image, for a thread that builds; it is joined with a pull that is under way.
-
-        Raises EngineError.
-        """
-
-        async def fetch() -> Image:
-            return await (await self.transfers()).fetch(name, platform, credentials)
-
-        return asyncio.run_coroutine_threadsafe(fetch(), self._loop).result()
-
     def resolve(self, name: str, platform: str | None = None) -> Image:
         """The image called `name`, or of that id. Raises NotFound, InvalidRequest."""
         with image_errors():
-            return self._store.resolve(name, _platform(platform))
+            return self._store.resolve(name, read_platform(platform))
 
     def inspect(self, name: str, platform: str | None = None) -> ImageInspect:
-        """All that is known of the image. Raises NotFound."""
+        """All that is known of the image. Raises NotFound, InvalidRequest."""
         return inspection(self.resolve(name, platform))
 
-    def history(self, name: str) -> list[HistoryItem]:
-        """How the image was made, newest step first. Raises NotFound."""
-        return steps(self.resolve(name))
+    async def add_manifests(self, views: Sequence[ImageInspect | ImageSummary]) -> None:
+        """Put into views of images what their indexes have of each platform.
+
+        Raises NotFound, InvalidRequest.
+        """
+        users: dict[str, list[str]] = {}
+        for each in await self._engine.containers.list(all=True):
+            users.setdefault(each.image_id, []).append(each.id)
+        for view in views:
+            with image_errors():
+                found = await asyncio.to_thread(self._store.members, view.descriptor)
+            view.manifests = summarize(found, users)
+
+    def history(self, name: str, platform: str | None = None) -> list[HistoryItem]:
+        """How the image was made, newest step first. Raises NotFound, InvalidRequest."""
+        return steps(self.resolve(name, platform))
 
     async def tag(self, name: str, repository: str, tag: str) -> None:
         """Give the image another name, taking it from whichever has it. Raises NotFound."""
@@ -124,18 +123,27 @@ class Images:
                 self._engine.builds.prepare(image)
         return names
 
-    def save(self, names: Collection[str]) -> AsyncGenerator[bytes, None]:
-        """A tar that `docker load` and OCI tools read. Raises NotFound at once."""
+    def save(
+        self, names: Collection[str], platform: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """A tar that `docker load` and OCI tools read, of all platforms or one.
+
+        Raises NotFound, InvalidRequest at once.
+        """
         if not names:
             raise InvalidRequest("no image was named")
         for name in names:
-            self._tell("save", self.resolve(name).id, name)
-        return self._save(names)
+            self._tell("save", self.resolve(name, platform).id, name)
+        with image_errors():
+            wanted = read_platform(platform)
+        return self._save(names, wanted)
 
-    async def _save(self, names: Collection[str]) -> AsyncGenerator[bytes, None]:
+    async def _save(
+        self, names: Collection[str], platform: Platform | None
+    ) -> AsyncGenerator[bytes, None]:
         with image_errors():
             async for chunk in write_in_thread(
-                lambda out: self._store.save(list(names), out), "image save"
+                lambda out: self._store.save(list(names), out, platform), "image save"
             ):
                 yield chunk
 
@@ -223,10 +231,6 @@ class Images:
             chosen = [image for image in named if image.names]
         chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
         return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
-
-
-def _platform(text: str | None) -> Platform | None:
-    return parse_platform(text) if text else None
 
 
 def _has_labels(image: Image, filters: Filters) -> bool:
