@@ -8,6 +8,7 @@ import sys
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.errors import CommandError
 from wherry.cli.flags import switch, text
+from wherry.cli.platform import PLATFORMS, document_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ def _save(session: Session, arguments: Arguments) -> int:
     output = arguments.text("output")
     if not output and os.isatty(1):
         raise CommandError("an archive is nothing for a terminal; use -o FILE or redirect stdout")
-    response = session.client.request("GET", "/images/get", {"names": arguments.words})
+    response = session.client.request(
+        "GET",
+        "/images/get",
+        {"names": arguments.words, "platform": document_of(arguments.text("platform"))},
+    )
     if not output:
         from wherry.cli.terminal import write_all
 
@@ -74,7 +79,16 @@ SAVE = Command(
     _save,
     "Write images to a tar archive",
     "IMAGE [IMAGE...]",
-    (text("output", "o", "Write to a file, not to stdout", metavar="FILE", complete="file"),),
+    (
+        text("output", "o", "Write to a file, not to stdout", metavar="FILE", complete="file"),
+        text(
+            "platform",
+            "",
+            "Write the image for this platform only, of each",
+            metavar="OS/ARCH",
+            complete=PLATFORMS,
+        ),
+    ),
     least=1,
     most=UNLIMITED,
     complete=("image",),

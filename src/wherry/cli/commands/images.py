@@ -7,6 +7,7 @@ from wherry.cli.filters import as_query as filters_of
 from wherry.cli.flags import many, switch, text
 from wherry.cli.listing import FORMAT_HELP, Listing
 from wherry.cli.moment import ago, local_text
+from wherry.cli.platform import PLATFORMS, document_of
 from wherry.cli.short import ellipsis, short_id
 from wherry.cli.units import decimal_size
 
@@ -91,7 +92,8 @@ def _images(session: Session, arguments: Arguments) -> int:
 
 
 def _history(session: Session, arguments: Arguments) -> int:
-    layers = session.client.get(f"/images/{arguments.words[0]}/history")
+    query = {"platform": document_of(arguments.text("platform"))}
+    layers = session.client.get(f"/images/{arguments.words[0]}/history", query)
     full = arguments.switch("no-trunc")
     human = arguments.switch("human")
     if arguments.switch("quiet"):
@@ -174,6 +176,9 @@ HISTORY = Command(
     (
         _FORMAT,
         switch("human", "H", "Sizes and dates as people read them", default=True),
+        text(
+            "platform", "", "Of the image for this platform", metavar="OS/ARCH", complete=PLATFORMS
+        ),
         _FULL,
         _QUIET,
     ),
