@@ -85,12 +85,6 @@ class Flow(Generic[T]):
             if not self._followers and not self._result.done():
                 self.cancel()
 
-    async def result(self) -> T:
-        """The end of it, without what happens; if the caller is cancelled, as any follower."""
-        async for _ in self.follow():
-            pass
-        return self._result.result()
-
     def cancel(self) -> None:
         """End it; who follows gets Abandoned."""
         self._abandoned()

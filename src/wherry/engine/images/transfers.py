@@ -100,14 +100,6 @@ class Transfers:
                 async for event in events:
                     yield event
 
-    async def fetch(
-        self, name: str, platform: Platform | None, credentials: Credentials | None
-    ) -> Image:
-        """Bring one image into the store. Raises as `pull`."""
-        flow = self._pull(name, str(platform or ""), credentials)
-        with transfer_errors():
-            return (await flow.result())[0]
-
     def _pull(
         self,
         name: str,
@@ -269,6 +261,41 @@ class Transfers:
     def open_url(self, url: str, cancel: Cancel) -> WebFile:
         """A file of the web; blocking. Raises RegistryError."""
         return self._client.fetch(url, cancel)
+
+    async def push_artifact(
+        self,
+        name: str,
+        tag: str,
+        source: str,
+        platform: str = "",
+        credentials: Credentials | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Send the program of the image `source` as a Wasm artifact called `name`.
+
+        The store keeps none of it. Raises NotFound, Unauthorized, InvalidRequest, also for an
+        image of which an artifact would lose something.
+        """
+        from wherry.engine.artifacts import make_artifact
+
+        with image_errors():
+            reference = parse_reference(f"{name}:{tag}" if tag else name).with_default_tag()
+        image = self._engine.images.resolve(source, platform or None)
+
+        def work(tell: Tell, cancel: Cancel) -> None:
+            written: list[Digest] = []
+            try:
+                with self._store.hold():
+                    made = make_artifact(self._store, image)
+                    written += made.blobs
+                    todo = [(reference, made.descriptor)]
+                    self._work_push(reference, todo, credentials, tell, cancel)
+            finally:
+                # Nothing is, of an image that was one already.
+                self._store.discard(written)
+
+        async with aclosing(self._push(work)) as events:
+            async for event in events:
+                yield event
 
     async def push_list(
         self, name: str, credentials: Credentials | None, *, purge: bool = False
