@@ -41,9 +41,16 @@ async def pull(call: Call) -> StreamResponse:
 
 
 async def push(call: Call) -> StreamResponse:
-    """`docker push`. Without a tag all that the name has."""
-    name, tag = call.path["name"], call.text("tag")
+    """`docker push`. Without a tag all that the name has.
+
+    With `artifact`, which is wherry's own, the program of the image of that name or id is sent as
+    a Wasm artifact.
+    """
+    name, tag, source = call.path["name"], call.text("tag"), call.text("artifact")
     transfers = await call.engine.images.transfers()
+    if source:
+        events = transfers.push_artifact(name, tag, source, _platform(call), registry_auth(call))
+        return await told(call, events)
     return await told(call, transfers.push(name, tag, _platform(call), registry_auth(call)))
 
 

@@ -27,10 +27,44 @@ def _pull(session: Session, arguments: Arguments) -> int:
 
 
 def _push(session: Session, arguments: Arguments) -> int:
+    if arguments.switch("artifact"):
+        return _push_artifact(session, arguments)
+    if len(arguments.words) > 1:
+        raise UsageError("takes one name; a file before it is pushed with --artifact")
     name, _, quiet = _asked(session, arguments)
     if name.digest:
         raise UsageError(f"{arguments.words[0]}: what is pushed needs a tag, not a digest")
     query = {"tag": name.tag, "platform": document_of(arguments.text("platform"))}
+    headers = Credentials().find(name.domain).headers()
+    transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)
+    if quiet:
+        session.write_line(name.repository + name.suffix)
+    return 0
+
+
+def _push_artifact(session: Session, arguments: Arguments) -> int:
+    """Of an image the program under the image's name; of a file under the name behind it."""
+    from wherry.cli.looking import is_file
+
+    if arguments.switch("all-tags"):
+        raise UsageError("--artifact takes one tag, not --all-tags")
+    source, target = arguments.words[0], arguments.words[-1]
+    name = ImageName(target)
+    if name.digest:
+        raise UsageError(f"{target}: what is pushed needs a tag, not a digest")
+    name.tag = name.tag or DEFAULT_TAG
+    if is_file(source):
+        if len(arguments.words) == 1:
+            raise UsageError(f"{source} is a file: say under which name it is pushed, too")
+        from wherry.cli.module_file import image_of
+
+        source = image_of(session, source)
+    quiet = arguments.switch("quiet")
+    query = {
+        "tag": name.tag,
+        "platform": document_of(arguments.text("platform")),
+        "artifact": source,
+    }
     headers = Credentials().find(name.domain).headers()
     transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)
     if quiet:
@@ -80,16 +114,22 @@ PULL = Command(
 PUSH = Command(
     _push,
     "Send an image to a registry",
-    "NAME[:TAG]",
+    "NAME[:TAG] | --artifact IMAGE|FILE [NAME[:TAG]]",
     (
         switch("all-tags", "a", "Send all tags that are here"),
+        switch("artifact", "", "Send the program alone, as a Wasm OCI artifact"),
         text("platform", "", "Send this platform alone, of an image that has several",
              metavar="OS/ARCH", complete=PLATFORMS),
         _QUIET,
     ),
     least=1,
-    most=1,
+    most=2,
     complete=("image",),
-    detail="What the registry has already is not sent again.",
-    examples=("wherry tag hello localhost:5000/hello", "wherry push localhost:5000/hello"),
+    detail=(
+        "What the registry has already is not sent again. An artifact is a module or component\n"
+        "and nothing else, in the CNCF's form; it may be sent under another name than the\n"
+        "image's, and of a .wasm file that is no image."
+    ),
+    examples=("wherry tag hello localhost:5000/hello", "wherry push localhost:5000/hello",
+              "wherry push --artifact ./tool.wasm localhost:5000/tool:1"),
 )  # fmt: skip
