@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PEERS := containerd runc crun docker.io skopeo umoci uidmap busybox-static zsh fish \
 	debootstrap iproute2 iptables containernetworking-plugins qemu-system-x86 cpio shellcheck podman buildah \
-	docker-registry apache2-utils curl wrk nginx-light redis-server mariadb-server passt slirp4netns nftables
+	docker-registry apache2-utils golang-github-opencontainers-image-spec-dev curl wrk nginx-light redis-server mariadb-server passt slirp4netns nftables
 
 .SILENT:
 .PHONY: help demo test check peers guests bench clean
