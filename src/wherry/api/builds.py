@@ -49,7 +49,8 @@ async def output(call: Call) -> StreamResponse:
 
 async def prune(call: Call) -> Response:
     """`docker builder prune`."""
-    return json_answer(await call.engine.builds.prune())
+    keep = call.number("keep-storage") or call.number("reserved-space") or 0
+    return json_answer(await call.engine.builds.prune(call.filters(), keep=keep))
 
 
 async def cancel(call: Call) -> Response:

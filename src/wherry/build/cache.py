@@ -19,7 +19,7 @@ from wherry.disk import BLOCK
 from wherry.images import BlobStore
 from wherry.images.layer import Layer
 from wherry.images.tar import Entry, Kind
-from wherry.oci import Descriptor, InvalidDigest, parse_digest
+from wherry.oci import Descriptor, Digest, InvalidDigest, parse_digest
 
 _FORMAT = 2
 _MAX_RECORD = 64 << 20
@@ -56,12 +56,17 @@ class CachedLayer(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A record: its bytes on disk, when it was written (nanoseconds), and its layer's digests."""
+    """A record: its bytes on disk, when it was written and last used, and its layer's digests.
+
+    `written` is as in configs (RFC 3339), empty for what is no layer; `used` in nanoseconds.
+    """
 
     key: str
     size: int
-    written: int
+    written: str
+    used: int
     layer: tuple[str, ...]
+    stacked: Layer | None = None
 
 
 class BuildCache:
@@ -84,7 +89,11 @@ class BuildCache:
                 entries = [_restored(entry) for entry in record.entries]
         except (InvalidDigest, KeyError):
             return None
-        return CachedLayer(layer, record.created, entries) if self._blobs.has(digest) else None
+        if not self._blobs.has(digest):
+            return None
+        with suppress(OSError):
+            os.utime(self._path(key))
+        return CachedLayer(layer, record.created, entries)
 
     def remember(self, key: str, cached: CachedLayer) -> None:
         """Record that this layer came of `key`."""
@@ -118,9 +127,22 @@ class BuildCache:
             with suppress(FileNotFoundError):
                 status, record = path.lstat(), self._read(path.name)
                 layer: tuple[str, ...] = ()
+                stacked = None
                 if record is not None and record.descriptor is not None:
                     layer = (record.descriptor.digest, record.diff_id)
-                yield Kept(path.name, status.st_blocks * BLOCK, status.st_mtime_ns, layer)
+                    stacked = Layer(record.descriptor, Digest(record.diff_id))
+                yield Kept(
+                    key=path.name,
+                    size=status.st_blocks * BLOCK,
+                    written=record.created if record is not None else "",
+                    used=status.st_mtime_ns,
+                    layer=layer,
+                    stacked=stacked,
+                )
+
+    def forget(self, key: str) -> None:
+        """Drop a record."""
+        self._path(key).unlink(missing_ok=True)
 
     def clear(self) -> int:
         """Forget everything; returns the bytes given back on disk."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from wherry.build.errors import BuildError
+from wherry.disk import allocated
 from wherry.images.beneath import remove_tree
 
 _KEY_LENGTH = 32
@@ -27,7 +28,7 @@ _filling = threading.Lock()
 
 
 class CacheFolder(msgspec.Struct, frozen=True):
-    """What a cache has come to: bytes of its files, and when it was used, in nanoseconds."""
+    """What a cache has come to: its bytes on disk, and when it was used, in nanoseconds."""
 
     id: str
     key: str
@@ -161,26 +162,10 @@ def _look(place: Path) -> CacheFolder:
     return CacheFolder(
         id=id,
         key=place.name,
-        size=sum(map(_size, folders)) + (status.st_size if status else 0),
+        size=allocated(place),
         last_used=status.st_mtime_ns if status else 0,
         in_use=any(map(_in_use, folders)),
     )
-
-
-def _size(folder: Path) -> int:
-    """The bytes of all files below, each counted once however many names it has."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for top, _, names in os.walk(folder):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(top, name))
-            except FileNotFoundError:
-                continue
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                total += status.st_size
-    return total
 
 
 def _in_use(folder: Path) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from wherry.build import (
-    BuildCache,
     BuildError,
     BuildOptions,
     Built,
@@ -26,14 +25,15 @@ from wherry.build import (
     Warned,
     build,
 )
+from wherry.engine.artifacts import keep_artifact
 from wherry.engine.build_request import BuildRequest
 from wherry.engine.errors import BuildFailed, InvalidRequest
 from wherry.engine.images import image_errors
-from wherry.engine.outputs import check_outputs, names_of, pushes
+from wherry.engine.outputs import check_outputs, keeps_artifact, names_of, pushes
 from wherry.engine.outside import Outside
 from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
-from wherry.images import Image, ImageStore
+from wherry.images import Image
 from wherry.oci import Platform, parse_platform, parse_reference
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ __all__ = [
     "Tagged",
     "TriggersFound",
     "Warned",
-    "clear_cache",
     "run_build",
 ]
 
@@ -87,11 +86,20 @@ async def run_build(
             raise _Abandoned
         loop.call_soon_threadsafe(events.put_nowait, event)
 
+    def untold(event: Event) -> None:
+        if not isinstance(event, Built):  # the image is not what will be there in the end
+            progress(event)
+
     def work(tar: BinaryIO) -> Image:
         with Context(folder) as received:
             while chunk := tar.read(CHUNK):
                 received.write(chunk)
-            return build(received, options, engine.store, steps, progress, folder, outside)
+            if not keeps_artifact(request.outputs):
+                return build(received, options, engine.store, steps, progress, folder, outside)
+            image = build(received, options, engine.store, steps, untold, folder, outside)
+        artifact = keep_artifact(engine.store, image)
+        progress(Built(artifact.id))
+        return artifact
 
     working = asyncio.ensure_future(read_in_thread(context, work, "build"))
     working.add_done_callback(lambda _: events.put_nowait(None))
@@ -109,11 +117,6 @@ async def run_build(
         steps.abandon()
         outside.abandon()
         working.cancel()
-
-
-def clear_cache(folder: Path, store: ImageStore) -> int:
-    """Forget what builds may skip; the bytes given back."""
-    return BuildCache(folder / "cache", store.blobs).clear()
 
 
 def _options(request: BuildRequest, secrets: Mapping[str, bytes]) -> BuildOptions:

@@ -2,48 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
-from pathlib import Path
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-import msgspec
-
+from wherry.engine.build_records import BuildPruneReport, CacheRecord
 from wherry.engine.build_request import BuildRequest
 from wherry.engine.build_secrets import BuildSecrets
-from wherry.engine.clock import timestamp
 from wherry.engine.errors import InvalidRequest
+from wherry.engine.filters import Filters
 from wherry.engine.images.failures import image_errors
 from wherry.engine.outputs import FETCHED
 from wherry.engine.precompile import Precompiler
 from wherry.engine.worker import write_in_thread
-from wherry.images import Image, ImageStore
+from wherry.images import Image, ImageError
 
 if TYPE_CHECKING:
+    from wherry.engine.build_cache import Keeping
     from wherry.engine.building import BuildEvent
     from wherry.engine.engine import Engine
-
-_ID_LENGTH = 25
-
-
-class BuildPruneReport(msgspec.Struct, kw_only=True, rename="pascal"):
-    """`POST /build/prune`. `space_reclaimed` is in bytes."""
-
-    caches_deleted: list[str] | None
-    space_reclaimed: int
-
-
-class CacheRecord(msgspec.Struct, kw_only=True, rename="pascal"):
-    """One step kept in the build cache. `size` is in bytes."""
-
-    id: str = msgspec.field(name="ID")
-    type: str = "regular"
-    description: str = ""
-    in_use: bool = False
-    shared: bool = False
-    size: int
-    created_at: str
-    last_used_at: str | None = None
-    usage_count: int = 0
 
 
 class Builds:
@@ -53,12 +29,15 @@ class Builds:
         self._engine = engine
         self._folder = engine.root / "build"
         self._precompiler = Precompiler(engine.store)
+        self._bounding: asyncio.Task[None] | None = None
         self.secrets = BuildSecrets()
         """Those of builds that are about to begin."""
 
     async def close(self) -> None:
         """End what runs in the background."""
         await self._precompiler.close()
+        if self._bounding is not None:
+            await self._bounding
 
     async def build(
         self, request: BuildRequest, context: AsyncIterator[bytes]
@@ -101,45 +80,52 @@ class Builds:
         """Have the image's program compiled in the background, so that its first run is quick."""
         self._precompiler.add(image)
 
-    async def prune(self) -> BuildPruneReport:
-        """Forget the build cache, and give back the layers that only it had."""
-        from wherry.engine.building import clear_cache
+    async def prune(self, filters: Filters | None = None, *, keep: int = 0) -> BuildPruneReport:
+        """Forget what builds keep, and give back the layers that only it had.
 
-        in_use = await self._engine.images.in_use()
-
-        def clear() -> int:
-            store = self._engine.store
-            return clear_cache(self._folder, store) + store.collect(in_use)
-
-        freed = await asyncio.to_thread(clear)
+        With `keep` so many bytes stay, of what was used last. Filters: until. Raises
+        InvalidRequest.
+        """
+        filters = filters or Filters()
+        filters.check(("until",))
+        until = filters.until()
+        before = None if until is None else int(until.timestamp() * 1e9)
+        keeping, in_use = await self._keeping(), await self._engine.images.in_use()
+        gone, freed = await asyncio.to_thread(keeping.prune, in_use, keep=keep, before=before)
         self._engine.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
-        return BuildPruneReport(caches_deleted=None, space_reclaimed=freed)
+        return BuildPruneReport(caches_deleted=gone or None, space_reclaimed=freed)
 
     async def cache_records(self, unneeded: Mapping[str, int]) -> list[CacheRecord]:
         """What the build cache takes: its records, and of the layers those that no image needs.
 
         `unneeded` is what these take, by digest and diff_id.
         """
-        return await asyncio.to_thread(
-            _records, self._folder / "cache", self._engine.store, unneeded
-        )
+        keeping = await self._keeping()
+        return await asyncio.to_thread(keeping.records, unneeded)
+
+    async def _keeping(self) -> "Keeping":
+        def get() -> "Keeping":
+            from wherry.engine.build_cache import Keeping
+
+            return Keeping(self._folder, self._engine.store)
+
+        return await asyncio.to_thread(get)
+
+    def _bound(self) -> None:
+        """Have the cache brought back to its bound, if that is not being done already."""
+        if self._bounding is None or self._bounding.done():
+            self._bounding = asyncio.create_task(self._shrink())
+
+    async def _shrink(self) -> None:
+        from wherry.engine.build_cache import ROOM
+
+        with suppress(ImageError, OSError):  # what cannot go now goes after the next build
+            await asyncio.to_thread(
+                (await self._keeping()).prune, await self._engine.images.in_use(), keep=ROOM
+            )
 
     def _finished(self, image: Image) -> None:
         for name in image.names:
             self._engine.images.told("tag", image, name)
         self.prepare(image)
-
-
-def _records(folder: Path, store: ImageStore, unneeded: Mapping[str, int]) -> list[CacheRecord]:
-    from wherry.build.cache import BuildCache
-
-    left = dict(unneeded)  # Of several records of one layer the first is told its bytes.
-    return [
-        CacheRecord(
-            id=kept.key[:_ID_LENGTH],
-            size=kept.size + sum(left.pop(digest, 0) for digest in kept.layer),
-            shared=bool(kept.layer) and unneeded.keys().isdisjoint(kept.layer),
-            created_at=timestamp(kept.written),
-        )
-        for kept in BuildCache(folder, store.blobs).kept()
-    ]
+        self._bound()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wherry.cli.command import Command
 from wherry.cli.filters import as_query as filters_of
-from wherry.cli.flags import many, switch
-from wherry.cli.units import decimal_size
+from wherry.cli.flags import many, switch, text
+from wherry.cli.units import decimal_size, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def _volumes(session: Session, arguments: Arguments) -> int:
 
 def _builds(session: Session, arguments: Arguments) -> int:
     if _agreed(session, arguments, "This will remove all build cache."):
-        _total(session, _prune_builds(session), label="Total")
+        query: dict[str, Any] = {"filters": _filters(arguments)}
+        if arguments.text("keep-storage"):
+            query["keep-storage"] = parse_size(arguments.text("keep-storage"))
+        _total(session, _prune_builds(session, query), label="Total")
     return 0
 
 
@@ -129,8 +132,8 @@ def _prune_volumes(session: Session, filters: dict[str, Any], *, everything: boo
     return int(answer["SpaceReclaimed"])
 
 
-def _prune_builds(session: Session) -> int:
-    answer = session.client.post("/build/prune") or {}
+def _prune_builds(session: Session, query: dict[str, Any] | None = None) -> int:
+    answer = session.client.post("/build/prune", query) or {}
     _report(session, "Deleted build cache objects", answer.get("CachesDeleted") or [])
     return int(answer.get("SpaceReclaimed") or 0)
 
@@ -152,7 +155,17 @@ VOLUMES = Command(
     "",
     (switch("all", "a", "Remove named ones, too"), _FILTER, _FORCE),
 )
-BUILDS = Command(_builds, "Remove the build cache", "", (_FORCE,))
+BUILDS = Command(
+    _builds,
+    "Remove the build cache",
+    "",
+    (
+        switch("all", "a", "Remove all of it (it is anyway)"),
+        _FILTER,
+        _FORCE,
+        text("keep-storage", "", "Keep so many bytes of what was used last", metavar="BYTES"),
+    ),
+)
 SYSTEM = Command(
     _system,
     "Remove stopped containers, unused networks and images, and the build cache",

@@ -1,0 +1,255 @@
+"""RUN in Linux stages: its sandbox, network, mounts and secrets, and what gets into layers."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.linux_builds import builder, folder
+from tests.engine_under_test import Wherry, until
+from tests.network.machine import FAR, INSIDE, NOBODY, Machine
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine() as machine:
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def wherry(machine: Machine) -> Iterator[Wherry]:
+    with builder(machine) as wherry:
+        yield wherry
+
+
+def said(wherry: Wherry, dockerfile: str, *options: str, **files: str) -> str:
+    """What a build says that must succeed."""
+    return wherry.ok("build", "--no-cache", *options, folder(wherry, dockerfile, **files))
+
+
+def built(wherry: Wherry, dockerfile: str, **files: str) -> dict[str, tarfile.TarInfo]:
+    """What is in the topmost layer of what a Dockerfile makes."""
+    archive = wherry.folder / "built.tar"
+    context = folder(wherry, dockerfile, **files)
+    wherry.ok("build", "-q", "--output", f"type=oci,dest={archive}", context)
+    with tarfile.open(archive) as tar:
+
+        def document(digest: str) -> dict:  # type: ignore[type-arg]
+            import json
+
+            member = tar.extractfile(f"blobs/{digest.replace(':', '/')}")
+            assert member is not None
+            return json.load(member)  # type: ignore[no-any-return]
+
+        index = tar.extractfile("index.json")
+        assert index is not None
+        import json
+
+        manifest = document(json.load(index)["manifests"][0]["digest"])
+        layer = tar.extractfile(f"blobs/{manifest['layers'][-1]['digest'].replace(':', '/')}")
+        assert layer is not None
+        with tarfile.open(fileobj=io.BytesIO(layer.read())) as content:
+            return {member.name.strip("/"): member for member in content}
+
+
+def test_a_step_is_held_by_dockers_sandbox(wherry: Wherry) -> None:
+    text = said(
+        wherry,
+        "FROM base\nRUN grep -E 'Cap(Eff|Bnd)|Seccomp:' /proc/self/status; id -u; echo $HOME $$\n"
+        "RUN mount -t tmpfs x /mnt || echo no mount\nRUN ls /proc/kcore -l; hostname\n"
+        "USER 5:6\nRUN id -u; grep CapEff /proc/self/status",
+    )
+    assert "CapEff:\t00000000a80425fb" in text
+    assert "Seccomp:\t2" in text
+    assert "\n0\n/root 1\n" in text
+    assert "no mount" in text
+    assert "\nbuild\n" in text
+    assert "\n5\nCapEff:\t0000000000000000" in text
+
+
+def test_what_changed_is_the_layer_and_no_mount_point_is(wherry: Wherry) -> None:
+    found = built(
+        wherry,
+        "FROM base\nRUN mkdir /d && echo 1 >/d/gone && echo 1 >/d/old && mkdir /e && touch /e/x\n"
+        "RUN --mount=type=cache,target=/new/cache --mount=type=secret,id=x,target=/s \\\n"
+        "    rm /d/gone && ln /d/old /d/linked && rm -r /e && mkdir /e && touch /e/y /root-file",
+    )
+    names = set(found) - {"d", "e"}
+    assert {"d/.wh.gone", "d/linked", "e/y", "root-file"} <= names
+    assert names <= {"d/.wh.gone", "d/linked", "d/old", "e/y", "e/.wh..wh..opq", "root-file"}
+    assert "e/.wh..wh..opq" in names
+    assert found["d/old"].islnk() or found["d/linked"].islnk()
+
+
+def test_the_network_is_what_was_asked_for(wherry: Wherry, machine: Machine) -> None:
+    with machine.outside.answering(FAR, 80):
+        text = said(
+            wherry,
+            f"FROM base\nRUN echo from $(echo | nc {FAR} 80); cat /etc/resolv.conf\n"
+            f"RUN --network=none ip address; ! nc {FAR} 80",
+        )
+    assert f"from {INSIDE}\nnameserver 127.0.0.11" in text
+    assert "Network is unreachable" in text
+    assert "127.0.0.11" not in said(wherry, "FROM base\nRUN cat /etc/resolv.conf", "--network=host")
+    text = said(wherry, f"FROM base\nRUN ! nc {FAR} 80", "--network", "none")
+    assert "Network is unreachable" in text
+    error = wherry.refused("build", folder(wherry, "FROM base\nRUN --network=host true"), code=1)
+    assert "wherry build --network host" in error
+
+
+def test_a_cache_outlives_builds_and_is_pruned(wherry: Wherry) -> None:
+    dockerfile = (
+        "FROM base\nRUN --mount=type=cache,id=ours,target=/c,mode=0750,uid=7 \\\n"
+        "    echo more >>/c/f && wc -l /c/f && stat -c %a:%u /c"
+    )
+    assert "1 /c/f\n750:7" in said(wherry, dockerfile)
+    assert "2 /c/f\n750:7" in said(wherry, dockerfile)
+    text = said(
+        wherry, "FROM base\nRUN --mount=type=cache,id=ours,target=/x,ro ls /x; ! touch /x/y"
+    )
+    assert "Read-only file system" in text
+    wherry.ok("builder", "prune", "--force", "--all")
+    assert "1 /c/f" in said(wherry, dockerfile)
+
+
+def test_files_are_bound_from_the_context_and_from_stages(wherry: Wherry) -> None:
+    text = said(
+        wherry,
+        "FROM base AS other\nRUN mkdir -p /data/deep && echo other >/data/deep/f\n"
+        "FROM base\nARG WHERE=/src\n"
+        "RUN --mount=target=$WHERE cat /src/sub/file; ! touch /src/x\n"
+        "RUN --mount=target=/src,rw touch /src/sub/made && ls /src/sub\n"
+        "RUN --mount=target=/src ls /src/sub\n"
+        "RUN --mount=type=bind,from=other,source=/data,target=/o,rw cat /o/deep/f; touch /o/z\n"
+        "RUN --mount=from=other,source=data/deep/f,target=/f cat /f && ls -d /o || true",
+        sub__file="context\n",
+    )
+    assert "context\ntouch: /src/x: Read-only file system" in text
+    assert "file\nmade" in text
+    assert "ls /src/sub\nfile\n[" in text
+    assert text.count("\nother\n") == 2
+    assert "ls: /o: No such file or directory" in text
+
+
+def test_what_is_bound_decides_whether_a_step_is_cached(wherry: Wherry) -> None:
+    dockerfile = "FROM base\nRUN --mount=target=/c,source=one cat /c"
+    first = wherry.ok("build", folder(wherry, dockerfile, one="first", two="x"))
+    assert "first" in first
+    assert "CACHED" in wherry.ok("build", folder(wherry, dockerfile, one="first", two="y")).upper()
+    assert "second" in wherry.ok("build", folder(wherry, dockerfile, one="second", two="y"))
+
+
+def test_a_secret_is_nowhere_afterwards(wherry: Wherry, tmp_path: Path) -> None:
+    secret = "k33p-it-to-y0urself"
+    source = wherry.folder / "secret"
+    source.write_text(secret)
+    dockerfile = (
+        "FROM base\nRUN --mount=type=secret,id=token,required,mode=0440,uid=5 \\\n"
+        "    --mount=type=secret,id=token,env=TOKEN,target=/else \\\n"
+        "    ls -ln /run/secrets/token; wc -c /else; echo ${#TOKEN}; mount | grep -c secret"
+    )
+    text = said(wherry, dockerfile, "--secret", f"id=token,src={source}", "-t", "kept")
+    assert f"-r--r-----    1 5        0               {len(secret)}" in text
+    assert f"{len(secret)} /else\n{len(secret)}\n" in text
+    source.unlink()
+    wherry.ok("save", "-o", tmp_path / "kept.tar", "kept")
+    with tarfile.open(tmp_path / "kept.tar") as tar:
+        assert not [name for name in tar.getnames() if "secret" in name]
+    searched = ["grep", "-rlF", secret, str(wherry.root), str(wherry.run_dir), str(tmp_path)]
+    assert subprocess.run(searched, capture_output=True, text=True).stdout == ""
+    context = folder(wherry, dockerfile)
+    assert "id=token,src=FILE" in wherry.refused("build", "--no-cache", context, code=1)
+    # What it holds decides nothing: an earlier result stands.
+    variable = {"TOKEN": "another"}
+    again = wherry.ok("build", "--secret", "id=token,env=TOKEN", context, env=variable)
+    assert "cached" in again.lower()
+
+
+def test_scripts_run_by_what_they_name(wherry: Wherry) -> None:
+    text = said(
+        wherry,
+        "FROM base\nRUN <<A cat - <<B\necho one\nA\ntwo\nB\n"
+        'RUN <<-"EOT"\n\t#!/bin/busybox sh\n\techo "$0" three\n\tEOT\n'
+        "RUN <<EOT\nfour=4\necho $four\nEOT\n",
+    )
+    assert "two" in text
+    assert "/dev/pipes/EOT three" in text
+    assert "\n4\n" in text
+
+
+def test_the_exit_code_is_told(wherry: Wherry) -> None:
+    error = wherry.refused("build", folder(wherry, "FROM base\nRUN echo x && exit 7"), code=1)
+    assert error.strip() == (
+        "wherry: Dockerfile:2: The command '/bin/sh -c echo x && exit 7' returned a non-zero "
+        "code: 7"
+    )
+    error = wherry.refused("build", folder(wherry, 'FROM base\nRUN ["/nothing"]'), code=1)
+    assert "Dockerfile:2" in error
+    assert "/nothing" in error
+    linux = "FROM --platform=linux/s390x scratch\nCOPY Dockerfile /\nRUN true"
+    wherry.refused("build", folder(wherry, linux), code=1)
+
+
+def _steps(wherry: Wherry) -> list[int]:
+    """The processes of steps that sleep for long."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                inside = os.readlink(entry / "root")
+            except OSError:
+                continue
+            if words[:2] == [b"sleep", wherry.folder.name.encode()] or (
+                b"54321" in words and inside
+            ):
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_build_that_is_given_up_leaves_nothing_running(wherry: Wherry) -> None:
+    context = folder(wherry, "FROM base\nRUN sleep 54321")
+    with wherry.background("build", context) as building:
+        until(lambda: _steps(wherry), "the step does not run")
+        building.send_signal(signal.SIGINT)
+        building.wait(30)
+    until(lambda: not _steps(wherry), "the step runs on")
+    until(lambda: not _leftovers(wherry), f"there is still {_leftovers(wherry)}")
+
+
+def test_a_killed_engine_leaves_nothing_running(wherry: Wherry) -> None:
+    context = folder(wherry, "FROM base\nRUN sleep 54321")
+    with wherry.background("build", context):
+        until(lambda: _steps(wherry), "the step does not run")
+        wherry.kill_daemon()
+        wherry.ok("ps")
+        until(lambda: not _steps(wherry), "the step runs on")
+    assert _leftovers(wherry) == []
+    assert "CapEff" in said(wherry, "FROM base\nRUN grep CapEff /proc/self/status")
+
+
+def _leftovers(wherry: Wherry) -> list[Path]:
+    places = (wherry.root / "build" / "steps", wherry.run_dir / "build" / "steps")
+    return [path for place in places if place.is_dir() for path in place.iterdir()]
+
+
+def test_an_ordinary_user_builds_too(machine: Machine) -> None:
+    with builder(machine, NOBODY) as wherry, machine.outside.answering(FAR, 80):
+        text = said(
+            wherry,
+            f"FROM base\nRUN echo from $(echo | nc {FAR} 80); id -u\n"
+            "RUN --mount=type=cache,target=/c --mount=target=/src touch /c/x /made; ls /src",
+        )
+        assert f"from {INSIDE}\n0\n" in text
+        assert "Dockerfile" in text
+        done = wherry("build", folder(wherry, "FROM base\nRUN chown 3:4 /bin/busybox"))
+        assert done.code == 1
+        assert "/etc/subuid" in done.out
