@@ -1,0 +1,157 @@
+"""Images go from a store to a registry, through other people's tools, and come back as they were.
+
+Compared are the digests of all documents and layers, which only stay if every byte does. skopeo
+compresses what is not compressed, unless it is told to preserve digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.docker.engine import Docker
+from tests.image_tools import tool
+from tests.images.mover import Mover, index_of
+from tests.images.samples import image_of, layer_of, member, simple_image, tar_of
+from tests.oci_schemas import validate_layout
+from tests.registries import RealRegistry, registry
+
+from wherry.images import Image, LayerWriter
+from wherry.oci import Descriptor
+
+pytestmark = [pytest.mark.root, pytest.mark.dockerd]
+only_newest = pytest.mark.parametrize("docker", ["forky"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[RealRegistry]:
+    with registry() as running:
+        yield running
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Mover:
+    return Mover(tmp_path / "here")
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Mover:
+    return Mover(tmp_path / "there")
+
+
+def varied_image(here: Mover, name: str) -> Image:
+    """Layers of every compression, of other people's tar, and annotations."""
+    store = here.store
+    with store.hold():
+        layers = [layer_of(store, tar_of(member("from/tarfile", b"x" * 5000, mode=0o4755)))]
+        for compression in ("gzip", "zstd", "none"):
+            with LayerWriter(store.blobs, compression=compression) as writer:
+                writer.add_file(f"as/{compression}", compression.encode() * 2000)
+                layers.append(writer.commit())
+        return image_of(store, *layers, name=name, created="2024-02-29T12:00:00Z", key="é")
+
+
+def varied_index(here: Mover, name: str) -> Descriptor:
+    """An index of images for three platforms."""
+    images = [varied_image(here, f"{name}-{part}") for part in ("a",)]
+    images += [simple_image(here.store, None, part) for part in "bc"]
+    platforms = ("wasi/wasm", "linux/amd64", "linux/arm64")
+    return index_of(here.store, name, list(zip(images, platforms, strict=True)))
+
+
+def assert_same(here: Mover, there: Mover, ours: str, theirs: str) -> None:
+    """What came back under the name `theirs` is what went as `ours`, and it is whole."""
+    went, came = here.store.resolve(ours), there.store.resolve(theirs)
+    assert came.target.digest == went.target.digest
+    assert came.blobs == went.blobs
+    assert there.store.check() == []
+    validate_layout(there.store.blobs.path(went.digest).parents[2])
+
+
+def test_by_skopeo(real: RealRegistry, here: Mover, there: Mover, tmp_path: Path) -> None:
+    """Out of the registry into a layout and into another repository, all platforms."""
+    name = f"{real.name}/skopeo/index:1"
+    varied_index(here, name)
+    here.push(name)
+    tool("skopeo").output(
+        "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false",
+        f"docker://{name}", f"oci:{tmp_path}/layout:1",
+    )  # fmt: skip
+    other = f"{real.name}/skopeo/again:2"
+    tool("skopeo").output(
+        "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false",
+        f"oci:{tmp_path}/layout:1", f"docker://{other}",
+    )  # fmt: skip
+    there.pull(other)
+    assert_same(here, there, name, other)
+
+
+def test_by_oras(real: RealRegistry, here: Mover, there: Mover, tmp_path: Path) -> None:
+    name, other = f"{real.name}/oras/image:1", f"{real.name}/oras/again:2"
+    varied_image(here, name)
+    here.push(name)
+    oras = tool("oras")
+    oras.output("copy", "--from-plain-http", "--to-oci-layout", name, f"{tmp_path}/layout:1")
+    oras.output("copy", "--from-oci-layout", "--to-plain-http", f"{tmp_path}/layout:1", other)
+    there.pull(other)
+    assert_same(here, there, name, other)
+
+
+def test_by_umoci(real: RealRegistry, here: Mover, there: Mover, tmp_path: Path) -> None:
+    """umoci gives an image in a layout another name, and collects what is garbage to it."""
+    name, other = f"{real.name}/umoci/image:1", f"{real.name}/umoci/again:2"
+    varied_image(here, name)
+    here.push(name)
+    skopeo, umoci = tool("skopeo"), tool("umoci")
+    skopeo.output(
+        "--insecure-policy", "copy", "--preserve-digests", "--src-tls-verify=false",
+        f"docker://{name}", f"oci:{tmp_path}/layout:1",
+    )  # fmt: skip
+    umoci.output("tag", "--image", f"{tmp_path}/layout:1", "2")
+    umoci.output("rm", "--image", f"{tmp_path}/layout:1")
+    umoci.output("gc", "--layout", f"{tmp_path}/layout")
+    skopeo.output(
+        "--insecure-policy", "copy", "--preserve-digests", "--dest-tls-verify=false",
+        f"oci:{tmp_path}/layout:2", f"docker://{other}",
+    )  # fmt: skip
+    there.pull(other)
+    assert_same(here, there, name, other)
+
+
+@pytest.fixture
+def inside(real: RealRegistry, docker: Docker) -> Iterator[RealRegistry]:
+    """A registry on Docker's own loopback, over the storage of the one outside."""
+    target = f"--target={docker.machine.init}"
+    with registry(prefix=["nsenter", target, "--net", "--"]) as running:
+        real.storage.mkdir(exist_ok=True)
+        running.storage.symlink_to(real.storage)
+        yield running
+
+
+@only_newest
+@pytest.mark.parametrize("kind", ["image", "index"])
+def test_by_docker(
+    real: RealRegistry, inside: RealRegistry, docker: Docker, here: Mover, there: Mover, kind: str
+) -> None:
+    """Docker 28 with containerd's image store: pulled, given another name, pushed.
+
+    Of an index Docker keeps and sends what it has pulled of it, for the platform asked for.
+    """
+    name = f"{real.name}/docker/{kind}:1"
+    if kind == "image":
+        varied_image(here, name)
+    else:
+        varied_index(here, name)
+    here.push(name)
+    known, other = f"{inside.name}/docker/{kind}:1", f"{inside.name}/docker/{kind}-again:2"
+    docker.ok("pull", "-q", "--platform", "wasi/wasm", known)
+    docker.ok("tag", known, other)
+    docker.ok("push", "-q", *(("--platform", "wasi/wasm") if kind == "index" else ()), other)
+    there.pull(f"{real.name}/docker/{kind}-again:2")
+    went = here.store.resolve(name)
+    came = there.store.resolve(f"{real.name}/docker/{kind}-again:2")
+    assert (came.digest, came.blobs) == (went.digest, went.blobs)
+    if kind == "image":
+        assert came.target.digest == went.target.digest
+    assert there.store.check() == []
