@@ -93,6 +93,8 @@ class Seen:
     path: str
     headers: dict[str, str]
     """By lower-case name."""
+    body: bytes = b""
+    """Of requests that the proxy answered itself."""
 
 
 @dataclass
@@ -194,13 +196,14 @@ class Faults:
 
     def _serve(self, client: BaseHTTPRequestHandler) -> None:
         headers = {name.lower(): value for name, value in client.headers.items()}
-        fault = self._fault(Seen(client.command, client.path, headers))
+        seen = Seen(client.command, client.path, headers)
+        fault = self._fault(seen)
         if isinstance(fault, Hold):
             fault.reached.set()
             fault.released.wait()
         match fault:
             case Answer():
-                self._drain(client)
+                seen.body = b"".join(self._body(client))
                 self._reply(client, fault)
             case Garbage():
                 self._drain(client)
@@ -237,7 +240,8 @@ class Faults:
         sized = isinstance(answer.body, bytes)
         if sized and "Content-Length" not in answer.headers:
             client.send_header("Content-Length", str(len(answer.body)))  # type: ignore[arg-type]
-        client.close_connection = not sized
+        if not sized:
+            client.send_header("Connection", "close")  # which the handler heeds as well
         client.end_headers()
         if client.command != "HEAD":
             for piece in [answer.body] if isinstance(answer.body, bytes) else answer.body:
@@ -314,8 +318,9 @@ class Faults:
         for name, value in headers.items():
             if value is not None:
                 client.send_header(name, value)
-        if "content-length" not in {name.lower() for name in headers}:
-            client.close_connection = True
+        unbounded = "content-length" not in {name.lower() for name in headers}
+        if unbounded and status not in (204, 304):
+            client.send_header("Connection", "close")  # which the handler heeds as well
         client.end_headers()
         if client.command == "HEAD":
             return

@@ -9,7 +9,7 @@ import errno
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException, RemoteDisconnected
 from typing import Any, ClassVar
 
@@ -36,7 +36,8 @@ _EXPIRED = 10
 
 urllib3.disable_warnings(exceptions.InsecureRequestWarning)  # whoever skips it has configured so
 
-Body = bytes | Iterable[bytes] | None
+Body = bytes | Callable[[], Iterable[bytes]] | None
+"""What a request sends: bytes, or what gives them anew each time it is called."""
 
 
 class NotTls(Unreachable):
@@ -52,6 +53,8 @@ class _Work(threading.local):
 
     cancel: Cancel
     connection: "_Breakable | None" = None
+    connected: bool = False
+    """Whether the connection was made for it, and not kept from an earlier request."""
 
 
 _work = _Work()
@@ -92,6 +95,7 @@ class _Breakable(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         self._take()
+        _work.connected = True
         host = self._dns_host.strip("[]")
         try:
             places = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
@@ -164,36 +168,47 @@ class Connections:
         cancel: Cancel,
         connect_seconds: float,
     ) -> Answer:
-        """Send one request; nothing is followed or tried again. Raises RegistryError."""
-        cancel.check()
+        """Send one request. Raises RegistryError.
+
+        Without a body of pieces it is sent again where a kept connection turns out to have been
+        closed meanwhile.
+        """
+        timeout = urllib3.Timeout(connect=connect_seconds, read=_READ_SECONDS)
         proxy = proxy_for(url)
         pool = self._manager(trust, proxy).connection_from_host(url.host, url.port, url.scheme)
         target = str(url) if proxy and url.scheme == "http" else url.target
-        _work.cancel, _work.connection = cancel, None
-        try:
-            response = pool.urlopen(
-                method,
-                target,
-                body=body,
-                headers={**headers, "Accept-Encoding": "identity"},
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(connect=connect_seconds, read=_READ_SECONDS),
-            )
-        except BaseException as error:
-            if _work.connection is not None:
-                cancel.forget(_work.connection)
+        _work.cancel = cancel
+        for kept in reversed(range(1 if callable(body) else _KEPT + 1)):
             cancel.check()
-            if isinstance(error, exceptions.HTTPError | OSError | HTTPException | ValueError):
+            _work.connection, _work.connected = None, False
+            try:
+                response = pool.urlopen(
+                    method,
+                    target,
+                    body=body() if callable(body) else body,
+                    headers={**headers, "Accept-Encoding": "identity"},
+                    retries=False,
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=timeout,
+                )
+            except BaseException as error:
+                if _work.connection is not None:
+                    cancel.forget(_work.connection)
+                cancel.check()
+                if not isinstance(
+                    error, exceptions.HTTPError | OSError | HTTPException | ValueError
+                ):
+                    raise
+                if kept and not _work.connected and _is_cut(error):
+                    continue
                 raise explained(error, url) from None
-            raise
-        finally:
-            connection, _work.connection = _work.connection, None
-        assert connection is not None
-        return Answer(response, url, cancel, connection)
+            connection = _work.connection
+            assert connection is not None
+            return Answer(response, url, cancel, connection)
+        raise AssertionError("the last one is raised")
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -243,7 +258,7 @@ def explained(error: Exception, url: Url) -> RegistryError:
             return _tls_error(cause, host)
         case exceptions.TimeoutError() | TimeoutError():
             return Unreachable(f"{host} says nothing for {_READ_SECONDS:.0f} s", again=True)
-        case exceptions.ProtocolError() if _is_cut(cause):
+        case exceptions.ProtocolError() if _is_cut(error):
             return Unreachable(f"{host} closed the connection", again=True)
         case exceptions.ProtocolError() | HTTPException():
             return InvalidAnswer(f"{host} does not answer in HTTP: {one_line(str(cause))}")
@@ -252,8 +267,11 @@ def explained(error: Exception, url: Url) -> RegistryError:
     return InvalidAnswer(f"{host} does not answer in HTTP: {one_line(str(error))}")
 
 
-def _is_cut(cause: object) -> bool:
-    return isinstance(cause, RemoteDisconnected) or not isinstance(cause, HTTPException)
+def _is_cut(error: BaseException) -> bool:
+    """Whether the connection was closed, without anything that makes no sense before."""
+    cause = error.args[-1] if error.args else None
+    garbage = isinstance(cause, HTTPException) and not isinstance(cause, RemoteDisconnected)
+    return isinstance(error, exceptions.ProtocolError) and not garbage
 
 
 def _tls_error(cause: object, host: str) -> Unreachable:

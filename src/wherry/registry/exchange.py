@@ -11,13 +11,13 @@ import msgspec
 from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
 from wherry.registry.challenge import parse_challenges
-from wherry.registry.connections import NotTls
+from wherry.registry.connections import Body, NotTls
 from wherry.registry.errors import InvalidAnswer
 from wherry.registry.hosts import Host, split_authority
 from wherry.registry.refusal import refusal
 from wherry.registry.tokens import Authorizer
 from wherry.registry.url import Url
-from wherry.registry.web import Body, Web
+from wherry.registry.web import Web
 
 _PORTS = {"https": 443, "http": 80}
 
@@ -126,7 +126,8 @@ class Exchange:
         try:
             return self._web.follow(method, url, sent, body, self.cancel, self.host)
         except NotTls:
-            if not self.host.may_be_plain or url.scheme != "https" or isinstance(where, Url):
+            if not self.host.may_be_plain or url.origin != own or url.scheme != "https":
                 raise
         self._web.plain.add(self.host.authority)
-        return self._followed(method, where, headers, authorization, body)
+        plain = msgspec.structs.replace(url, scheme="http")
+        return self._followed(method, plain, headers, authorization, body)

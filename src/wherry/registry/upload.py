@@ -5,7 +5,14 @@ from typing import BinaryIO
 
 from wherry.oci import Descriptor, parse_digest
 from wherry.registry.answer import Answer
-from wherry.registry.errors import Abandoned, Denied, InvalidAnswer, NotFound, RegistryError
+from wherry.registry.errors import (
+    Abandoned,
+    Denied,
+    InvalidAnswer,
+    NotFound,
+    RegistryError,
+    Unreachable,
+)
 from wherry.registry.exchange import Exchange
 from wherry.registry.headers import uploaded
 from wherry.registry.url import Url
@@ -55,21 +62,27 @@ class Upload:
         failures, furthest = 0, -1
         while True:
             try:
+                if failures and self._session is not None:
+                    self._ask_how_far()
+                    if self._session is None and self._is_there():
+                        break
                 if self._session is None:
                     self._begin()
-                elif failures:
-                    self._ask_how_far()
-                while self._session is not None:
-                    if self._step(self._session):
-                        self._progress(self._size)
-                        return
+                if self._send_rest():
+                    break
             except RegistryError as error:
                 if self._offset > furthest:
                     failures, furthest = 0, self._offset
                 failures += 1
                 self._put_up_with(error, failures)
-                if failures > 1 and self._is_there():
-                    return
+        self._progress(self._size)
+
+    def _send_rest(self) -> bool:
+        """True when the registry has the whole blob; False if it has to begin anew."""
+        while self._session is not None:
+            if self._step(self._session):
+                return True
+        return False
 
     def _begin(self) -> None:
         where = f"{self._path}/blobs/uploads/"
@@ -99,8 +112,7 @@ class Upload:
             headers,
         )
         if answer.status == _OUT_OF_ORDER:
-            self._ask_how_far()
-            return False
+            raise Unreachable(f"{self._server.host.authority} has lost its place", again=True)
         if answer.status == _TOO_LARGE:
             self._take_smaller()
             return False
@@ -150,8 +162,6 @@ class Upload:
 
     def _is_there(self) -> bool:
         """Whether the blob arrived after all, and only the answer was lost."""
-        if self._session is not None:
-            return False
         where = f"{self._path}/blobs/{self._digest}"
         try:
             self._ask("HEAD", where, (200,), None, tries=None)

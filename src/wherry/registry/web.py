@@ -1,10 +1,10 @@
 """Any server on the web, for who has to follow where a registry sends one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
-from wherry.registry.connections import Connections, UnknownAuthority
+from wherry.registry.connections import Body, Connections, UnknownAuthority
 from wherry.registry.errors import InvalidAnswer, Unreachable
 from wherry.registry.hosts import Host, Hosts
 from wherry.registry.patience import Patience
@@ -15,9 +15,6 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPING_THE_METHOD = frozenset({307, 308})
 _CONNECT_SECONDS = 15.0
-
-Body = bytes | Callable[[], Iterable[bytes]] | None
-"""What a request sends: bytes, or what gives them anew each time it is called."""
 
 
 class Web:
@@ -79,7 +76,7 @@ class Web:
                 method,
                 url,
                 {"User-Agent": self._agent, **headers},
-                body() if callable(body) else body,
+                body,
                 trust,
                 cancel,
                 seconds,
