@@ -279,3 +279,12 @@ def test_a_list_of_images_is_not_read_again(store: ImageStore) -> None:
     for digest in [*store.blobs.digests()]:
         os.unlink(store.blobs.path(digest))
     assert store.list() == first
+
+
+def test_an_image_that_is_in_an_index_too_is_found_as_itself(store: ImageStore) -> None:
+    arm = linux_image(store, "arm")
+    one = simple_image(store)
+    index_of(store, "all", one.descriptor, arm)
+    store.tag(one.descriptor, parse_reference("one"))
+    for text in (one.id, one.digest, one.id[7:19]):
+        assert store.resolve(text).names == ["one:latest"]

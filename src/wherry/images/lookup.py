@@ -180,9 +180,13 @@ class Lookup:
         return None
 
     def _by_id(self, entries: Sequence[Entry], prefix: str) -> list[Found]:
-        """One for each image id that fits; a digest of a manifest or index fits as well."""
+        """One for each image id that fits; a digest of a manifest or index fits as well.
+
+        An image that is there by itself, too, is that one and not the part of an index.
+        """
         found: dict[Digest, Found] = {}
-        for entry in entries:
+        alone = [entry for entry in entries if entry.target.media_type not in MediaType.INDEXES]
+        for entry in dict.fromkeys((*alone, *entries)):
             images = self._readable(entry.target)
             if images and entry.digest.startswith(f"sha256:{prefix}"):
                 found.setdefault(images[0].id, Found(entry.target, images))
