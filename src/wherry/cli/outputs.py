@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _FOLDERS = frozenset({"local"})
 _IN_ENGINE = frozenset({"image", "registry"})
+_ARTIFACT = "wasm-artifact"
+"""A file where it is to go into one, else in the engine."""
 
 
 class Output:
@@ -25,6 +27,8 @@ class Output:
     @property
     def is_fetched(self) -> bool:
         """Whether it is files of this machine."""
+        if self.type == _ARTIFACT and not self.destination:
+            return False
         return self.type not in _IN_ENGINE
 
     @property
@@ -40,6 +44,8 @@ class Output:
     def document(self) -> dict[str, object]:
         """What the engine is told."""
         attrs = {key: value for key, value in self.attrs.items() if key != "dest"}
+        if self.type == _ARTIFACT and self.is_fetched:
+            attrs["dest"] = "-"  # It is not to be kept in the image's place.
         return {"Type": self.type, "Attrs": attrs}
 
 

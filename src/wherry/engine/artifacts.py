@@ -1,6 +1,6 @@
 """Making Wasm OCI artifacts of images: the module that an image runs, and nothing beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import BytesIO
 from typing import BinaryIO
@@ -10,7 +10,7 @@ from wherry.engine.looking import Inside, LayerPlace, programs
 from wherry.images import Image, ImageStore, InvalidImage, Layer
 from wherry.images.artifact_writer import is_conformant, save_artifact, write_artifact
 from wherry.images.image import read_image
-from wherry.oci import Digest, RuntimeConfig, parse_reference
+from wherry.oci import Digest, Reference, RuntimeConfig, parse_reference
 
 _PASSED_ON = (
     *("org.opencontainers.image.authors", "org.opencontainers.image.description"),
@@ -69,6 +69,20 @@ def write_archive(store: ImageStore, image: Image, _: Mapping[str, str], out: Bi
         made = make_artifact(store, image)
         reference = parse_reference(image.names[0]) if image.names else None
         save_artifact(store.blobs, made.descriptor, made.manifest, reference, out)
+
+
+def keep_artifact(store: ImageStore, image: Image, names: Sequence[Reference]) -> Image:
+    """List the artifact of an image's program under `names`, or as dangling without any.
+
+    The image loses those names. Raises as `make_artifact`, and InvalidImage for one of several
+    platforms.
+    """
+    if len(store.platforms(image.target.digest)) > 1:
+        raise InvalidImage("an artifact has one platform: build for wasi/wasm alone")
+    with store.hold():
+        made = make_artifact(store, image)
+        store.enter(made.descriptor, names)
+        return store.resolve(made.digest)
 
 
 def places(store: ImageStore, image: Image) -> list[LayerPlace]:

@@ -97,7 +97,7 @@ async def run_build(
             if not keeps_artifact(request.outputs):
                 return build(received, options, engine.store, steps, progress, folder, outside)
             image = build(received, options, engine.store, steps, untold, folder, outside)
-        artifact = keep_artifact(engine.store, image)
+        artifact = keep_artifact(engine.store, image, options.tags)
         progress(Built(artifact.id))
         return artifact
 

@@ -7,16 +7,19 @@ fetched by the client afterwards, by the image's id (`FETCHED`).
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from wherry.engine.artifacts import write_archive
 from wherry.engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from wherry.engine.build_request import Output
     from wherry.images import Image, ImageStore
 
+_ARTIFACT = "wasm-artifact"
+
 Write = Callable[["ImageStore", "Image", Mapping[str, str], BinaryIO], None]
 """Writes what an image comes to as one archive; the mapping is the output's attributes."""
 
-_KEPT = frozenset({"image", "registry"})
+_KEPT = frozenset({"image", "registry", _ARTIFACT})
 _MOST = 16
 
 
@@ -45,6 +48,7 @@ FETCHED: Mapping[str, Write] = {
     "local": _write_files,
     "oci": _write_image,
     "tar": _write_files,
+    _ARTIFACT: write_archive,
 }
 """Outputs that are files, by type."""
 
@@ -70,10 +74,18 @@ def keeps_image(outputs: Sequence["Output"]) -> bool:
     return not outputs or any(output.type in _KEPT for output in outputs)
 
 
+def keeps_artifact(outputs: Sequence["Output"]) -> bool:
+    """Whether a Wasm artifact is to be in the store instead of the image.
+
+    One that goes into a file is not: the client then asks for it as it does for files.
+    """
+    return any(output.type == _ARTIFACT and "dest" not in output.attrs for output in outputs)
+
+
 def pushes(outputs: Sequence["Output"]) -> bool:
     """Whether the image is to be pushed by its names."""
     return any(
         output.type == "registry"
-        or (output.type == "image" and output.attrs.get("push", "") in ("true", "1"))
+        or (output.type in ("image", _ARTIFACT) and output.attrs.get("push", "") in ("true", "1"))
         for output in outputs
     )
