@@ -129,6 +129,67 @@ def test_the_platforms_of_an_image(ann: Harbour) -> None:
     assert digest == ann("images --digests --format {{.Digest}} NAME")
 
 
+@pytest.fixture(scope="module")
+def both(harbour: Harbour) -> str:
+    """An image for wasi/wasm and linux/riscv64 in the registry, and not here."""
+    harbour("login -u ann --password-stdin R", input="secret")
+    context = harbour.wherry.folder / "both"
+    context.mkdir()
+    (context / "web.wat").write_text(MODULE)
+    (context / "Dockerfile").write_text(
+        "FROM scratch\nARG TARGETPLATFORM\nCOPY web.wat /\n"
+        'LABEL for=$TARGETPLATFORM\nENTRYPOINT ["/web.wat"]\n'
+    )
+    harbour(f"build -q --platform wasi/wasm,linux/riscv64 -t R/both {context}")
+    harbour("push -q R/both")
+    harbour("rmi R/both")
+    return f"{harbour.registry.name}/both:latest"
+
+
+def test_of_several_platforms_one_is_taken_and_told(ann: Harbour, both: str) -> None:
+    told = ann("pull --platform linux/riscv64 R/both").splitlines()
+    assert told[-1] == both
+    _, *lines = ann("image inspect --platforms R/both").splitlines()
+    here = {line.split()[0]: line.split()[-1] for line in lines}
+    assert here == {"wasi/wasm": "no", "linux/riscv64": "yes"}
+    ann("rmi R/both")
+    told = ann("pull R/both").splitlines()
+    assert f"{both}: wasi/wasm is taken" in told[2] and "linux/riscv64" in told[2]
+    assert ann("inspect -f {{.Config.Labels.for}} R/both") == "wasi/wasm"
+    ann("rmi R/both")
+    refused = ann.refused("pull --platform linux/s390x R/both")
+    assert "is for wasi/wasm, linux/riscv64, not for linux/s390x" in refused
+
+
+def test_a_list_by_hand_is_what_docker_makes_of_it(ann: Harbour, both: str, tmp_path: Path) -> None:
+    for platform in ("wasi/wasm", "linux/riscv64"):
+        ann(f"pull -q --platform {platform} R/both")
+    ann("tag web R/one")
+    ann("push -q R/one")
+    members = json.loads(ann("manifest inspect R/both"))["manifests"]
+    arm = next(m["digest"] for m in members if m["platform"]["os"] == "linux")
+    name = f"{ann.registry.name}/list"
+    created = ann(f"manifest create R/list R/one R/both@{arm}")
+    assert created == f"Created manifest list {name}:latest"
+    assert "is there already" in ann.refused("manifest create R/list R/one")
+    ann(f"manifest annotate --variant v8 R/list R/both@{arm}")
+    here = json.loads(ann("manifest inspect R/list"))
+    assert [m["platform"].get("variant", "") for m in here["manifests"]] == ["", "v8"]
+    assert "list" not in ann("images --format {{.Repository}}")
+    assert "latest: digest: sha256:" in ann("manifest push --purge R/list")
+    assert "was made here" in ann.refused("manifest rm R/list")
+    assert json.loads(ann("manifest inspect R/list")) == here
+    verbose = json.loads(ann("manifest inspect -v R/list"))
+    assert [m["Descriptor"]["platform"]["os"] for m in verbose] == ["wasi", "linux"]
+    (tmp_path / "config.json").write_text((ann.wherry.folder / ".docker/config.json").read_text())
+    told = _docker(ann, tmp_path, "manifest", "inspect", "--insecure", name)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) == here
+    ann("pull -q --platform linux/riscv64 R/list")
+    shown = ann("image inspect --platform linux/riscv64 -f {{.Architecture}} R/list")
+    assert shown == "riscv64"
+
+
 def _docker(harbour: Harbour, config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     try:
         program = peers.program("docker")
