@@ -185,8 +185,8 @@ def test_a_list_by_hand_is_what_docker_makes_of_it(ann: Harbour, both: str, tmp_
     told = _docker(ann, tmp_path, "manifest", "inspect", "--insecure", name)
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout) == here
-    ann("pull -q --platform linux/riscv64 R/list")
-    shown = ann("image inspect --platform linux/riscv64 -f {{.Architecture}} R/list")
+    ann("pull -q --platform linux/riscv64/v8 R/list")
+    shown = ann("image inspect --platform linux/riscv64/v8 -f {{.Architecture}} R/list")
     assert shown == "riscv64"
 
 
