@@ -53,9 +53,11 @@ def varied_image(here: Mover, name: str) -> Image:
 
 
 def varied_index(here: Mover, name: str) -> Descriptor:
-    """An index of images for three platforms."""
-    images = [varied_image(here, f"{name}-{part}") for part in ("a",)]
-    images += [simple_image(here.store, None, part) for part in "bc"]
+    """An index of images for three platforms.
+
+    Without zstd: skopeo would put an annotation of its own at such an image.
+    """
+    images = [simple_image(here.store, None, part) for part in "abc"]
     platforms = ("wasi/wasm", "linux/amd64", "linux/arm64")
     return index_of(here.store, name, list(zip(images, platforms, strict=True)))
 
@@ -69,20 +71,21 @@ def assert_same(here: Mover, there: Mover, ours: str, theirs: str) -> None:
     validate_layout(there.store.blobs.path(went.digest).parents[2])
 
 
-def test_by_skopeo(real: RealRegistry, here: Mover, there: Mover, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["image", "index"])
+def test_by_skopeo(
+    real: RealRegistry, here: Mover, there: Mover, tmp_path: Path, kind: str
+) -> None:
     """Out of the registry into a layout and into another repository, all platforms."""
-    name = f"{real.name}/skopeo/index:1"
-    varied_index(here, name)
+    name, other = f"{real.name}/skopeo/{kind}:1", f"{real.name}/skopeo/{kind}-again:2"
+    if kind == "image":
+        varied_image(here, name)
+    else:
+        varied_index(here, name)
     here.push(name)
-    tool("skopeo").output(
-        "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false",
-        f"docker://{name}", f"oci:{tmp_path}/layout:1",
-    )  # fmt: skip
-    other = f"{real.name}/skopeo/again:2"
-    tool("skopeo").output(
-        "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false",
-        f"oci:{tmp_path}/layout:1", f"docker://{other}",
-    )  # fmt: skip
+    copy = ("--insecure-policy", "copy", "--all", "--preserve-digests")
+    layout, skopeo = f"oci:{tmp_path}/layout:1", tool("skopeo")
+    skopeo.output(*copy, "--src-tls-verify=false", f"docker://{name}", layout)
+    skopeo.output(*copy, "--dest-tls-verify=false", layout, f"docker://{other}")
     there.pull(other)
     assert_same(here, there, name, other)
 
