@@ -25,12 +25,14 @@ class BlobStream:
         ask: Callable[[int], Answer],
         patience: Patience,
         cancel: Cancel,
+        distrust: Callable[[], bool],
     ) -> None:
         self._size = descriptor.size
         self._name = descriptor.digest
         self._ask = ask
         self._patience = patience
         self._cancel = cancel
+        self._distrust = distrust
         self._failures = 0
         if self._size < 0:
             raise InvalidAnswer(f"{self._name} cannot have {self._size} bytes")
@@ -61,6 +63,13 @@ class BlobStream:
             return data
         self._cancel.check()
         return b""
+
+    def refuse(self) -> bool:
+        """Say that these are not the bytes of the digest: their server is not asked any more.
+
+        True if there is another one that `Repository.blob` will ask.
+        """
+        return self._distrust()
 
     def close(self) -> None:
         """Give the connection back, or close it if the blob was not read to its end."""

@@ -90,7 +90,13 @@ class Repository:
                     tries=tries,
                 )
 
-            return BlobStream(descriptor, offset, ask_from, server.patience, server.cancel)
+            def distrust() -> bool:
+                self._given_up.add(server)
+                return server is not self._server
+
+            return BlobStream(
+                descriptor, offset, ask_from, server.patience, server.cancel, distrust
+            )
 
         return self._read(ask, digest)
 
