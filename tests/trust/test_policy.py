@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def decided(
     name: str | None,
     requirements: object,
     *identities: str,
-    scopes: dict[str, object] | None = None,
+    scopes: Mapping[str, object] | None = None,
 ) -> list[Verified]:
     """The decision about an image that was signed under `identities`. Raises Untrusted."""
     file = folder / "policy.json"
