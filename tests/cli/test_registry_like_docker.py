@@ -126,6 +126,16 @@ def test_a_pull_of_what_was_removed_is_told_as_docker_tells_it(pair: Pair) -> No
     assert any(b"Downloaded newer image" in line for line in told[0])
 
 
+def test_what_only_our_engine_knows_is_told(pair: Pair) -> None:
+    done = pair.wherry("manifest", "inspect", f"{pair.registry.name}/web")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"wherry: page not found: this engine does not know")
+    done = pair.wherry("image", "inspect", "--platforms", f"{pair.registry.name}/web")
+    (platform, digest, _, here), *rest = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert platform.startswith(b"linux/") and digest.startswith(b"sha256:")
+    assert (here, rest) == (b"yes", [])
+
+
 def test_without_a_login_the_registry_says_no(pair: Pair) -> None:
     for run in (pair.wherry, pair.docker):
         done = run("logout", pair.registry.name)

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -209,41 +210,75 @@ def test_a_pull_that_fails_in_a_run_ends_with_125(shell: Shell, engine: Engine) 
     assert (done.returncode, done.stderr) == (125, b"wherry: denied\n")
 
 
-def test_a_terminal_sees_progress_while_it_is_made(shell: Shell, engine: Engine) -> None:
-    seen = threading.Event()
+class Terminal:
+    """A command at a terminal of 20 lines, and what it shows."""
+
+    def __init__(self, shell: Shell, *words: str) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 90, 0, 0))
+        self.screen = Screen(20, 90)
+        self.process = subprocess.Popen(
+            [*COMMAND, *words], stdin=slave, stdout=slave, stderr=slave,
+            env={**shell.environment, "TERM": "xterm"},
+        )  # fmt: skip
+        os.close(slave)
+
+    def expect(self, text: str) -> None:
+        """Waits until a line shows this."""
+        while not any(text in line for line in self.screen.text):
+            assert select.select([self.master], [], [], 20)[0], self.screen.text
+            self.screen.write(os.read(self.master, 1 << 16))
+
+    def end(self) -> int:
+        """The exit code; all that was shown is on the screen."""
+        code = self.process.wait(20)
+        while select.select([self.master], [], [], 0)[0]:
+            try:
+                self.screen.write(os.read(self.master, 1 << 16))
+            except OSError:
+                break
+        os.close(self.master)
+        return code
+
+
+@pytest.fixture
+def halfway(engine: Engine) -> Iterator[threading.Event]:
+    """A pull stands still in the middle of a layer until this is set."""
+    going_on = threading.Event()
 
     def body() -> Iterator[bytes]:
         for event in (*PULLED[:2], layer("Downloading", 1_000_000, 4_000_000)):
             yield json.dumps(event).encode() + b"\n"
-        seen.wait(20)
+        going_on.wait(20)
         for event in PULLED[3:]:
             yield json.dumps(event).encode() + b"\n"
 
     engine.documents["POST /images/create"] = Answer(200, body())
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 90, 0, 0))
-    environment = {**shell.environment, "TERM": "xterm"}
-    with subprocess.Popen(
-        [*COMMAND, "pull", "web"], stdin=slave, stdout=slave, stderr=slave, env=environment
-    ) as process:
-        os.close(slave)
-        screen = Screen(20, 90)
-        while not any("1MB/4MB" in line for line in screen.text):
-            assert select.select([master], [], [], 20)[0], screen.text
-            screen.write(os.read(master, 1 << 16))
-        seen.set()
-        assert process.wait(20) == 0
-    while select.select([master], [], [], 0)[0]:
-        try:
-            screen.write(os.read(master, 1 << 16))
-        except OSError:
-            break
-    os.close(master)
-    assert "\n".join(screen.text) == (
+    yield going_on
+    going_on.set()
+
+
+def test_a_terminal_sees_progress_while_it_is_made(shell: Shell, halfway: threading.Event) -> None:
+    terminal = Terminal(shell, "pull", "web")
+    terminal.expect("1MB/4MB")
+    halfway.set()
+    assert terminal.end() == 0
+    assert "\n".join(terminal.screen.text) == (
         "Using default tag: latest\nlatest: Pulling from library/web\n"
         f"{ID}: Pull complete\nDigest: sha256:abc\n"
         "Status: Downloaded newer image for web:latest\ndocker.io/library/web:latest"
     )
+
+
+def test_ctrl_c_ends_a_pull_and_leaves_what_was_shown(
+    shell: Shell, halfway: threading.Event
+) -> None:
+    terminal = Terminal(shell, "pull", "web")
+    terminal.expect("1MB/4MB")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert len(terminal.screen.text) == 3 and "1MB/4MB" in terminal.screen.text[-1]
+    assert terminal.screen.column == 0
 
 
 def test_the_platforms_of_an_image_are_a_table(shell: Shell, engine: Engine) -> None:

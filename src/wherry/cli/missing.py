@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 _CONTAINER = "no such container: "
 _NETWORK = "network "
 _NOT_FOUND = " not found"
+_NO_PAGE = "page not found"
 
 
 def hint(client: Client, message: str, *, needed: bool) -> str:
-    """What to add to the engine's message, beginning with `; `, or empty.
+    """What to add to the engine's message, beginning with `; ` or `: `, or empty.
 
     It knows what engines say of containers and networks that are not there. A network that was
     `needed` could be made.
     """
     lowered = message.lower()
+    if lowered == _NO_PAGE:  # what Docker's engine says of everything that it does not know
+        return ": this engine does not know how to do that; wherry's own does"
     try:
         if _CONTAINER in lowered:
             name = message[lowered.index(_CONTAINER) + len(_CONTAINER) :].strip()
