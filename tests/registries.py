@@ -97,6 +97,14 @@ class RealRegistry:
             raise peers.PeerFailed(f"docker-registry did not come up: {self.log()[-2000:]}")
         self.port = int(address.rpartition(":")[2])
 
+    def pause(self) -> None:
+        """Have it say nothing any more, with all of its connections open, until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
     def log(self) -> str:
         """What it has said so far."""
         return (self.folder / "log").read_text(errors="replace")

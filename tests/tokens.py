@@ -48,6 +48,8 @@ class TokenServer:
     users: dict[str, str]
     lifetime: int = 300
     """Seconds."""
+    hidden: set[str] = field(default_factory=set)
+    """Repositories that nobody may do anything with."""
     asked: list[Asked] = field(default_factory=list)
 
     def __enter__(self) -> TokenServer:
@@ -119,6 +121,8 @@ class TokenServer:
             granted = actions.split(",") if account else []
             if not account and name.startswith("public/"):
                 granted = ["pull"]
+            if name in self.hidden:
+                granted = []
             access.append({"type": kind, "name": name, "actions": granted})
         now = int(time.time())
         claims = {

@@ -88,10 +88,9 @@ class BlobStream:
         self.close()
         self._failures += 1
         # Somebody was there before: that nobody is now (which is not `again`) may pass as well.
-        passing = error.again or isinstance(error, Unreachable)
-        if not passing or self._failures >= self._patience.tries:
+        if not error.again and not isinstance(error, Unreachable):
             raise error
-        self._cancel.wait(self._patience.seconds(self._failures, error.after))
+        self._patience.wait(error, self._failures, self._cancel)
 
     def _resume(self) -> Answer:
         answer, at = self._open(self._at)

@@ -6,6 +6,7 @@ authorisation are `exchange.py`'s, because they depend on whose credentials may 
 
 import contextlib
 import errno
+import logging
 import socket
 import ssl
 import threading
@@ -30,14 +31,19 @@ _KEPT = 8
 _SERVERS = 32
 _READ_SECONDS = 60.0
 """How long a server may say nothing."""
-_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
-"""Of OpenSSL's X509_V_ERR: the issuer is not known, or the certificate its own."""
+_UNKNOWN_AUTHORITY = frozenset({2, 7, 18, 19, 20, 21})
+"""Of OpenSSL's X509_V_ERR: the issuer is not known or has another key, or there is none."""
 _EXPIRED = 10
 
 urllib3.disable_warnings(exceptions.InsecureRequestWarning)  # whoever skips it has configured so
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # what it warns of comes up as an error here
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 """What a request sends: bytes, or what gives them anew each time it is called."""
+
+
+_Kind = tuple[Trust | None, tuple[tuple[int, ...], ...], str | None]
+"""What connections share a pool: for TLS the trust and the state of its files, and the proxy."""
 
 
 class NotTls(Unreachable):
@@ -156,7 +162,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._managers: dict[tuple[Trust, str | None], urllib3.PoolManager] = {}
+        self._managers: dict[_Kind, urllib3.PoolManager] = {}
 
     def request(
         self,
@@ -175,7 +181,8 @@ class Connections:
         """
         timeout = urllib3.Timeout(connect=connect_seconds, read=_READ_SECONDS)
         proxy = proxy_for(url)
-        pool = self._manager(trust, proxy).connection_from_host(url.host, url.port, url.scheme)
+        manager = self._manager(trust if url.scheme == "https" else None, proxy)
+        pool = manager.connection_from_host(url.host, url.port, url.scheme)
         target = str(url) if proxy and url.scheme == "http" else url.target
         _work.cancel = cancel
         for kept in reversed(range(1 if callable(body) else _KEPT + 1)):
@@ -217,18 +224,22 @@ class Connections:
                 manager.clear()
             self._managers.clear()
 
-    def _manager(self, trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+    def _manager(self, trust: Trust | None, proxy: str | None) -> urllib3.PoolManager:
+        kind = trust, trust.files() if trust else (), proxy
         with self._lock:
-            if (trust, proxy) not in self._managers:
-                self._managers[trust, proxy] = self._new_manager(trust, proxy)
-            return self._managers[trust, proxy]
+            if kind not in self._managers:
+                # Of certificates that were replaced meanwhile, nothing is kept.
+                old = {k for k in self._managers if (k[0], k[2]) == (trust, proxy)}
+                self._managers = {k: m for k, m in self._managers.items() if k not in old}
+                self._managers[kind] = self._new_manager(trust, proxy)
+            return self._managers[kind]
 
-    def _new_manager(self, trust: Trust, proxy: str | None) -> urllib3.PoolManager:
+    def _new_manager(self, trust: Trust | None, proxy: str | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {
             "num_pools": _SERVERS,
             "maxsize": _KEPT,
             "blocksize": 256 << 10,
-            "ssl_context": trust.context(),
+            "ssl_context": trust.context() if trust else None,
         }
         if proxy is None:
             manager = urllib3.PoolManager(**options)

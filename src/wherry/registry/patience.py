@@ -27,6 +27,19 @@ class Patience(msgspec.Struct, frozen=True):
         own *= random.uniform(0.75, 1.25)  # noqa: S311 (spreads clients out, hides nothing)
         return own if after is None else max(after, min(own, self.first))
 
+    def wait(
+        self, error: RegistryError, failures: int, cancel: Cancel, tries: int | None = None
+    ) -> None:
+        """Let time pass after an `error` that may pass, the `failures`-th in a row.
+
+        Raises the error when there have been enough, or the registry asks for too much time;
+        Abandoned.
+        """
+        too_long = error.after is not None and error.after > self.asked
+        if too_long or failures >= (tries or self.tries):
+            raise error
+        cancel.wait(self.seconds(failures, error.after))
+
     def persist(self, attempt: Callable[[], T], cancel: Cancel, tries: int | None = None) -> T:
         """What `attempt` returns at last. Raises its last RegistryError, and Abandoned."""
         failures = 0
@@ -34,9 +47,8 @@ class Patience(msgspec.Struct, frozen=True):
             try:
                 return attempt()
             except RegistryError as error:
-                failures += 1
-                too_long = (error.after or 0.0) > self.asked
-                if not error.again or too_long or failures >= (tries or self.tries):
+                if not error.again:
                     raise
-                pause = self.seconds(failures, error.after)
-            cancel.wait(pause)
+                failure = error
+            failures += 1
+            self.wait(failure, failures, cancel, tries)

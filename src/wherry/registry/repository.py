@@ -9,6 +9,7 @@ from wherry.registry.blob_stream import BlobStream
 from wherry.registry.documents import MANIFESTS, described, manifest_of
 from wherry.registry.errors import (
     Abandoned,
+    Denied,
     InvalidAnswer,
     NotFound,
     RegistryError,
@@ -115,19 +116,18 @@ class Repository:
 
         False if it does not: the blob has to be uploaded.
         """
-        other = f"repository:{from_path}:pull"
-        answer = self._server.ask(
-            "POST",
-            self._server.url(
-                f"{self._path}/blobs/uploads/",
-                ("mount", parse_digest(digest)),
-                ("from", from_path),
-            ),
-            self.name,
-            {*self._scopes(self._server), other},
-            expect=(201, 202),
-            body=b"",
-        )
+        query = ("mount", parse_digest(digest)), ("from", from_path)
+        try:
+            answer = self._server.ask(
+                "POST",
+                self._server.url(f"{self._path}/blobs/uploads/", *query),
+                self.name,
+                {*self._scopes(self._server), f"repository:{from_path}:pull"},
+                expect=(201, 202),
+                body=b"",
+            )
+        except Denied:
+            return False  # perhaps of the other one only: the upload will tell
         answer.close()
         if answer.status == 202:
             self._sessions[digest] = self._server.location(answer)

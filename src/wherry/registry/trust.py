@@ -1,5 +1,7 @@
 """Whose certificates are believed, and which one is shown."""
 
+import contextlib
+import os
 import ssl
 from collections.abc import Callable
 
@@ -16,6 +18,15 @@ class Trust(msgspec.Struct, frozen=True):
     client: tuple[tuple[str, str], ...] = ()
     """Certificates, with their keys, that show who we are."""
     verify: bool = True
+
+    def files(self) -> tuple[tuple[int, ...], ...]:
+        """What changes when one of the files is replaced or edited."""
+        found = []
+        for path in (*self.ca, *(path for pair in self.client for path in pair)):
+            with contextlib.suppress(OSError):  # which `context` will tell
+                state = os.stat(path)
+                found.append((state.st_ino, state.st_mtime_ns, state.st_size))
+        return tuple(found)
 
     def context(self) -> ssl.SSLContext:
         """Settings for TLS. Takes some 20 ms, of which the system's authorities take most.

@@ -171,14 +171,13 @@ class Upload:
 
     def _put_up_with(self, error: RegistryError, failures: int) -> None:
         """Wait before another try. Raises the error when there is no use in one."""
-        patience = self._server.patience
-        hopeless = isinstance(error, Abandoned | Denied) or failures >= patience.tries
-        if not hopeless and self._resumed and not error.again:
+        passing = error.again or isinstance(error, NotFound | Unreachable)
+        if not passing:
+            if not self._resumed or isinstance(error, Abandoned | Denied):
+                raise error
             # What went on from the middle was refused as a whole: only the beginning is left.
             self._session, self._resumed = None, False
-        elif hopeless or not (error.again or isinstance(error, NotFound)):
-            raise error
-        self._server.cancel.wait(patience.seconds(failures, error.after))
+        self._server.patience.wait(error, failures, self._server.cancel)
 
     def _ask(
         self,
