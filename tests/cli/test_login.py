@@ -134,7 +134,7 @@ def test_a_token_takes_the_passwords_place(
 
 
 def test_without_a_name_it_is_docker_io(shell: Shell, docker_folder: Path) -> None:
-    for words in ([], ["docker.io"]):
+    for words in ([], ["docker.io"], ["https://index.docker.io/v1/"]):
         assert shell("login", "-u", "me", "-p", "right", *words).returncode == 0
     assert stored(docker_folder, "https://index.docker.io/v1/")
     done = shell("logout")
@@ -227,3 +227,21 @@ def test_a_login_goes_along_with_a_pull_and_only_to_its_registry(
         assert shell("pull", "-q", name).returncode == 0
         header = shell.daemon.requests[-1].headers["x-registry-auth"]
         assert json.loads(base64.urlsafe_b64decode(header)).get("password") == password
+
+
+@pytest.mark.parametrize("words", [["pull", "-q", "web"], ["build", "-q", "context"]])
+def test_a_file_that_cannot_be_read_is_warned_of_and_done_without(
+    shell: Shell, engine: Registry, docker_folder: Path, words: list[str]
+) -> None:
+    (docker_folder / "config.json").write_text("{")
+    (shell.folder / "context").mkdir()
+    (shell.folder / "context/Dockerfile").write_text("FROM scratch\n")
+    engine.documents["POST /images/create"] = Answer(200, b'{"status":"Status: done"}\n')
+    engine.documents["POST /build"] = Answer(200, b'{"aux":{"ID":"sha256:abc"}}\n')
+    done = shell(*words)
+    assert done.returncode == 0
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("wherry: warning: ") and "going on without" in line
+    refused = shell("login", "-u", "me", "--password-stdin", "r", input=b"right")
+    assert refused.returncode == 1 and b"correct it, or remove it" in refused.stderr
+    assert (docker_folder / "config.json").read_text() == "{"

@@ -7,8 +7,8 @@ import os
 import sys
 
 from wherry.cli.errors import CommandError
+from wherry.cli.logins import login_of
 from wherry.client import DaemonError
-from wherry.client.credentials import Credentials
 from wherry.client.image_name import DEFAULT_TAG, ImageName
 
 TYPE_CHECKING = False
@@ -35,14 +35,14 @@ def pull(
 ) -> None:
     """Has the engine fetch an image, or all of a repository; progress goes to `output`.
 
-    Raises `CommandError`, and what `Credentials.find` raises.
+    Raises `CommandError`, and what `login_of` raises.
     """
     query = {
         "fromImage": name.familiar,
         "tag": "" if all_tags else name.digest or name.tag or DEFAULT_TAG,
         "platform": platform,
     }
-    headers = (*Credentials().find(name.domain).headers(), *headers)
+    headers = (*login_of(session, name.domain).headers(), *headers)
     transfer(session, "/images/create", query, name, headers, output=output, quiet=quiet)
 
 
@@ -119,7 +119,7 @@ class Live:
     def close(self) -> None:
         """The last picture stays."""
         _signal.setitimer(_signal.ITIMER_REAL, 0)
-        _signal.signal(_signal.SIGALRM, _signal.SIG_IGN)
+        _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
         self._bars.close()
 
 

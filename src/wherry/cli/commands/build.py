@@ -144,13 +144,17 @@ def _build_arguments(texts: list[str]) -> dict[str, str | None]:
 
 def _logins(session: Session) -> tuple[str, ...]:
     """A header with all logins of this person: a build may need any of them."""
-    from wherry.client.docker_config import config_path
+    from wherry.client.docker_config import InvalidConfig, config_path
 
     if not os.path.exists(config_path()) and "DOCKER_AUTH_CONFIG" not in os.environ:
         return ()
     from wherry.client.credentials import Credentials, encoded
 
-    found = Credentials().everything(session.complain)
+    try:
+        found = Credentials().everything(session.complain)
+    except InvalidConfig as error:
+        session.complain(f"warning: {error}; going on without logins")
+        return ()
     logins = {key: login.document() for key, login in found.items()}
     return (f"X-Registry-Config: {encoded(logins)}",) if logins else ()
 

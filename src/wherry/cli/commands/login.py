@@ -9,7 +9,7 @@ from wherry.cli.command import Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import switch, text
 from wherry.client import ClientError, DaemonError
-from wherry.client.credentials import DEFAULT_SERVER, Credentials, Login, hostname
+from wherry.client.credentials import DEFAULT_SERVER, Credentials, Login, hostname, key_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def _login(session: Session, arguments: Arguments) -> int:
 
 def _server(words: list[str]) -> str:
     """The key of the registry that was named."""
-    if not words or words[0] in ("docker.io", "index.docker.io", DEFAULT_SERVER):
+    server = hostname(words[0]) if words else "docker.io"
+    if key_of(server) == DEFAULT_SERVER:
         return DEFAULT_SERVER
-    server = hostname(words[0])
     if not server or any(c.isspace() for c in server):
         raise UsageError(f"'{words[0]}' is no registry: write HOST or HOST:PORT")
     return server

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.flags import many, switch, text
+from wherry.cli.logins import login_of
 from wherry.cli.transfer import transfer
 from wherry.client import json
-from wherry.client.credentials import Credentials, encoded, key_of
+from wherry.client.credentials import encoded, key_of
 from wherry.client.image_name import ImageName
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ def _inspect(session: Session, arguments: Arguments) -> int:
     *lists, name = arguments.words
     verbose = arguments.switch("verbose")
     query = {"list": lists[0] if lists else "", "verbose": verbose}
-    headers = _logins(name)
+    headers = _logins(session, name)
     response = session.client.request("GET", f"/manifests/{name}/json", query, headers=headers)
     document = response.read().decode(errors="replace").strip()
     step = "\t" if verbose else "   "
@@ -30,7 +31,7 @@ def _inspect(session: Session, arguments: Arguments) -> int:
 def _create(session: Session, arguments: Arguments) -> int:
     target, *members = arguments.words
     body = {"Name": target, "Manifests": members, "Amend": arguments.switch("amend")}
-    headers = (*_logins(*members), "Content-Type: application/json")
+    headers = (*_logins(session, *members), "Content-Type: application/json")
     data = json.encode(body).encode()
     answer = session.client.request("POST", "/manifests/create", None, data, headers).json()
     name = ImageName(target)
@@ -57,7 +58,7 @@ def _push(session: Session, arguments: Arguments) -> int:
     target = arguments.words[0]
     query = {"purge": arguments.switch("purge")}
     name = ImageName(target)
-    transfer(session, f"/manifests/{target}/push", query, name, _logins(target))
+    transfer(session, f"/manifests/{target}/push", query, name, _logins(session, target))
     return 0
 
 
@@ -68,11 +69,10 @@ def _remove(session: Session, arguments: Arguments) -> int:
     return session.for_each(arguments.words, remove)
 
 
-def _logins(*names: str) -> tuple[str, ...]:
+def _logins(session: Session, *names: str) -> tuple[str, ...]:
     """Headers with the logins for the registries of these images, for one and for several."""
-    credentials = Credentials()
     domains = list(dict.fromkeys(ImageName(name).domain for name in names))
-    logins = {key_of(domain): credentials.find(domain) for domain in domains}
+    logins = {key_of(domain): login_of(session, domain) for domain in domains}
     config = encoded({key: login.document() for key, login in logins.items() if login})
     return (*next(iter(logins.values())).headers(), f"X-Registry-Config: {config}")
 

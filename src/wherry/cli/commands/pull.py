@@ -5,10 +5,10 @@ from __future__ import annotations
 from wherry.cli.command import Command
 from wherry.cli.errors import UsageError
 from wherry.cli.flags import switch, text
+from wherry.cli.logins import login_of
 from wherry.cli.platform import PLATFORMS, document_of, platform_of
 from wherry.cli.transfer import pull, transfer
 from wherry.cli.verify_key import VERIFY_KEY, headers
-from wherry.client.credentials import Credentials
 from wherry.client.image_name import DEFAULT_TAG, ImageName
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def _push(session: Session, arguments: Arguments) -> int:
     if name.digest:
         raise UsageError(f"{arguments.words[0]}: what is pushed needs a tag, not a digest")
     query = {"tag": name.tag, "platform": document_of(arguments.text("platform"))}
-    headers = Credentials().find(name.domain).headers()
+    headers = login_of(session, name.domain).headers()
     transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)
     if quiet:
         session.write_line(name.repository + name.suffix)
@@ -65,7 +65,7 @@ def _push_artifact(session: Session, arguments: Arguments) -> int:
         "platform": document_of(arguments.text("platform")),
         "artifact": source,
     }
-    headers = Credentials().find(name.domain).headers()
+    headers = login_of(session, name.domain).headers()
     transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)
     if quiet:
         session.write_line(name.repository + name.suffix)

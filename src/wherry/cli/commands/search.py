@@ -6,8 +6,8 @@ from wherry.cli.command import Command
 from wherry.cli.filters import as_query
 from wherry.cli.flags import many, number, switch, text
 from wherry.cli.listing import FORMAT_HELP, Listing
+from wherry.cli.logins import login_of
 from wherry.cli.short import ellipsis
-from wherry.client.credentials import Credentials
 from wherry.client.image_name import split_domain
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ def _search(session: Session, arguments: Arguments) -> int:
         "limit": arguments.number("limit") or None,
         "filters": as_query(arguments.many("filter")),
     }
-    headers = Credentials().find(split_domain(term)[0]).headers()
+    headers = login_of(session, split_domain(term)[0]).headers()
     response = session.client.request("GET", "/images/search", query, headers=headers)
     full = arguments.switch("no-trunc")
     listing = Listing(

@@ -160,7 +160,7 @@ def _summary(usage: Any) -> list[tuple[str, int, int, int, int]]:
     """(type, how many, how many in use, bytes, bytes that are not in use)."""
     if disk := usage.get("Disk"):
         fields = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
-        return [tuple(kind[field] for field in fields) for kind in disk]  # type: ignore[misc]
+        return [tuple(kind[field] for field in fields) for kind in disk]
     images = usage.get("Images") or []
     used = [image for image in images if image.get("Containers", 0) > 0]
     used_size = sum(i["Size"] - max(0, i.get("SharedSize", 0)) for i in used)

@@ -98,10 +98,10 @@ def _only(image: SignedImage) -> list[str]:
 def _image(session: Session, arguments: Arguments, name: str, *, remote: bool) -> SignedImage:
     headers: tuple[str, ...] = ()
     if remote:
-        from wherry.client.credentials import Credentials
+        from wherry.cli.logins import login_of
         from wherry.client.image_name import ImageName
 
-        headers = Credentials().find(ImageName(name).domain).headers()
+        headers = login_of(session, ImageName(name).domain).headers()
     return SignedImage(session, name, remote=remote, headers=headers)
 
 
