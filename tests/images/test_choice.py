@@ -102,7 +102,9 @@ def test_a_choice_between_several_is_told_with_its_reason(
 def test_the_choice_does_not_depend_on_what_was_pulled(linux_store: ImageStore) -> None:
     wasm = simple_image(linux_store).target
     index_of(linux_store, "multi", absent(str(HOST)), wasm)
-    with pytest.raises(NoSuchPlatform, match=rf"no such image: multi for {HOST}, only for wasi/wasm"):
+    with pytest.raises(
+        NoSuchPlatform, match=rf"no such image: multi for {HOST}, only for wasi/wasm"
+    ):
         linux_store.select("multi")
     assert linux_store.select("multi", WASM).image.digest == wasm.digest
     # To be looked at, what is there is enough.

@@ -137,6 +137,8 @@ class ContainerInspect(msgspec.Struct, kw_only=True, rename="pascal"):
     restart_count: int
     driver: str
     platform: str
+    platform_choice: str | UnsetType = UNSET
+    """wherry's own: why it is this one of the image's platforms, if there was a choice."""
     mount_label: str = ""
     process_label: str = ""
     app_armor_profile: str = ""

@@ -102,7 +102,7 @@ EXEC = Command(
         ),
         switch("interactive", "i", "Keep stdin open"),
         switch(
-            "privileged", "", "Taken for Docker's sake; a WebAssembly program has no privileges"
+            "privileged", "", "Give a Linux program every capability; WebAssembly has none"
         ),
         switch("tty", "t", "Give it a terminal"),
         text("user", "u", "User name or id, and group", metavar="USER[:GROUP]"),

@@ -29,7 +29,7 @@ from wherry.engine.containers.networking import (
 from wherry.engine.containers.process import PAST_RULES
 from wherry.engine.containers.restart import check_policy
 from wherry.engine.containers.signals import parse_signal
-from wherry.engine.containers.users import find_user
+from wherry.engine.containers.users import find_user, mapped
 from wherry.engine.errors import EngineError, InvalidRequest, NotFound
 from wherry.engine.images import image_errors
 from wherry.engine.inspection import CreateResult
@@ -116,6 +116,8 @@ class Creator:
         config.hostname = config.hostname or id[:12]
         host.runtime = host.runtime or WHERRY
         user = find_user(config.user, host.group_add or (), layers)
+        if not image.platform.is_wasm:
+            user = mapped(user)
         mounts = plan_mounts(host, config.volumes or (), self._inherited(host))
         record = Record(
             id=id,

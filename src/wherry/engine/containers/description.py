@@ -49,6 +49,7 @@ def inspect(
         restart_count=container.life.restart_count,
         driver="overlay2",
         platform=record.platform.partition("/")[0],
+        platform_choice=record.choice or UNSET,
         exec_ids=list(container.execs) or None,
         host_config=record.host,
         graph_driver=GraphDriver(

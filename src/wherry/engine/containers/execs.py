@@ -23,10 +23,10 @@ from wherry.engine.containers.exec_streams import ExecStreams
 from wherry.engine.containers.process import build_process
 from wherry.engine.containers.running import running_task
 from wherry.engine.containers.start_failure import start_failed
-from wherry.engine.containers.users import User, find_user
+from wherry.engine.containers.users import User, find_user, mapped
 from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, StartFailed
 from wherry.engine.exec_config import ExecConfig
-from wherry.oci import encode
+from wherry.oci import encode, parse_platform
 from wherry.shim.client import Exit, TaskClient, TaskError
 
 _KILLED = 128 + signal.SIGKILL
@@ -155,7 +155,8 @@ class Execs:
             return User(*record.user, record.groups, record.home)
         # What the container has written comes before what its image has.
         upper = str(self._context.bundle(exec.container) / "upper")
-        return find_user(exec.config.user, record.host.group_add or (), [upper, *record.layers])
+        user = find_user(exec.config.user, record.host.group_add or (), [upper, *record.layers])
+        return user if parse_platform(record.platform).is_wasm else mapped(user)
 
     async def _undo(
         self,

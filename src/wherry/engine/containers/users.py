@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from wherry.engine.errors import InvalidRequest
+from wherry.engine.privileges import maps_id
 
 _LIMIT = 1 << 20
 _MOST = (1 << 31) - 1
@@ -53,6 +54,21 @@ def find_user(text: str, extra_groups: Iterable[str], layers: Sequence[str]) -> 
             ]  # fmt: skip
         further += [_group(each, groups) for each in extra_groups]
     return User(uid, gid, further, home)
+
+
+def mapped(user: User) -> User:
+    """`user` for a Linux program; an ordinary person's engine may have one id, or some, only.
+
+    Further groups that it has not are left out. Raises InvalidRequest.
+    """
+    for kind, number in (("uid", user.uid), ("gid", user.gid)):
+        if not maps_id(kind, number):
+            raise InvalidRequest(
+                f"{kind} {number} is none that this engine may use: run the program as root "
+                "(--user 0), or give yourself ranges of ids (apt install uidmap; a line for you "
+                "in /etc/subuid and /etc/subgid)"
+            )
+    return user._replace(groups=[number for number in user.groups if maps_id("gid", number)])
 
 
 def _group(text: str, groups: list[list[str]]) -> int:
