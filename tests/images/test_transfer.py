@@ -14,7 +14,7 @@ from tests.registries import Answer, CutAnswer, Faults, Hold, RealRegistry, regi
 from wherry.images import DigestMismatch, InvalidImage, NoSuchPlatform
 from wherry.images.transfer.pull import AT_ONCE
 from wherry.oci import Platform, parse_platform
-from wherry.registry import Abandoned, Cancel, NotFound, RegistryError
+from wherry.registry import Abandoned, Cancel, Client, Hosts, NotFound, RegistryError
 
 ARM = parse_platform("linux/arm64")
 
@@ -369,3 +369,20 @@ def test_platforms_that_an_index_does_not_tell_are_read_from_configs(
         here.store.tag(here.store.blobs.write(index.media_type, bare), parse(name))
     here.push(name)
     assert there.pull(name, Platform(os="wasi", architecture="wasm")).image.digest == wasm.digest
+
+
+def test_a_blob_that_a_mirror_lies_about_is_fetched_from_the_registry(
+    real: RealRegistry, here: Mover, there: Mover, tmp_path: Path
+) -> None:
+    name = f"{real.name}/mirrored:1"
+    image = sized_image(here.store, name, [50_000])
+    here.push(name)
+    layer = image.manifest.layers[0]
+    with Faults(real) as liar:
+        liar.add("GET", layer.digest, Answer(200, {}, b"x" * layer.size), times=9)
+        (tmp_path / real.name).mkdir()
+        (tmp_path / real.name / "hosts.toml").write_text(f'[host."{liar.url}"]')
+        there.client = Client(Hosts([tmp_path]))
+        assert there.pull(name).image.digest == image.digest
+        assert len(liar.requests("GET", layer.digest)) == 1
+    assert there.store.check() == []

@@ -1,6 +1,7 @@
 """Blobs on their way into the store, each of them once, however many ask for it."""
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wherry.images.blobs import BlobStore
@@ -72,31 +73,38 @@ class Downloads:
     def _download(
         self, mine: _Download, repository: "Repository", blob: Descriptor, tell: Tell
     ) -> None:
-        with self._blobs.partial(Digest(blob.digest), blob.size) as partial:
-            resumed = partial.offset > 0
-            _receive(partial, mine, repository, blob, tell)
-            try:
-                partial.commit()
-                return
-            except DigestMismatch:
-                if not resumed:
-                    raise
-        # What an earlier try has left was damaged, by a power cut for instance.
-        with self._blobs.partial(Digest(blob.digest), blob.size) as partial:
-            _receive(partial, mine, repository, blob, tell)
-            partial.commit()
+        while True:
+            with self._blobs.partial(Digest(blob.digest), blob.size) as partial:
+                resumed = partial.offset > 0
+                refuse = _receive(partial, mine, repository, blob, tell)
+                try:
+                    partial.commit()
+                    return
+                except DigestMismatch:
+                    # What an earlier try has left was damaged, by a power cut for instance; or
+                    # a mirror lies, and there is another server to ask.
+                    if not resumed and not refuse():
+                        raise
 
 
 def _receive(
     partial: PartialBlob, mine: _Download, repository: "Repository", blob: Descriptor, tell: Tell
-) -> None:
+) -> Callable[[], bool]:
+    """Write what is missing of a blob. Returns how to say that it was not the blob."""
+    refuse = _nobody_else
     meter = Meter(tell, blob, BlobState.DOWNLOADING)
     if partial.offset < blob.size:
         with repository.blob(blob, partial.offset) as stream:
             if stream.offset != partial.offset:
                 partial.restart()
+            refuse = stream.refuse
             while data := stream.read(_CHUNK):
                 partial.write(data)
                 mine.received = partial.offset
                 meter.at(partial.offset)
     tell(BlobStatus(short(blob.digest), BlobState.VERIFYING))
+    return refuse
+
+
+def _nobody_else() -> bool:
+    return False
