@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests import peers
 from tests.cli.conftest import COMMAND
+from tests.client.helper_program import helper
 from tests.peers import Dockerd
 from tests.registries import RealRegistry, registry
 
@@ -82,6 +83,28 @@ def test_docker_uses_our_login_and_we_use_dockers(pair: Pair) -> None:
     for run in (pair.docker, pair.wherry):
         done = run("push", f"{pair.registry.name}/web")
         assert done.returncode == 0, done.stderr
+
+
+def test_both_keep_their_logins_in_the_same_helper(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = helper(tmp_path, "ours")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    config = json.dumps({"credHelpers": {pair.registry.name: "ours"}})
+    before = [pair.config(who).read_bytes() for who in ("wherry", "docker")]
+    login = ("login", "-u", "ann", "--password-stdin", pair.registry.name)
+    for who, other in ((pair.wherry, pair.docker), (pair.docker, pair.wherry)):
+        for name in ("wherry", "docker"):
+            pair.config(name).write_text(config)
+        done = who(*login, input=b"secret")
+        assert done.returncode == 0 and b"unencrypted" not in done.stderr
+        assert json.loads(secrets.read_text()) == {pair.registry.name: ["ann", "secret"]}
+        assert other("push", f"{pair.registry.name}/web").returncode == 0
+        assert other("logout", pair.registry.name).returncode == 0
+        assert json.loads(secrets.read_text()) == {}
+        assert who("push", f"{pair.registry.name}/web:v2").returncode == 1
+    for name, text in zip(("wherry", "docker"), before, strict=True):
+        pair.config(name).write_bytes(text)
 
 
 SAME = [

@@ -12,35 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.helper_program import helper
 
 from wherry.client.credential_helper import HelperFailed
 from wherry.client.credentials import DEFAULT_SERVER, Credentials, Login, encoded
 from wherry.client.docker_config import DockerConfig, InvalidConfig
-
-HELPER = """#!{python}
-# Keeps secrets in a file, as docker-credential-* programs do in a keyring.
-import json, sys
-path = {path!r}
-try:
-    kept = json.load(open(path))
-except FileNotFoundError:
-    kept = {{}}
-action, text = sys.argv[1], sys.stdin.read()
-if action == "store":
-    entry = json.loads(text)
-    kept[entry["ServerURL"]] = [entry["Username"], entry["Secret"]]
-elif action == "erase":
-    kept.pop(text, None)
-elif action == "list":
-    print(json.dumps({{server: pair[0] for server, pair in kept.items()}}))
-elif text in kept:
-    user, secret = kept[text]
-    print(json.dumps({{"ServerURL": text, "Username": user, "Secret": secret}}))
-else:
-    print("credentials not found in native keychain")
-    sys.exit(1)
-json.dump(kept, open(path, "w"))
-"""
 
 
 @pytest.fixture
@@ -63,16 +39,6 @@ def read(folder: Path) -> Any:
 
 def auth(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def helper(folder: Path, name: str, **kept: tuple[str, str]) -> Path:
-    """A credential helper on the PATH; the file it keeps secrets in."""
-    store = folder / f"{name}.secrets"
-    store.write_text(json.dumps(kept))
-    program = folder / "bin" / f"docker-credential-{name}"
-    program.write_text(HELPER.format(python=sys.executable, path=str(store)))
-    program.chmod(0o755)
-    return store
 
 
 def found(domain: str) -> dict[str, Any]:
