@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,13 +138,12 @@ def test_security_options_are_read_in_dockers_words() -> None:
             read_security([wrong])
 
 
-def hardened(security: Security = Security(), *, privileged: bool = False) -> dict[str, object]:
-    spec = oci.Spec(
-        oci_version="1.1.0", linux=oci.Linux(namespaces=[oci.Namespace(type="network")])
-    )
-    harden(spec, security, privileged=privileged, capabilities=list(DEFAULT))
-    document = json.loads(encode(spec))
-    found: dict[str, object] = document["linux"]
+def hardened(security: Security | None = None, *, privileged: bool = False) -> dict[str, Any]:
+    linux = oci.Linux(namespaces=[oci.Namespace(type="network")])
+    spec = oci.Spec(oci_version="1.1.0", linux=linux)
+    given = security or Security()
+    harden(spec, given, privileged=privileged, capabilities=list(DEFAULT))
+    found: dict[str, Any] = json.loads(encode(spec))["linux"]
     return found
 
 
