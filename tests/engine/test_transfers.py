@@ -149,7 +149,7 @@ async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
         with pytest.raises(Unauthorized):
             await _all(transfers.push(f"{closed.name}/closed", "1"))
         await _all(transfers.push(f"{closed.name}/closed", "1", credentials=ann))
-        with pytest.raises(Unauthorized):
+        with pytest.raises(NotFound, match="pull access denied"):
             await _all(transfers.pull(name))
         with pytest.raises(Unauthorized):
             await transfers.login(closed.name, Credentials("ann", "wrong"))

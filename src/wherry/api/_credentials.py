@@ -62,9 +62,9 @@ def _decoded(call: "Call", header: str) -> bytes | None:
         return None
     try:
         # Clients disagree about the alphabet and about the padding.
-        plain = text.replace("+", "-").replace("/", "_").rstrip("=")
-        return base64.urlsafe_b64decode(plain + "=" * (-len(plain) % 4)) or None
-    except (binascii.Error, ValueError):
+        plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True) or None
+    except ValueError:
         raise InvalidRequest(f"{header} is not base64") from None
 
 

@@ -19,6 +19,7 @@ from wherry.engine.images.flow import Flow
 from wherry.engine.images.manifests import Manifests
 from wherry.engine.worker import run_in_thread
 from wherry.images import Image
+from wherry.images.attachments import names_attachments
 from wherry.images.transfer import Announced, Origins, Puller, Pusher, Tell, look
 from wherry.images.transfer.lists import ManifestLists
 from wherry.images.transfer.progress import Event
@@ -92,13 +93,21 @@ class Transfers:
         """Bring an image, or with `all_tags` every image of a repository, into the store.
 
         Who asks for what is being pulled already joins that. `verify_key`, base64 of a public
-        key's PEM, must have signed it. Raises NotFound, Unauthorized, Forbidden, InvalidRequest.
+        key's PEM, must have signed it. Raises NotFound, also where access is denied, Forbidden,
+        InvalidRequest.
         """
         flow = self._pull(name, platform, credentials, all_tags, verify_key)
-        with transfer_errors():
-            async with aclosing(flow.follow()) as events:
-                async for event in events:
-                    yield event
+        try:
+            with transfer_errors():
+                async with aclosing(flow.follow()) as events:
+                    async for event in events:
+                        yield event
+        except Unauthorized as error:
+            # Docker's words and status: at another one its command asks for a password.
+            raise NotFound(
+                f"pull access denied for {name}, repository does not exist or may require "
+                f"'docker login': {error.message}"
+            ) from None
 
     def _pull(
         self,
@@ -121,7 +130,9 @@ class Transfers:
 
             def work(tell: Tell, cancel: Cancel) -> list[Image]:
                 repository = self._client.repository(reference, credentials, cancel)
-                tags = list(repository.tags()) if all_tags else [reference.tag]
+                tags: list[str | None] = [reference.tag]
+                if all_tags:
+                    tags = [tag for tag in repository.tags() if not names_attachments(tag)]
                 names = [replace(reference, tag=tag) for tag in tags]
                 return self._work_pull(repository, names, wanted, verify_key, tell, cancel)
 
