@@ -306,6 +306,8 @@ def test_a_push_adds_to_the_signatures_in_the_registry(harbour: Harbour) -> None
     assert "second=yes" in told
     documents = json.loads(harbour.wherry.ok("verify", "--key", "team.pub", "-o", "json", name))
     assert documents[0]["critical"]["identity"]["docker-reference"] == name
+    harbour.wherry.ok("pull", "-a", "-q", name)
+    assert harbour.wherry.ok("images", "--format", "{{.Tag}}", name) == "latest"
     unverified = harbour.wherry("verify", name)
     assert unverified.out.count("NOT VERIFIED") == 2
     assert "was not verified; give --key" in unverified.err

@@ -22,7 +22,6 @@ from wherry.trust import (
     read_payload,
     search,
     sign_image,
-    subject_of,
     tag_of,
 )
 
@@ -191,11 +190,8 @@ def test_a_payload_is_read_or_refused(data: bytes) -> None:
 # How they lie in a registry
 
 
-def test_the_tag_of_an_images_signatures_is_known_both_ways() -> None:
+def test_the_tag_of_an_images_signatures_is_made_of_its_digest() -> None:
     assert tag_of(read_payload(payload()).digest) == f"sha256-{'a' * 64}.sig"
-    assert subject_of(f"sha256-{'a' * 64}.sig") == DIGEST
-    assert subject_of("latest") is None
-    assert subject_of(f"sha256-{'a' * 64}.att") is None
 
 
 def test_a_further_signature_is_added_to_those_there_are() -> None:

@@ -4,6 +4,7 @@ An attachment is a manifest of the store's index.json that says whose it is. It 
 not listed and has no containers; it stays as long as its subject does and goes with it.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from wherry.images.errors import ImageError, ImageNotFound, InvalidImage
 from wherry.images.image import checked, document, read_manifest
 from wherry.oci import Descriptor, Digest, Manifest, Reference
 from wherry.oci.document import MAX_DOCUMENT
+
+_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z0-9]+)?")
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
@@ -26,6 +29,15 @@ class Attached:
     subject: Digest
     manifest: bytes
     reference: Reference | None = None
+
+
+def names_attachments(tag: str) -> bool:
+    """Whether a registry's tag is, by its form, of what hangs on an image and not of an image.
+
+    cosign's signatures and attestations, and lists of referrers (distribution-spec 1.1, "Referrers
+    Tag Schema").
+    """
+    return _TAG.fullmatch(tag) is not None
 
 
 class Attachments:

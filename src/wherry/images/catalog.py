@@ -145,6 +145,8 @@ class Catalog:
         """
         others = []
         for each in self.attachments():
+            if each == replace(attachment, reference=each.reference) and not attachment.reference:
+                return
             nameless = each.reference in (None, attachment.reference)
             if each not in instead_of and not (nameless and each.target == attachment.target):
                 others.append(replace(each, reference=None) if nameless else each)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.images.blobs import BlobStore
-from wherry.images.catalog import Catalog, Entry
+from wherry.images.catalog import Attachment, Catalog, Entry
 from wherry.images.errors import ImageError, ImageNotFound, InvalidImage, StoreDamaged
 from wherry.images.holds import Holds
 from wherry.images.image import images_below
@@ -26,6 +26,7 @@ _CLOCK_OF_FILES = 5
 """CLOCK_REALTIME_COARSE, by which the kernel says when a file was changed."""
 _REPAIR = "'wherry system check --repair' mends that"
 _AGAIN = "pull, load or build it again"
+_SIGN_AGAIN = "sign it again, or pull it with --verify-key"
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,13 @@ class Checking:
     def run(self) -> Generator[Fault | Progress, None, None]:
         """Check everything."""
         try:
-            entries = self._catalog.entries()
+            entries, attachments = self._catalog.entries(), self._catalog.attachments()
         except StoreDamaged as error:
             what, _, remedy = str(error).rpartition(": ")
             yield Fault(what, remedy)
-            entries = ()
+            entries, attachments = (), ()
         yield from self._check_images(entries)
+        yield from self._check_attachments(attachments)
         yield from self._check_blobs(entries)
         yield from self._check_layers(entries)
 
@@ -95,6 +97,16 @@ class Checking:
                 if entry in self._catalog.entries():
                     yield Fault(f"image {_called(entry)}: {error}", _AGAIN)
         yield Progress("images", len(entries), len(entries))
+
+    def _check_attachments(
+        self, attachments: Collection[Attachment]
+    ) -> Generator[Fault, None, None]:
+        for each in attachments:
+            try:
+                self._reach.verify_attachment(each.target)
+            except (ImageError, OSError) as error:
+                if each in self._catalog.attachments():
+                    yield Fault(f"a signature of image {each.subject}: {error}", _SIGN_AGAIN)
 
     def _check_blobs(self, entries: Collection[Entry]) -> Generator[Fault | Progress, None, None]:
         digests = [*self._blobs.digests()]

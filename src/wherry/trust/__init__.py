@@ -21,7 +21,6 @@ from wherry.trust.manifest import (
     is_bundle,
     part_of,
     read_manifest,
-    subject_of,
     tag_of,
 )
 from wherry.trust.payload import MAX_PAYLOAD, Claims, read_payload, write_payload
@@ -69,7 +68,6 @@ __all__ = [
     "read_public_key",
     "search",
     "sign_image",
-    "subject_of",
     "tag_of",
     "write_payload",
 ]

@@ -5,7 +5,6 @@ annotation the signature (cosign's SIGNATURE_SPEC.md, "Storage").
 """
 
 import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +27,6 @@ from wherry.trust.signature import MAX_SIGNATURES, Form, Signature
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 _SIGNATURE = "dev.cosignproject.cosign/signature"
-_TAG = re.compile(r"(sha256)-([0-9a-f]{64})\.sig")
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,6 @@ class Part:
 def tag_of(digest: Digest) -> str:
     """The tag under which signatures of the image `digest` lie."""
     return f"{digest.replace(':', '-', 1)}.sig"
-
-
-def subject_of(tag: str) -> Digest | None:
-    """The digest of the image that a tag holds the signatures of, if it is such a tag."""
-    found = _TAG.fullmatch(tag)
-    return Digest(f"{found[1]}:{found[2]}") if found else None
 
 
 def is_bundle(artifact_type: str | None) -> bool:
