@@ -8,6 +8,7 @@ import sys
 import pytest
 from tests.cli.conftest import COMMAND, Shell
 from tests.cli.engine import Engine
+from tests.client.fake_daemon import Answer
 
 FORBIDDEN = {
     "argparse", "asyncio", "base64", "collections", "contextlib", "dataclasses", "datetime", "enum",
@@ -52,3 +53,16 @@ def test_other_commands_stay_out_of_the_way_too(shell: Shell, engine: Engine) ->
     engine.documents["GET /containers/json"] = []
     modules = imported(shell, "ps", "-q")
     assert {name for name in modules if name in FORBIDDEN - {"typing"}} == set()
+
+
+def test_a_list_of_images_knows_nothing_of_registries(shell: Shell, engine: Engine) -> None:
+    engine.documents["GET /images/json"] = []
+    modules = imported(shell, "images", "--digests")
+    assert {name for name in modules if name in FORBIDDEN - {"typing"}} == set()
+    assert not {name for name in modules if name.startswith(("wherry.client.cred", "wherry.trust"))}
+
+
+def test_a_pull_starts_as_fast_as_a_run(shell: Shell, engine: Engine) -> None:
+    engine.documents["POST /images/create"] = Answer(200, b'{"status":"Status: done"}\n')
+    modules = imported(shell, "pull", "-q", "web")
+    assert {name for name in modules if name in FORBIDDEN} == set()
