@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wherry.build import BuildOptions, Context, Event, Step, StepOutput, build
+from wherry.build import BuildOptions, Context, Event, Outside, Step, StepOutput, build
 from wherry.images import Image, ImageStore
 from wherry.images.tar import Entry, TarReader
 
@@ -104,6 +104,7 @@ class Kitchen:
     root: Path
     runner: CopyingRunner = field(default_factory=CopyingRunner)
     events: list[Event] = field(default_factory=list)
+    outside: Outside | None = None
 
     def __post_init__(self) -> None:
         self.store = ImageStore(self.root)
@@ -128,6 +129,7 @@ class Kitchen:
                 self.runner,
                 self.events.append,
                 self.root / "build",
+                self.outside,
             )
 
     def told(self, kind: type[Event]) -> list[Event]:

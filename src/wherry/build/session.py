@@ -29,6 +29,10 @@ from wherry.images.diff import write_diff
 from wherry.images.tar import Kind
 from wherry.oci import Digest, Platform
 
+EMPTY_LAYER = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+"""The diff_id of a layer without entries: the two blocks that end a tar. None is put into images,
+as in Docker."""
+
 _NANOSECONDS = 1_000_000_000
 
 

@@ -18,7 +18,7 @@ from wherry.build.layer_plan import LayerPlan, Override
 from wherry.build.owners import find_owner, parse_mode
 from wherry.build.remote import is_remote, read_checksum
 from wherry.build.rootfs import Rootfs
-from wherry.build.session import Session, StepRequest
+from wherry.build.session import EMPTY_LAYER, Session, StepRequest
 from wherry.images import Layer
 from wherry.oci import History, Platform, RuntimeConfig, encode
 
@@ -194,7 +194,10 @@ class StageBuilder:
         layer, cached = session.layer(
             key, lambda: session.run(program, request, mounts, state.rootfs)
         )
-        self._stack(run, layer)
+        if layer.layer.diff_id == EMPTY_LAYER:
+            self._note(run)
+        else:
+            self._stack(run, layer)
         return cached
 
     def _stack(self, instruction: syntax.Instruction, cached: CachedLayer) -> None:
