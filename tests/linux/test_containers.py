@@ -107,6 +107,13 @@ def test_it_is_restarted(engine: Wherry) -> None:
     assert engine.ok("logs", "again").splitlines() == ["run"] * 3
 
 
+def test_an_init_reaps_orphans(engine: Wherry) -> None:
+    told = engine.ok(*ALONE, "--init", "linux", "sh", "-c", "(sleep 0 &); exec ps -o pid,args")
+    first = next(line.split() for line in told.splitlines() if line.split()[0] == "1")
+    assert first[1:4] == ["/sbin/docker-init", "--", "sh"]
+    assert engine(*ALONE, "--init", "linux", "sh", "-c", "exit 6").code == 6
+
+
 def test_networks_and_published_ports(engine: Wherry) -> None:
     machine = engine.machine  # type: ignore[attr-defined]
     engine.ok("network", "create", "fleet")

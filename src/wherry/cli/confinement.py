@@ -24,6 +24,8 @@ def add_confinement(arguments: Arguments, host: dict[str, Any]) -> None:
         host["CapDrop"] = list(arguments.many("cap-drop"))
     if arguments.many("group-add"):
         host["GroupAdd"] = list(arguments.many("group-add"))
+    if arguments.given("init"):
+        host["Init"] = arguments.switch("init")
     if arguments.switch("privileged"):
         host["Privileged"] = True
     if namespace := arguments.text("cgroupns"):

@@ -54,6 +54,7 @@ LINUX_FLAGS: tuple[Flag, ...] = (
         complete=("private", "host"),
     ),
     many("group-add", "", "Further group of the user", metavar="GROUP"),
+    switch("init", "", "Have a small init run a Linux program, and reap its orphans"),
     switch("privileged", "", "Hold a Linux program by its namespaces alone"),
     many(
         "security-opt", "",

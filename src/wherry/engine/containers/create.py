@@ -37,6 +37,7 @@ from wherry.engine.linux import (
     DEFAULT_CAPABILITIES,
     UNCONFINED,
     choose_capabilities,
+    find_init,
     obstacle,
     read_profile,
     read_security,
@@ -308,6 +309,8 @@ def _check_program(image: Image, config: ContainerConfig, host: HostConfig) -> l
     if host.runtime in ("", WHERRY) and (reason := obstacle(image.platform)):
         name = image.names[0] if image.names else image.id
         raise InvalidRequest(f"image {name} is for {image.platform}: {reason}")
+    if host.init is True:
+        find_init()
     allowed = choose_capabilities(
         host.cap_add or (), host.cap_drop or (), privileged=host.privileged
     )

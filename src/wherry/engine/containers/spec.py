@@ -8,7 +8,7 @@ from msgspec import UNSET
 from wherry.engine.config import HostConfig
 from wherry.engine.containers.networking import Wiring
 from wherry.engine.containers.process import capabilities_of, first_process
-from wherry.engine.linux import harden, read_security, standard_mounts
+from wherry.engine.linux import add_init, harden, read_security, standard_mounts
 from wherry.engine.record import Mounted, Record
 from wherry.engine.shims import WHERRY
 from wherry.oci import parse_platform
@@ -59,6 +59,8 @@ def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str])
     )
     if is_wasm:
         return spec
+    if host.init is True:
+        add_init(spec)
     security, _ = read_security(host.security_opt or ())
     return harden(spec, security, privileged=host.privileged, capabilities=capabilities_of(record))
 

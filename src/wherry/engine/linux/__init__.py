@@ -5,6 +5,7 @@ WebAssembly needs none of it; the shim hands these containers to runc or crun, w
 
 from wherry.engine.linux.capabilities import DEFAULT as DEFAULT_CAPABILITIES
 from wherry.engine.linux.capabilities import choose_capabilities
+from wherry.engine.linux.init import add_init, find_init
 from wherry.engine.linux.platforms import obstacle
 from wherry.engine.linux.profile import read_profile
 from wherry.engine.linux.sandbox import harden, standard_mounts
@@ -14,7 +15,9 @@ __all__ = [
     "DEFAULT_CAPABILITIES",
     "UNCONFINED",
     "Security",
+    "add_init",
     "choose_capabilities",
+    "find_init",
     "harden",
     "obstacle",
     "read_profile",
