@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from bench import inside_shim, memory, throughput, web
+from bench import images, inside_shim, memory, throughput, web
 from bench.containerds_api import Client
 from bench.figures import Row, Sample
 from bench.linux import linux_echo
@@ -262,4 +262,7 @@ ROWS: dict[str, Callable[[Stage], list[Row]]] = {
     "web": web.sockets,
     "published": web.published,
     "wasi-http": web.http,
+    "transfer": images.transfer,
+    "unpack": images.unpack,
+    "images": images.listing,
 }
