@@ -186,7 +186,10 @@ def test_a_pull_of_what_was_not_signed_names_nothing(harbour: Harbour) -> None:
     harbour.sign(name)
     harbour.wherry.ok("push", "-q", name)
     harbour.wherry.ok("rmi", name)
+    harbour.wherry.ok("pull", "-q", name)
     with harbour.policy():
+        # It was here before the policy was, without its signature.
+        assert "or pull it from where it was signed" in harbour.refused("run", name)
         harbour.wherry.ok("pull", "-q", name)
         harbour.wherry.ok("run", "--rm", name)
         assert "signed by team.pub" in harbour.wherry.ok(

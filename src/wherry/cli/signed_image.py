@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import binascii
 
+from wherry.cli.errors import CommandError
+from wherry.client import DaemonError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +27,14 @@ class SignedImage:
     ) -> None:
         query = {"remote": remote}
         path = f"/images/{name}/signatures"
-        found: Any = session.client.request("GET", path, query, headers=headers).json()
+        try:
+            found: Any = session.client.request("GET", path, query, headers=headers).json()
+        except DaemonError as error:
+            if error.status == 404 and "page not found" in error.message.lower():
+                raise CommandError(
+                    "only wherry's own engine keeps signatures: for another's images use cosign"
+                ) from None
+            raise
         self.path = path
         self.repository = str(found["Repository"])
         """In full and without a tag; empty for an image without a name."""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,11 @@ class Gate:
         """
         demands = self._demands(names_of(image, name), key)
         if not _for_signatures(demands):
-            return self._judge(image.target, image, name, demands, [])
+            return self.judge(image.target, image, name, demands, [])
         from wherry.engine.trust.attached import signatures_in
 
         found = signatures_in(self._store, _digests(image.target, image))
-        return self._judge(image.target, image, name, demands, [each.signature for each in found])
+        return self.judge(image.target, image, name, demands, [each.signature for each in found])
 
     def approval(
         self, repository: "Repository", reference: Reference, key: str = ""
@@ -75,7 +76,7 @@ class Gate:
             demands.append(Demand(None, (_by_key(key),)))
         return demands
 
-    def _judge(
+    def judge(
         self,
         target: Descriptor,
         image: Image,
@@ -83,6 +84,10 @@ class Gate:
         demands: Sequence[Demand],
         signatures: "Sequence[Signature]",
     ) -> list[Proof]:
+        """What meets the demands on an image that `target`, its index or itself, leads to.
+
+        Raises Forbidden.
+        """
         if not demands:
             return []
         from wherry.trust import Signed, Subject, Untrusted, judge
@@ -128,16 +133,26 @@ class Approval:
 
     def __call__(self, target: Descriptor, image: Image) -> None:
         """Raises Forbidden when the image may not be used, RegistryError."""
-        signatures: list[Signature] = []
-        if _for_signatures(self._demands):
-            from wherry.engine.trust.attached import signatures_in
-            from wherry.engine.trust.remote import fetch
+        if not _for_signatures(self._demands):
+            self._judge(target, image, [])
+            return
+        from wherry.engine.trust.attached import signatures_in
+        from wherry.engine.trust.remote import fetch_bundles, fetch_tagged
 
-            digests = _digests(target, image)
-            self._fetched = fetch(self._repository, digests)
-            signatures = [one for each in self._fetched for one in each.signatures]
-            signatures += [each.signature for each in signatures_in(self._store, digests)]
-        self._gate._judge(target, image, self._reference.familiar, self._demands, signatures)
+        digests = _digests(target, image)
+        signatures = [each.signature for each in signatures_in(self._store, digests)]
+        # Many registries have the one form only; the other is asked for if it takes that.
+        for fetch in (fetch_tagged, fetch_bundles):
+            fetched = fetch(self._repository, digests)
+            self._fetched += fetched
+            signatures += [one for each in fetched for one in each.signatures]
+            with suppress(Forbidden):
+                self._judge(target, image, signatures)
+                return
+        self._judge(target, image, signatures)
+
+    def _judge(self, target: Descriptor, image: Image, signatures: "Sequence[Signature]") -> None:
+        self._gate.judge(target, image, self._reference.familiar, self._demands, signatures)
 
     def keep(self) -> None:
         """Hang the signatures on the image, which is in the store now."""

@@ -58,23 +58,34 @@ class Fetched:
         )
 
 
-def fetch(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
-    """The signatures of manifests and indexes in a repository; what is malformed is passed over.
+def fetch(repository: Repository, subjects: Sequence[Digest]) -> list[Fetched]:
+    """All signatures of manifests and indexes in a repository; what is malformed is passed over.
 
     Raises RegistryError when the registry does not say.
     """
+    return [*fetch_tagged(repository, subjects), *fetch_bundles(repository, subjects)]
+
+
+def fetch_tagged(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
+    """Those in cosign's own form, by their tags; one request says that there are none."""
     left = [MAX_TOTAL, MAX_SIGNATURES]
     found = []
     for subject in subjects:
         with suppress(NotFound):
             _, data = repository.manifest(tag_of(subject))
-            if each := _whole(repository, subject, data, tag_of(subject), left):
-                found.append(each)
+            found += _whole(repository, subject, data, tag_of(subject), left)
+    return found
+
+
+def fetch_bundles(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
+    """Those that are Sigstore bundles, among what refers to the subjects."""
+    left = [MAX_TOTAL, MAX_SIGNATURES]
+    found = []
+    for subject in subjects:
         for digest in _bundles(repository, subject):
             with suppress(NotFound):
                 _, data = repository.manifest(digest)
-                if each := _whole(repository, subject, data, "", left):
-                    found.append(each)
+                found += _whole(repository, subject, data, "", left)
     return found
 
 
@@ -105,7 +116,7 @@ def _united(
     known: Sequence[bytes],
 ) -> Descriptor | None:
     """A manifest of the store's signatures and the registry's; None if the registry has them."""
-    there = [one for one in fetch(repository, [subject]) if one.tag]
+    there = fetch_tagged(repository, [subject])
     for one in there:
         one.keep(store, reference)
     before = [one.manifest for one in there]
@@ -141,8 +152,8 @@ def _bundles(repository: Repository, subject: Digest) -> Iterator[Digest]:
 
 def _whole(
     repository: Repository, subject: Digest, data: bytes, tag: str, left: list[int]
-) -> Fetched | None:
-    """A manifest with its blobs; None where it has no signature, or more than there is room for.
+) -> list[Fetched]:
+    """A manifest with its blobs; nothing where it has no signature, or more than there is room for.
 
     `left` are the bytes and the signatures that may still be looked at.
     """
@@ -153,15 +164,15 @@ def _whole(
             part.digest: parse_digest(part.digest) for part in (manifest.config, *manifest.layers)
         }
     except (InvalidSignature, InvalidDocument, InvalidDigest):
-        return None
+        return []
     wanted = {part.digest: part for part in (manifest.config, *manifest.layers)}
     left[0] -= sum(part.size for part in wanted.values())
     left[1] -= len(parts)
     if not parts or min(left) < 0 or any(part.size < 0 for part in wanted.values()):
-        return None
+        return []
     blobs = {digests[name]: _blob(repository, part) for name, part in wanted.items()}
     signatures = [part.signature(blobs[digests[part.blob.digest]]) for part in parts]
-    return Fetched(subject, data, blobs, signatures, tag)
+    return [Fetched(subject, data, blobs, signatures, tag)]
 
 
 def _blob(repository: Repository, descriptor: Descriptor) -> bytes:
