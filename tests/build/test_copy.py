@@ -269,7 +269,7 @@ def test_large_contexts_go_to_disk_once(kitchen: Kitchen) -> None:
         ("--chmod=u+x c.txt /", "octal"),
         ("d /c.txt", "not a directory"),
         ("e /d", "cannot take its place"),
-        ("--from=nowhere c.txt /", "no such image in the local store"),
+        ("--from=nowhere c.txt /", "there is no such image; load it"),
         ("--from=7 c.txt /", "no such stage"),
         ("circle /x", "circle"),
         ("dangling /x", "does not exist"),

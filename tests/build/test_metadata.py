@@ -1,7 +1,7 @@
 """Instructions that change the config of an image."""
 
 import pytest
-from tests.build.kitchen import Kitchen
+from tests.build.kitchen import Files, Kitchen
 
 from wherry.build import BuildError, TriggersFound, Warned
 from wherry.images import Image
@@ -143,6 +143,31 @@ def test_onbuild_is_stored_and_triggered_once(kitchen: Kitchen) -> None:
     assert not config(child).on_build
     with pytest.raises(BuildError, match=r"Dockerfile:1: .*not in the build context"):
         kitchen.build(f"FROM {base.id}")
+
+
+def test_a_trigger_takes_files_of_stages_that_are_built(kitchen: Kitchen) -> None:
+    base = kitchen.build("FROM scratch\nONBUILD COPY --from=one f /in/").id
+    text = f"FROM scratch AS one\nCOPY f /\nFROM {base}\n"
+    files: Files = {"f": "F"}
+    assert "in/f" in kitchen.files(kitchen.build(f"{text}COPY --from=one f /x", files))
+    with pytest.raises(BuildError, match="Dockerfile:3: from=one: only a trigger of"):
+        kitchen.build(text, files)
+
+
+@pytest.mark.parametrize(
+    ("frontend", "warns"),
+    [
+        ("docker/dockerfile:1", False),
+        ("docker.io/docker/dockerfile-upstream:master", False),
+        ("docker/dockerfile@sha256:00", False),
+        ("example/frontend", True),
+    ],
+)
+def test_languages_that_are_not_spoken_are_warned_of(
+    kitchen: Kitchen, frontend: str, warns: bool
+) -> None:
+    kitchen.build(f"# syntax={frontend}\nFROM scratch\nLABEL a=b")
+    assert bool(kitchen.told(Warned)) is warns
 
 
 def test_shell_form_is_warned_of_where_there_is_no_shell(kitchen: Kitchen) -> None:

@@ -1,5 +1,6 @@
 """A whole build: for each platform the stages of the Dockerfile, and one image or index of all."""
 
+import re
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,7 @@ from wherry.oci import Descriptor, Digest, ImageConfig, Platform, RootFS, encode
 
 _TRUE = ("1", "true")
 _MADE_UP = ".dockerfile."
+_OWN_FRONTEND = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@].*)?")
 
 
 def build(
@@ -96,6 +98,10 @@ class _Build:
         self._steps = Steps(progress)
 
     def run(self) -> Image:
+        frontend = self._dockerfile.frontend
+        if frontend and not _OWN_FRONTEND.fullmatch(frontend):
+            message = f"# syntax={frontend}: no other language is spoken here"
+            self._progress(Warned(f"{message}, the file is read as a Dockerfile"))
         wanted: tuple[Platform | None, ...] = self._options.platforms or (None,)
         done: dict[Identity, StageState] = {}
         targets = [

@@ -58,6 +58,7 @@ def parse(source: bytes, file: str) -> syntax.Dockerfile:
     return syntax.Dockerfile(
         file=file,
         escape=script.escape,
+        frontend=script.directives.get("syntax", ""),
         args=tuple(arguments),
         stages=tuple(syntax.Stage(start=start, body=tuple(body)) for start, body in stages),
     )

@@ -180,9 +180,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A parsed Dockerfile: `args` stand before the first FROM. `file` is its name in errors."""
+    """A parsed Dockerfile: `args` stand before the first FROM. `file` is its name in errors.
+
+    `frontend` is the image that a `# syntax=` line names: who is to read it, for BuildKit.
+    """
 
     file: str
     escape: str
+    frontend: str
     args: tuple[Arg, ...]
     stages: tuple[Stage, ...]

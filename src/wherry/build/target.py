@@ -228,8 +228,21 @@ class Target:
             return self._built(number).rootfs, f"the stage {name!r}"
         if name == _SCRATCH:
             raise BuildError("from=scratch: there is nothing in it")
+        if (stage := self._triggered(planned, name)) is not None:
+            return stage, f"the stage {name!r}"
         image = self._image("from=", name, self.platform)
         return self._session.rootfs(image), f"the image {name!r}"
+
+    def _triggered(self, planned: PlannedStage, name: str) -> FileTree | None:
+        """The stage that an ONBUILD of the base image means; None if `name` is an image."""
+        stages = self._dockerfile.stages[: planned.number]
+        for number in reversed(range(len(stages))):
+            if stages[number].start.name == name.lower():
+                if number in self._identities:
+                    return self._built(number).rootfs
+                message = f"from={name}: only a trigger of {planned.image} wants this stage"
+                raise BuildError(f"{message}, so it is not built: name it in a COPY --from here")
+        return None
 
     def _image(self, instruction: str, name: str, platform: Platform | None) -> Image:
         outside = self._session.outside
@@ -237,12 +250,14 @@ class Target:
             if outside is not None:
                 return outside.image(name, platform, pull=self._session.options.pull)
             return self._session.store.resolve(name, platform)
-        except ImageNotFound:
+        except (ImageNotFound, BuildError) as error:
             later = [stage.start for stage in self._dockerfile.stages if stage.start.name == name]
+            if not later and isinstance(error, BuildError):
+                raise
             hint = "load it with 'wherry load', or build it first"
             if later:
                 hint = f"the stage of that name comes only later, in line {later[0].line}"
-            message = f"{instruction}{name}: there is no such image in the local store"
+            message = f"{instruction}{name}: there is no such image"
             raise BuildError(f"{message}; {hint}") from None
 
     @contextmanager
