@@ -261,8 +261,10 @@ def test_https_at_a_port_of_plain_http_is_told(open_registry: RealRegistry, tmp_
     folder.mkdir()
     (folder / "hosts.toml").write_text(f'server = "https://{open_registry.name}"\n')
     repository = Client(Hosts([tmp_path])).repository(parse_reference(f"{open_registry.name}/x"))
-    with pytest.raises(Unreachable, match="does not speak TLS"):
+    with pytest.raises(Unreachable, match="does not speak TLS") as caught:
         repository.manifest("latest")
+    hint = f"say so by 'server = \"http://{open_registry.name}\"' in {folder}/hosts.toml"
+    assert hint in str(caught.value)
 
 
 def test_a_registry_is_searched_by_its_catalog(

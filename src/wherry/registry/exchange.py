@@ -66,7 +66,9 @@ class Exchange:
             answer = self._authorised(method, where, frozenset(scopes), dict(headers or {}), body)
             if answer.status in expect:
                 return answer
-            raise refusal(answer, name, self._domain)
+            # A store that refuses what the registry sent us for takes no login.
+            ours = answer.url.authority == self.host.authority
+            raise refusal(answer, name, self._domain if ours else "")
 
         return self.patience.persist(attempt, self.cancel, tries)
 
@@ -126,8 +128,14 @@ class Exchange:
         try:
             return self._web.follow(method, url, sent, body, self.cancel, self.host)
         except NotTls:
-            if not self.host.may_be_plain or url.origin != own or url.scheme != "https":
+            if url.origin != own or url.scheme != "https":
                 raise
+            if not self.host.may_be_plain:
+                file = self._web.hosts.place_for_hosts(self._domain)
+                raise NotTls(
+                    f"{self.host.authority} does not speak TLS: if it speaks plain HTTP, "
+                    f"say so by 'server = \"http://{self.host.authority}\"' in {file}"
+                ) from None
         self._web.plain.add(self.host.authority)
         plain = msgspec.structs.replace(url, scheme="http")
         return self._followed(method, plain, headers, authorization, body)

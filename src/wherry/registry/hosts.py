@@ -84,8 +84,14 @@ class Hosts:
 
     def place_for_ca(self, authority: str) -> str:
         """The file in which people should put the certificate of who signed a registry's."""
-        folder = self.folders[0] if self.folders else Path("/etc/wherry/certs.d")
-        return str(folder / authority / "ca.crt")
+        return str(self._place(authority) / "ca.crt")
+
+    def place_for_hosts(self, domain: str) -> str:
+        """The file in which people should say how a registry is reached."""
+        return str(self._place(domain) / "hosts.toml")
+
+    def _place(self, domain: str) -> Path:
+        return (self.folders[0] if self.folders else Path("/etc/wherry/certs.d")) / domain
 
     def _existing(self, names: Sequence[str]) -> list[Path]:
         found = (folder / name for folder in self.folders for name in names)
