@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import stat
@@ -119,6 +120,20 @@ def test_a_killed_writer_leaves_the_old_file_and_is_cleared_away(folder: Path) -
     Credentials().store(Login("c", "c", "d"))
     assert set(read(folder)["auths"]) == {"a", "c"}
     assert not (folder / "config.json.wherry-part").exists()
+
+
+def test_a_full_disk_leaves_the_old_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, {"auths": {"a": {"auth": auth("a", "b")}}})
+    before = (folder / "config.json").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InvalidConfig, match="No space left on device"):
+        Credentials().store(Login("c", "c", "d"))
+    assert (folder / "config.json").read_bytes() == before
+    assert sorted(p.name for p in folder.iterdir()) == ["bin", "config.json"]
 
 
 def test_logins_at_once_are_all_kept(folder: Path) -> None:

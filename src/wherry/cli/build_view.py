@@ -9,7 +9,7 @@ from wherry.cli.progress import LiveView, PlainView
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from wherry.cli.session import Session
@@ -21,10 +21,10 @@ def follow_build(session: Session, events: Iterable[Any], *, live: bool) -> str:
     view = _View(session, live=live)
     identity = ""
     try:
-        for event in events:
+        for event in _documents(events):
             if "error" in event:
                 raise CommandError(str(event["error"]))
-            identity = (event.get("aux") or {}).get("ID") or identity
+            identity = _identity(event) or identity
             view.show(event)
     finally:
         view.close()
@@ -35,13 +35,24 @@ def follow_quietly(events: Iterable[Any]) -> str:
     """The same without a word, unless it fails: then all that was said goes to stderr."""
     identity = ""
     told: list[str] = []
-    for event in events:
+    for event in _documents(events):
         if "error" in event:
             sys.stderr.write("".join(told))
             raise CommandError(str(event["error"]))
-        identity = (event.get("aux") or {}).get("ID") or identity
+        identity = _identity(event) or identity
         told.append(event.get("stream", ""))
     return identity or "".join(told).strip().rpartition("\n")[2]
+
+
+def _documents(events: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """The events; what is no object is none of them."""
+    return (event for event in events if isinstance(event, dict))
+
+
+def _identity(event: dict[str, Any]) -> str:
+    """The image's ID, in the one event that has it."""
+    aux = event.get("aux")
+    return str(aux.get("ID") or "") if isinstance(aux, dict) else ""
 
 
 class _View:
