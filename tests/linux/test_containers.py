@@ -114,6 +114,14 @@ def test_an_init_reaps_orphans(engine: Wherry) -> None:
     assert engine(*ALONE, "--init", "linux", "sh", "-c", "exit 6").code == 6
 
 
+def test_a_device_is_given(engine: Wherry) -> None:
+    script = "test -c /dev/mine && head -c 3 /dev/mine | wc -c"
+    given = ("--device", "/dev/zero:/dev/mine:r")
+    assert engine.ok(*ALONE, *given, "linux", "sh", "-c", script) == "3"
+    refused = engine.refused(*ALONE, "--device", "/dev/nothing", "linux", "true", code=125)
+    assert "there is no such device" in refused
+
+
 def test_networks_and_published_ports(engine: Wherry) -> None:
     machine = engine.machine  # type: ignore[attr-defined]
     engine.ok("network", "create", "fleet")

@@ -22,6 +22,8 @@ def add_confinement(arguments: Arguments, host: dict[str, Any]) -> None:
         host["CapAdd"] = list(arguments.many("cap-add"))
     if arguments.many("cap-drop"):
         host["CapDrop"] = list(arguments.many("cap-drop"))
+    if arguments.many("device"):
+        host["Devices"] = [_device(text) for text in arguments.many("device")]
     if arguments.many("group-add"):
         host["GroupAdd"] = list(arguments.many("group-add"))
     if arguments.given("init"):
@@ -40,6 +42,19 @@ def add_confinement(arguments: Arguments, host: dict[str, Any]) -> None:
         host["SecurityOpt"] = [_option(text) for text in arguments.many("security-opt")]
     if arguments.many("sysctl"):
         host["Sysctls"] = dict(_sysctl(text) for text in arguments.many("sysctl"))
+
+
+def _device(text: str) -> dict[str, str]:
+    """`/PATH`, `/PATH:rw`, `/PATH:/PATH`, `/PATH:/PATH:rw`."""
+    source, *more = text.split(":")
+    target, access = source, "rwm"
+    if more and set(more[-1]) <= set("rwm") and more[-1]:
+        access = more.pop()
+    if more:
+        target = more.pop()
+    if more or not source.startswith("/") or not target.startswith("/"):
+        raise invalid("--device", text, "write /PATH[:/PATH[:rwm]]")
+    return {"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access}
 
 
 def _option(text: str) -> str:

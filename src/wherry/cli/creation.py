@@ -53,6 +53,7 @@ LINUX_FLAGS: tuple[Flag, ...] = (
         "cgroupns", "", "Cgroup namespace of a Linux program: private or host",
         complete=("private", "host"),
     ),
+    many("device", "", "Give a Linux program a device", metavar="/PATH[:/PATH[:rwm]]"),
     many("group-add", "", "Further group of the user", metavar="GROUP"),
     switch("init", "", "Have a small init run a Linux program, and reap its orphans"),
     switch("privileged", "", "Hold a Linux program by its namespaces alone"),

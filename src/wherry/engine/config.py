@@ -124,6 +124,14 @@ class PortBinding(msgspec.Struct, kw_only=True, rename="pascal"):
     host_port: str = ""
 
 
+class DeviceMapping(msgspec.Struct, kw_only=True, rename="pascal"):
+    """A device of the host that a Linux program is given; permissions are of r, w and m."""
+
+    path_on_host: str
+    path_in_container: str = ""
+    cgroup_permissions: str = "rwm"
+
+
 class HostConfig(msgspec.Struct, kw_only=True, rename="pascal"):
     """What depends on the host: mounts, limits, restart policy."""
 
@@ -141,6 +149,9 @@ class HostConfig(msgspec.Struct, kw_only=True, rename="pascal"):
     annotations: dict[str, str] | UnsetType = UNSET
     cap_add: list[str] | None = None
     cap_drop: list[str] | None = None
+    devices: list[DeviceMapping] | None = None
+    device_requests: list[Any] | None = None
+    """Of drivers, like --gpus: there are none here."""
     cgroupns_mode: str = "private"
     dns: list[str] | None = None
     dns_options: list[str] | None = None

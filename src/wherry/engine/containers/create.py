@@ -37,6 +37,7 @@ from wherry.engine.linux import (
     DEFAULT_CAPABILITIES,
     UNCONFINED,
     choose_capabilities,
+    find_devices,
     find_init,
     obstacle,
     read_profile,
@@ -311,6 +312,9 @@ def _check_program(image: Image, config: ContainerConfig, host: HostConfig) -> l
         raise InvalidRequest(f"image {name} is for {image.platform}: {reason}")
     if host.init is True:
         find_init()
+    if host.device_requests:
+        raise InvalidRequest("--gpus is not supported: there is no driver for it; see --device")
+    find_devices(host.devices or ())
     allowed = choose_capabilities(
         host.cap_add or (), host.cap_drop or (), privileged=host.privileged
     )

@@ -62,7 +62,13 @@ def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str])
     if host.init is True:
         add_init(spec)
     security, _ = read_security(host.security_opt or ())
-    return harden(spec, security, privileged=host.privileged, capabilities=capabilities_of(record))
+    return harden(
+        spec,
+        security,
+        privileged=host.privileged,
+        capabilities=capabilities_of(record),
+        devices=host.devices or (),
+    )
 
 
 def _namespaces(host: HostConfig, wiring: Wiring, *, is_wasm: bool) -> list[oci.Namespace]:

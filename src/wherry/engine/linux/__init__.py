@@ -5,6 +5,7 @@ WebAssembly needs none of it; the shim hands these containers to runc or crun, w
 
 from wherry.engine.linux.capabilities import DEFAULT as DEFAULT_CAPABILITIES
 from wherry.engine.linux.capabilities import choose_capabilities
+from wherry.engine.linux.devices import find_devices
 from wherry.engine.linux.init import add_init, find_init
 from wherry.engine.linux.platforms import obstacle
 from wherry.engine.linux.profile import read_profile
@@ -17,6 +18,7 @@ __all__ = [
     "Security",
     "add_init",
     "choose_capabilities",
+    "find_devices",
     "find_init",
     "harden",
     "obstacle",

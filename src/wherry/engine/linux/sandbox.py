@@ -3,18 +3,17 @@
 Mounts, masked and read-only paths, devices, namespaces and system calls (OCI config-linux.md).
 """
 
-import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from wherry.engine import cgroups
+from wherry.engine.config import DeviceMapping
+from wherry.engine.linux.devices import Device, DeviceRule, all_devices, find_devices
 from wherry.engine.linux.profile import read_profile
 from wherry.engine.linux.seccomp import Seccomp, default_profile
 from wherry.engine.linux.security import UNCONFINED, Security
-from wherry.engine.privileges import maps_id
+from wherry.engine.privileges import maps_id, maps_ids
 from wherry.oci import runtime as oci
 
 MASKED_PATHS = [
@@ -29,30 +28,8 @@ READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 
 _HARDENED = ["nosuid", "noexec", "nodev"]
 _TTY_GROUP = 5
-_HOST_DEVICES = 512
-"""Most devices that a privileged container is given; /dev has seldom more than 200."""
-_NOT_DEVICES = frozenset({"pts", "shm", "fd", "mqueue", "console", "ptmx", "tty"})
 _OWN_NETWORK = {"net.ipv4.ip_unprivileged_port_start": "0"}
 """Ports belong to the container alone, so anybody in it may have them (Docker since 20.03)."""
-
-
-class Device(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """A device node to make (`linux.devices`)."""
-
-    path: str
-    type: str
-    major: int
-    minor: int
-    file_mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-
-
-class DeviceRule(msgspec.Struct, kw_only=True, rename="camel"):
-    """What the devices cgroup allows; without a type, of all devices."""
-
-    allow: bool
-    access: str = "rwm"
 
 
 class LinuxResources(oci.Resources, kw_only=True, rename="camel", omit_defaults=True):
@@ -69,26 +46,40 @@ class LinuxPart(oci.Linux, kw_only=True, rename="camel", omit_defaults=True):
 
 
 def harden(
-    spec: oci.Spec, security: Security, *, privileged: bool, capabilities: Sequence[str]
+    spec: oci.Spec,
+    security: Security,
+    *,
+    privileged: bool,
+    capabilities: Sequence[str],
+    devices: Sequence[DeviceMapping] = (),
 ) -> oci.Spec:
-    """`spec`, confined as Docker confines a container with these `capabilities`.
+    """`spec`, confined as Docker confines a container with these `capabilities` and `devices`.
 
     A `privileged` one keeps its namespaces and its root filesystem, and nothing else holds it.
-    Raises InvalidRequest when its own seccomp profile cannot be read.
+    Raises InvalidRequest when its own seccomp profile cannot be read, or a device is none.
     """
+    asked = find_devices(devices)
     given = spec.linux or oci.Linux()
     fields = {name: getattr(given, name) for name in oci.Linux.__struct_fields__}
     open_paths = privileged or security.open_paths
     fields |= {
         "cgroups_path": cgroups.place(given.cgroups_path) if given.cgroups_path else "",
-        "resources": _resources(given.resources or oci.Resources(), privileged=privileged),
+        "resources": _resources(
+            given.resources or oci.Resources(),
+            [DeviceRule(allow=privileged, access="rwm"), *(one.rule for one in asked)],
+        ),
         "masked_paths": None if open_paths else list(MASKED_PATHS),
         "readonly_paths": None if open_paths else list(READONLY_PATHS),
         "sysctl": _sysctls(given) or None,
     }
+    nodes = all_devices() if privileged else []
+    if maps_ids():
+        spec.mounts = [*(spec.mounts or ()), *(one.mount for one in asked)]
+    else:
+        nodes += [one.node for one in asked]
     spec.linux = LinuxPart(
         **fields,
-        devices=[*_host_devices()] if privileged else None,
+        devices=nodes or None,
         seccomp=None if privileged else _seccomp(security, capabilities),
     )
     if privileged:
@@ -98,7 +89,7 @@ def harden(
     return spec
 
 
-def _resources(limits: oci.Resources, *, privileged: bool) -> LinuxResources:
+def _resources(limits: oci.Resources, devices: list[DeviceRule]) -> LinuxResources:
     """Those limits that can be kept here: runc and crun make no container with any other."""
     bounded = cgroups.bounded()
     memory = limits.memory if "memory" in bounded else None
@@ -114,7 +105,7 @@ def _resources(limits: oci.Resources, *, privileged: bool) -> LinuxResources:
         cpu=cpu,
         pids=limits.pids if "pids" in bounded else None,
         unified=limits.unified if bounded else None,
-        devices=[DeviceRule(allow=privileged)],
+        devices=devices,
     )
 
 
@@ -171,31 +162,3 @@ def _sys(*, own_network: bool) -> oci.Mount:
 def _sysctls(linux: oci.Linux) -> dict[str, str]:
     own = any(one.type == "network" and not one.path for one in linux.namespaces or ())
     return {**(_OWN_NETWORK if own else {}), **(linux.sysctl or {})}
-
-
-def _host_devices() -> Iterator[Device]:
-    """The device nodes of this machine's /dev, for a privileged container."""
-    left = _HOST_DEVICES
-    for folder, folders, files in os.walk("/dev"):
-        folders[:] = [name for name in folders if name not in _NOT_DEVICES]
-        for name in files:
-            if name in _NOT_DEVICES:
-                continue
-            path = os.path.join(folder, name)
-            try:
-                status = os.lstat(path)
-            except OSError:
-                continue
-            kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(status.st_mode))
-            if kind is None or not left:
-                continue
-            left -= 1
-            yield Device(
-                path=path,
-                type=kind,
-                major=os.major(status.st_rdev),
-                minor=os.minor(status.st_rdev),
-                file_mode=stat.S_IMODE(status.st_mode),
-                uid=status.st_uid,
-                gid=status.st_gid,
-            )
