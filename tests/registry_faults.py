@@ -246,6 +246,7 @@ class Faults:
         if client.command != "HEAD":
             for piece in [answer.body] if isinstance(answer.body, bytes) else answer.body:
                 client.wfile.write(piece)
+                client.wfile.flush()
 
     def _pass(self, client: BaseHTTPRequestHandler, fault: Fault | None) -> None:
         if self._registry is None:

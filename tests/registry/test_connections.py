@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.registries import Authority, Faults, RealRegistry, registry
+from tests.registries import Answer, Authority, Faults, RealRegistry, registry
 from tests.registry.conftest import IMPATIENT
 from tests.registry.images import Sample, everything, repository_at, send
 
@@ -25,6 +25,7 @@ from wherry.registry import (
     Client,
     Credentials,
     Hosts,
+    RegistryError,
     Unreachable,
 )
 
@@ -204,6 +205,16 @@ def test_a_proxy_of_the_environment_is_gone_through(
     assert tunnel[-1] == "GET http://somewhere.example/x?y=z Basic bWU6cHc="
 
 
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@proxy:1080", "http://", "http://[::1"])
+def test_a_proxy_that_is_none_is_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(RegistryError, match="HTTP_PROXY") as raised:
+        client.fetch("http://somewhere.example/")
+    assert "secret" not in str(raised.value)
+
+
 def test_a_repository_that_may_not_be_read_is_not_mounted_from(
     sample: Sample, client: Client, path: str
 ) -> None:
@@ -246,3 +257,18 @@ def test_nothing_is_waited_for_when_nobody_is_there(path: str) -> None:
     client = Client(Hosts())  # with its usual patience
     with pytest.raises(Unreachable, match=f"cannot connect to {name}: connection refused"):
         client.repository(parse_reference(f"{name}/{path}")).manifest("latest")
+
+
+def test_an_answer_that_is_left_in_the_middle_is_not_waited_for(client: Client) -> None:
+    """Of a body that may never end, nothing is read for the sake of the connection."""
+    with Faults() as faults:
+        more = threading.Event()
+
+        def pieces() -> Iterator[bytes]:
+            yield b"some"
+            more.wait()
+
+        faults.add("GET", "/file", Answer(200, {}, pieces()))
+        with client.fetch(f"{faults.url}/file") as file:
+            assert file.read(4) == b"some"
+        more.set()

@@ -230,6 +230,48 @@ def test_a_mirror_for_pulls_by_digest_is_not_asked_for_tags(
         assert mirror.seen
 
 
+def test_a_mirror_below_a_path_is_asked_for_what_is_there(
+    token_registry: RealRegistry, sample: Sample, tmp_path: Path, client: Client
+) -> None:
+    """Its tokens are for the repository as the mirror names it."""
+    assert token_registry.tokens
+    name = f"{token_registry.name}/public/proxied/library/x"
+    sample.push(repository_at(client, name, ANN))
+    token_registry.tokens.asked.clear()
+    with Faults() as server:
+        address = f"{token_registry.url}/v2/public/proxied"
+        text = f'[host."{address}"]\noverride_path = true\n'
+        mirrored = configured(tmp_path, server.name, text)
+        repository = mirrored.repository(parse_reference(f"{server.name}/library/x"))
+        assert repository.manifest("latest")[1] == sample.manifest
+        assert repository.manifest(sample.digest)[1] == sample.manifest
+    assert {scope for asked in token_registry.tokens.asked for scope in asked.scopes} == {
+        "repository:public/proxied/library/x:pull"
+    }
+
+
+def test_a_store_that_refuses_is_not_to_be_logged_in_to(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    with Faults() as store:
+        repository = repository_at(client, f"{faults.name}/{path}")
+        sample.push(repository)
+        faults.add("GET", "/blobs/", Redirect(store.url), times=9)
+        store.add("GET", "/blobs/", Answer(403), times=9)
+        with pytest.raises(Denied, match=f"{store.name} denies access") as raised:
+            repository.blob(sample.layer_descriptor)
+        assert "login" not in str(raised.value)
+
+
+def test_a_push_that_is_redirected_is_told(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    faults.add("POST", "/uploads/", Redirect("https://elsewhere.example", status=301), times=9)
+    with pytest.raises(InvalidAnswer, match=r"redirects to https://elsewhere\.example"):
+        send(repository, sample.layer)
+
+
 def test_the_hub_is_found_at_a_mirror(
     open_registry: RealRegistry, sample: Sample, tmp_path: Path, client: Client
 ) -> None:

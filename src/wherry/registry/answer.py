@@ -77,7 +77,8 @@ class Answer:
     def close(self) -> None:
         """Give the connection back if nothing is left to read from it, else close it."""
         try:
-            if (self.length or 0) <= _DRAINED or self._response.length_remaining == 0:
+            left = self._response.length_remaining  # None: nobody knows how long it may take
+            if left is not None and left <= _DRAINED:
                 self._response.read(_DRAINED, decode_content=False)
         except (HTTPError, OSError, ValueError):
             pass

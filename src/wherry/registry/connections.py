@@ -241,14 +241,23 @@ class Connections:
             "blocksize": 256 << 10,
             "ssl_context": trust.context() if trust else None,
         }
-        if proxy is None:
-            manager = urllib3.PoolManager(**options)
-        else:
-            user = urllib3.util.parse_url(proxy).auth
-            secret = urllib3.make_headers(proxy_basic_auth=user) if user else None
-            manager = urllib3.ProxyManager(proxy, proxy_headers=secret, **options)
+        manager = urllib3.PoolManager(**options) if proxy is None else _proxied(proxy, options)
         manager.pool_classes_by_scheme = self._POOLS
         return manager
+
+
+def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
+    try:
+        address = urllib3.util.parse_url(proxy)
+        if not address.host:
+            raise ValueError("no host")
+        login = urllib3.make_headers(proxy_basic_auth=address.auth) if address.auth else None
+        return urllib3.ProxyManager(proxy, proxy_headers=login, **options)
+    except (exceptions.HTTPError, ValueError, AssertionError):
+        shown = one_line(proxy.rpartition("@")[2])
+        raise RegistryError(
+            f"HTTPS_PROXY or HTTP_PROXY names {shown!r}: only http:// and https:// are understood"
+        ) from None
 
 
 def explained(error: Exception, url: Url) -> RegistryError:

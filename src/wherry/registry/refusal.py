@@ -52,6 +52,10 @@ def refusal(answer: Answer, name: str, domain: str = "") -> RegistryError:
         return Unreachable(f"{host} speaks HTTPS only: write https:// for it")
     if 400 <= status < 600:
         return RegistryError(f"{name}: {host} answers {status}{told}")
+    if target := answer.headers.get("Location"):
+        return InvalidAnswer(
+            f"{name}: {host} redirects to {one_line(target)}, which is not followed for this"
+        )
     return InvalidAnswer(f"{name}: {host} answers {status}, which makes no sense here")
 
 

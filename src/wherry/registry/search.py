@@ -5,7 +5,7 @@ from itertools import islice
 
 import msgspec
 
-from wherry.registry.errors import NotFound, RegistryError
+from wherry.registry.errors import Abandoned, NotFound, RegistryError, TooManyRequests, Unreachable
 from wherry.registry.exchange import Exchange
 from wherry.registry.hosts import DOCKER_HUB
 from wherry.registry.pages import texts
@@ -48,7 +48,9 @@ def search(server: Exchange, domain: str, term: str, limit: int) -> list[SearchR
     try:
         answer = server.ask("GET", where, f"the search of {domain}")
         found = answer.document(_Answer, _MAX_ANSWER, f"the search of {domain}").results
-    except NotFound:
+    except (Abandoned, TooManyRequests, Unreachable):
+        raise
+    except RegistryError:  # what has no search answers in many ways
         return list(islice(_catalog(server, domain, term), limit))
     return [
         SearchResult(

@@ -1,11 +1,13 @@
 """Addresses on the web: only `http` and `https`, only what a request line can have."""
 
+import re
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import msgspec
 
 from wherry.registry.errors import InvalidAnswer, one_line
 
+_HOST = re.compile(r"[0-9a-z._~-]+|[0-9a-f:.]+(?:%[0-9a-z._~-]+)?", re.A)
 _PORTS = {"https": 443, "http": 80}
 _MAX = 16 << 10
 _SAFE = "!#$%&'()*+,/:;=?@[]~"  # what is already escaped stays as it is
@@ -66,9 +68,11 @@ def parse_url(text: str) -> Url:
         raise ValueError("it names no host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("it has a user in it")
-    host = (
-        parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-    )
+    host = parts.hostname
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host!r} is not a host")
     port = parts.port if parts.port is not None else _PORTS[parts.scheme]
     if not 0 < port < 1 << 16:
         raise ValueError(f"there is no port {port}")
