@@ -210,6 +210,11 @@ def test_producers_tell_languages_as_people_spell_them() -> None:
         (program(more='(data "x/rustc-1.85.1/library/std/src/io/mod.rs")'), "Rust", "rustc 1.85.1"),
         (program(more='(func (export "go_scheduler"))'), "Go", "TinyGo "),
         (program(more='(func (export "__pin"))'), "AssemblyScript", "asc "),
+        (
+            program('(import "env" "abort" (func (param i32 i32 i32 i32)))'),
+            "AssemblyScript",
+            "asc ",
+        ),
         (program('(import "teavm" "log" (func))'), "Java", "TeaVM "),
         (program('(import "dart2wasm" "x" (func))'), "Dart", "dart2wasm "),
         (program() + custom("go:buildid", b""), "Go", "Go cmd/compile "),

@@ -226,7 +226,8 @@ def _some(names: list[str]) -> str:
 
 
 def _memory(memory: Any) -> str:
-    told = f"{memory['Minimum']} pages = {binary_size(memory['MinimumBytes'])}"
+    pages = memory["Minimum"]
+    told = f"{pages} page{'' if pages == 1 else 's'} = {binary_size(memory['MinimumBytes'])}"
     if memory["Maximum"] is None:
         told += ", without a maximum of its own"
     else:

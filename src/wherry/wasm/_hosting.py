@@ -53,6 +53,8 @@ _INTERFACES = {
 }
 """What wasmtime has of WASI 0.2 and 0.3, by package."""
 
+_THREADS = "threads of WASI, which `wasmtime run -S threads` has outside of containers"
+
 _NAME = re.compile(r"wasi:([a-z-]+)/([a-z-]+)@(0\.[23])\.\d+")
 
 
@@ -133,7 +135,7 @@ def is_given(item: Import) -> bool:
 def _missing(items: tuple[Import, ...]) -> str:
     first = items[0]
     name = f"{first.module}.{first.name}" if first.module else first.name
-    told = "threads of WASI" if meaning(first) == THREADS else origin_of(first)
+    told = _THREADS if meaning(first) == THREADS else origin_of(first)
     about = f" ({told})" if told else ""
     others = f", and {len(items) - 1} more imports" if len(items) > 1 else ""
     return f"no engine here gives {name[:200]}{about}{others}"

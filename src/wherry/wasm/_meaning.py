@@ -81,10 +81,10 @@ _INTERFACES = {
 
 _ORIGINS = {
     "wasi_unstable": "WASI from before 0.1, which no engine here has",
-    "wasi_ephemeral_nn": "WASI-NN, neural networks",
+    "wasi_ephemeral_nn": "WASI-NN, neural networks: a plug-in of the wasmedge command",
     "wasi_nn": "WASI-NN, neural networks",
-    "wasi_ephemeral_crypto_common": "WASI-crypto",
-    "wasmedge_process": "WasmEdge's processes",
+    "wasi_ephemeral_crypto_common": "WASI-crypto: a plug-in of the wasmedge command",
+    "wasmedge_process": "processes: a plug-in of the wasmedge command",
     "wasi_experimental_http": "an early experiment with HTTP",
     "wbg": "JavaScript, through wasm-bindgen",
     "__wbindgen_placeholder__": "JavaScript, through wasm-bindgen, which has not been run",

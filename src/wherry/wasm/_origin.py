@@ -8,7 +8,7 @@ library. A mark is a guess, and told as one.
 import re
 from typing import BinaryIO, NamedTuple
 
-from wherry.wasm._facts import WasmFile
+from wherry.wasm._facts import Import, WasmFile
 from wherry.wasm._strings import data_sections, windows
 
 _LONGEST = 512
@@ -143,6 +143,7 @@ def _marked(found: WasmFile, strings: list[Tool]) -> tuple[list[Tool], list[Tool
         marks += (_BY_IMPORT[item.module] for item in file.imports if item.module in _BY_IMPORT)
         marks += (_BY_SECTION[part.name] for part in file.sections if part.name in _BY_SECTION)
         marks += (("Swift", "swiftc") for item in file.exports if item.name.startswith("$s"))
+        marks += (("AssemblyScript", "asc") for item in file.imports if _is_abort(item))
     languages = [Tool(language) for language, _ in marks if language]
     tools = [Tool(tool) for _, tool in marks if tool]
     for mark, language, tool, _ in _STRINGS:
@@ -151,6 +152,12 @@ def _marked(found: WasmFile, strings: list[Tool]) -> tuple[list[Tool], list[Tool
                 languages.append(Tool(language))
                 tools += [Tool(tool, string.version)] if tool else []
     return languages, tools
+
+
+def _is_abort(item: Import) -> bool:
+    """Whether it is what AssemblyScript calls with a message, a file, a line and a column."""
+    parameters = item.type.parameters if item.type else ()
+    return (item.module, item.name, len(parameters)) == ("env", "abort", 4)
 
 
 _RUNTIME_NAMES = frozenset(name for _, name, _ in _RUNTIMES)
