@@ -159,6 +159,13 @@ class Session(msgspec.Struct, frozen=True):
                 make_mount_points(points, below, wanted, self.clock.now)
                 lowerdirs = [points, *lowerdirs]
             variables = request.environment | ready.environment
+            said = b"\n"
+
+            def tell(data: bytes) -> None:
+                nonlocal said
+                said = data or said
+                self.progress(StepOutput(data))
+
             code = self.runner.run(
                 Step(
                     argv=program.argv,
@@ -172,9 +179,12 @@ class Session(msgspec.Struct, frozen=True):
                     lowerdirs=lowerdirs,
                     upperdir=upper,
                     workdir=work,
-                    output=lambda data: self.progress(StepOutput(data)),
+                    output=tell,
                 )
             )
+            if not said.endswith(b"\n"):
+                # What is told next begins on a line of its own.
+                self.progress(StepOutput(b"\n"))
             if code:
                 command = " ".join(program.argv)
                 message = f"The command {command!r} returned a non-zero code: {code}"
