@@ -8,7 +8,7 @@ import shutil
 KNOWN = ("runc", "crun")
 """Runtimes in the order in which they are looked for on the PATH."""
 
-HINT = "install one (apt install crun)"
+HINT = "install runc or crun (apt install crun)"
 """What to do where there is none."""
 
 

@@ -8,6 +8,7 @@ or not: what a name means on a machine must not depend on what was pulled before
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wherry import linux_runtime
 from wherry.images.errors import NoSuchPlatform
 from wherry.oci import WASM, Platform
 from wherry.oci.cpu import native
@@ -44,7 +45,7 @@ def none_suits(
     if best(platforms, own) is not None and not linux:
         return NoSuchPlatform(
             f"image {name} is for {there}, and no runtime for Linux programs is installed: "
-            "install one (apt install crun)"
+            f"{linux_runtime.HINT}"
         )
     return NoSuchPlatform(
         f"image {name} is for {there}, and this machine runs wasi/wasm"
