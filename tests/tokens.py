@@ -7,12 +7,13 @@ token (which it gives to who asks for `offline_token`), and anonymous tokens for
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -52,6 +53,11 @@ class TokenServer:
     """Repositories that nobody may do anything with."""
     asked: list[Asked] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._asked = Event()
+        self._free = Event()
+        self._free.set()
+
     def __enter__(self) -> TokenServer:
         server = self
 
@@ -74,6 +80,7 @@ class TokenServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._free.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -81,6 +88,20 @@ class TokenServer:
     def realm(self) -> str:
         """The address that registries send their clients to."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/token?from=registry"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Event]:
+        """Have whoever asks wait until `release` or the end; the event is set when one does."""
+        self._asked.clear()
+        self._free.clear()
+        try:
+            yield self._asked
+        finally:
+            self._free.set()
+
+    def release(self) -> None:
+        """Answer again."""
+        self._free.set()
 
     def _by_password(
         self, request: BaseHTTPRequestHandler, query: dict[str, list[str]]
@@ -144,6 +165,8 @@ class TokenServer:
     def _answer(
         self, request: BaseHTTPRequestHandler, status: int, document: dict[str, Any]
     ) -> None:
+        self._asked.set()
+        self._free.wait()
         body = json.dumps(document).encode()
         request.send_response(status)
         request.send_header("Content-Type", "application/json")

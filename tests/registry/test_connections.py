@@ -272,3 +272,23 @@ def test_an_answer_that_is_left_in_the_middle_is_not_waited_for(client: Client) 
         with client.fetch(f"{faults.url}/file") as file:
             assert file.read(4) == b"some"
         more.set()
+
+
+def test_who_waits_for_anothers_token_is_cancelled_alone(sample: Sample, path: str) -> None:
+    with registry(token=True) as real:
+        client = Client(Hosts(), patience=IMPATIENT)
+        name = f"{real.name}/{path}"
+        sample.push(repository_at(client, name, ANN))
+        assert real.tokens
+        with real.tokens.held() as asked, ThreadPoolExecutor(2) as threads:
+            cancel = Cancel()
+            first = client.repository(parse_reference(name), ANN)
+            second = client.repository(parse_reference(name), ANN, cancel)
+            waiting = threads.submit(first.manifest, "latest")
+            assert asked.wait(30)
+            also_waiting = threads.submit(second.manifest, "latest")
+            cancel.cancel()
+            with pytest.raises(Abandoned):
+                also_waiting.result(timeout=30)
+            real.tokens.release()
+            assert waiting.result(timeout=30)[1] == sample.manifest

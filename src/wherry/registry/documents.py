@@ -15,8 +15,7 @@ MANIFESTS = ", ".join(
         MediaType.MANIFEST,
         MediaType.DOCKER_INDEX,
         MediaType.DOCKER_MANIFEST,
-        "application/vnd.oci.artifact.manifest.v1+json;q=0.1",
-        "*/*;q=0.05",
+        "*/*",
     )
 )
 """What is accepted when a manifest is asked for."""

@@ -27,7 +27,9 @@ _MAX_TOKEN = 64 << 10
 _USUAL_SECONDS = 60.0
 """What a token is good for when the server does not say."""
 _LONGEST_SECONDS = 3600.0
-_MAX_TOKENS = 1000
+_MAX_SCOPES_KEPT = 1000
+_TICK = 0.1
+"""Seconds after which whoever waits for another's token looks whether to go on."""
 _MAX_SCOPES = 16
 
 
@@ -63,6 +65,7 @@ class Authorizer:
         self._way: _Way | None = None
         self._tokens: dict[frozenset[str], _Token] = {}
         self._more: dict[frozenset[str], frozenset[str]] = {}  # what is wanted beside those
+        self._turns: dict[frozenset[str], threading.Lock] = {}
 
     def header(self, scopes: frozenset[str], cancel: Cancel) -> str | None:
         """The `Authorization` to send with a request that needs `scopes`; None for none.
@@ -116,26 +119,42 @@ class Authorizer:
         return "Basic " + base64.b64encode(pair).decode()
 
     def _token(self, way: _Way, scopes: frozenset[str], cancel: Cancel) -> _Token:
-        while not self._lock.acquire(timeout=0.1):  # somebody fetches one, perhaps this very one
+        with self._lock:
+            if found := self._good(scopes):
+                return found
+            turn = self._turns.setdefault(scopes, threading.Lock())
+        while not turn.acquire(timeout=_TICK):  # somebody fetches this very token
             cancel.check()
         try:
-            now = time.monotonic()
-            found = self._tokens.get(scopes)
-            if found and found.until > now:
-                return found
-            answer = self._fetch(way, scopes | self._more.get(scopes, frozenset()), cancel)
+            with self._lock:
+                if found := self._good(scopes):
+                    return found
+                more = self._more.get(scopes, frozenset())
+            answer = self._fetch(way, scopes | more, cancel)
             text = answer.token or answer.access_token or ""
             if not text or len(text) > _MAX_TOKEN or not text.isascii() or not text.isprintable():
                 raise InvalidAnswer(f"the token server of {self._domain} gives no token")
             told = answer.expires_in
             seconds = min(_USUAL_SECONDS if told is None else told, _LONGEST_SECONDS)
-            kept = {s: t for s, t in self._tokens.items() if t.until > now}
-            self._tokens = kept if len(kept) < _MAX_TOKENS else {}
             # What is about to expire is not used any more: it would be refused under way.
-            self._tokens[scopes] = token = _Token(f"Bearer {text}", now + seconds * 0.9)
+            token = _Token(f"Bearer {text}", time.monotonic() + seconds * 0.9)
+            with self._lock:
+                self._tokens[scopes] = token
             return token
         finally:
-            self._lock.release()
+            turn.release()
+            with self._lock:
+                self._forget_some()
+
+    def _good(self, scopes: frozenset[str]) -> _Token | None:
+        found = self._tokens.get(scopes)
+        return found if found and found.until > time.monotonic() else None
+
+    def _forget_some(self) -> None:
+        if max(len(self._tokens), len(self._turns), len(self._more)) > _MAX_SCOPES_KEPT:
+            self._tokens.clear()
+            self._turns.clear()  # at worst, a token is fetched twice
+            self._more.clear()
 
     def _fetch(
         self, way: _Way, scopes: frozenset[str], cancel: Cancel, offline: bool = False
