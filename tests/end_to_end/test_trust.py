@@ -298,6 +298,11 @@ def test_a_push_adds_to_the_signatures_in_the_registry(harbour: Harbour) -> None
     harbour.sign(name)
     harbour.wherry.ok("push", "-q", name)
     harbour.wherry.ok("rmi", name)
+    assert "signed by team.pub" in harbour.wherry.ok("verify", "--key", "team.pub", name)
+    assert harbour.wherry.ok("images", "-q", name) == ""  # It was only looked at.
+    assert "no such image" in harbour.refused(
+        "verify", "--local", "--key", "team.pub", name, code=1
+    )
     harbour.wherry.ok("pull", "-q", name)  # without its signature: nobody asks for that
     harbour.sign(name, "-a", "second=yes", key="stranger")
     harbour.wherry.ok("push", "-q", name)

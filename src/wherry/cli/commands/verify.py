@@ -68,7 +68,9 @@ def _search(
         try:
             image = _image(session, arguments, name, remote=remote)
         except DaemonError as error:
-            if not remote:
+            if not remote and error.status == 404 and len(remotes) > 1:
+                continue  # It may be in its registry.
+            if found is None:
                 raise
             trouble = f"; its registry was asked in vain: {error}"
             break

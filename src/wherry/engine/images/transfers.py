@@ -30,6 +30,7 @@ from wherry.oci import (
     Platform,
     Reference,
     encode,
+    parse_digest,
     parse_platform,
     parse_reference,
 )
@@ -48,6 +49,7 @@ from wherry.registry import NotFound as NotInRegistry
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+    from wherry.engine.trust.remote import Fetched
 
 T = TypeVar("T")
 
@@ -268,6 +270,21 @@ class Transfers:
 
         with transfer_errors():
             await run_in_thread(work, "signatures")
+
+    async def signatures_of(
+        self, reference: Reference, credentials: Credentials | None
+    ) -> "tuple[Digest, list[Fetched]]":
+        """What a name stands for in its registry, and the signatures of that; nothing is kept."""
+        from wherry.engine.trust.remote import fetch
+
+        def ask() -> "tuple[Digest, list[Fetched]]":
+            repository = self._client.repository(reference, credentials, Cancel())
+            target = repository.resolve(reference.digest or reference.tag or "latest")
+            digest = parse_digest(target.digest)
+            return digest, fetch(repository, [digest])
+
+        with transfer_errors():
+            return await run_in_thread(ask, "signatures")
 
     def open_url(self, url: str, cancel: Cancel) -> WebFile:
         """A file of the web; blocking. Raises RegistryError."""

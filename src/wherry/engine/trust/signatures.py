@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wherry.engine.errors import InvalidRequest
+from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.images.failures import image_errors
 from wherry.engine.trust.gate import names_of
 from wherry.images import Image
-from wherry.oci import Digest, MediaType, Reference, digest_of
+from wherry.oci import Digest, InvalidReference, MediaType, Reference, digest_of, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
     from wherry.registry import Credentials
+    from wherry.trust import Signature
 
 
 class SignedManifest(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -69,9 +70,15 @@ class Signatures:
     ) -> SignatureList:
         """All signatures of the image, and of each platform's if there are several.
 
-        With `remote`, those in its registry are fetched first. Raises NotFound, EngineError.
+        With `remote`, those in its registry are fetched first; an image that is only there stays
+        there. Raises NotFound, EngineError.
         """
-        image, manifests = self._images(name)
+        try:
+            image, manifests = self._images(name)
+        except NotFound:
+            if not remote:
+                raise
+            return await self._elsewhere(name, credentials)
         subjects = _subjects(image, manifests)
         reference = names_of(image, name)[0]
         if remote and reference:
@@ -88,6 +95,21 @@ class Signatures:
             signatures=found,
         )
 
+    async def _elsewhere(self, name: str, credentials: "Credentials | None") -> SignatureList:
+        with image_errors():
+            reference = parse_reference(name).with_default_tag()
+        transfers = await self._engine.images.transfers()
+        digest, fetched = await transfers.signatures_of(reference, credentials)
+        return SignatureList(
+            reference=str(reference),
+            repository=reference.name,
+            digest=digest,
+            manifests=[],
+            signatures=[
+                _document(digest, signature) for each in fetched for signature in each.signatures
+            ],
+        )
+
     async def add(self, name: str, new: NewSignature) -> None:
         """Hang a signature on the image whose digest is in it. Raises NotFound, InvalidRequest."""
         image, manifests = self._images(name)
@@ -102,19 +124,11 @@ class Signatures:
     def _documents(self, subjects: list[Digest]) -> list[SignatureDocument]:
         from wherry.engine.trust.attached import signatures_in
 
-        return [
-            SignatureDocument(
-                subject=each.subject,
-                form=each.signature.form,
-                document=each.signature.document,
-                encoded=each.signature.encoded,
-            )
-            for each in signatures_in(self._store, subjects)
-        ]
+        found = signatures_in(self._store, subjects)
+        return [_document(each.subject, each.signature) for each in found]
 
     def _add(self, subjects: list[Digest], name: str, new: NewSignature) -> None:
         from wherry.engine.trust.attached import simple_manifests
-        from wherry.oci import InvalidReference, parse_reference
         from wherry.trust import InvalidSignature, combine, part_of, read_payload, tag_of
 
         try:
@@ -136,6 +150,15 @@ class Signatures:
                 blobs[digest_of(config)] = config
             tag = Reference(signed_as.domain, signed_as.path, tag_of(claims.digest))
             self._store.attachments.add(claims.digest, MediaType.MANIFEST, manifest, blobs, tag)
+
+
+def _document(subject: Digest, signature: "Signature") -> SignatureDocument:
+    return SignatureDocument(
+        subject=subject,
+        form=signature.form,
+        document=signature.document,
+        encoded=signature.encoded,
+    )
 
 
 def _subjects(image: Image, manifests: list[Image]) -> list[Digest]:
