@@ -327,16 +327,16 @@ def test_what_is_no_image_is_refused_before_anything_is_fetched(
     image = simple_image(here.store, name, "wrong")
     here.push(name)
     good = here.store.blobs.read(image.digest, 1 << 20)
-    layers = good.replace(
-        b'"layers":[',
-        b'"layers":['
-        + b",".join([good[good.index(b'"layers":[') + 10 : good.rindex(b"]")]] * 2)
-        + b",",
-    )
+    layer = good[good.index(b'"layers":[') + 10 : good.rindex(b"]")]
+    layers = good.replace(b'"layers":[', b'"layers":[' + (layer + b",") * 2)
     huge = good.replace(f'"size":{image.manifest.config.size}'.encode(), b'"size":10000000000')
     both = good[:-1] + b',"manifests":[]}'
     for data, message in (
         (layers, "3 layers, but its config speaks of 1"),
+        (
+            good.replace(b'"layers":[', b'"layers":[' + (layer + b",") * 1000),
+            "1001 layers, at most",
+        ),
         (huge, "10000000000 bytes"),
         (both, "manifest and index|ambiguous"),
         (b'{"schemaVersion":1,"fsLayers":[],"history":[]}', "schema 1"),

@@ -58,13 +58,16 @@ class Lookup:
         self._linux = linux
         self._known: dict[str, tuple[Image, ...]] = {}
         self._listed: tuple[tuple[Entry, ...], bool, tuple[Image, ...]] = ((), False, ())
+        self._forgotten = 0
 
     def forget(self) -> None:
         """Look again at what is in the store: another image of an index may have come."""
         self._listed = ((), False, ())
+        self._forgotten += 1
 
     def images(self) -> tuple[Image, ...]:
         """One image for each target in the catalog; ones that cannot be read are left out."""
+        forgotten = self._forgotten
         entries, linux = self._catalog.entries(), self._linux()
         if self._listed[0] is entries and self._listed[1] == linux:
             return self._listed[2]
@@ -76,8 +79,9 @@ class Lookup:
             if chosen:
                 images.append(replace(chosen, names=names[digest], target=target))
         self._known = {digest: known for digest, known in self._known.items() if digest in names}
-        self._listed = (entries, linux, tuple(images))
-        return self._listed[2]
+        if forgotten == self._forgotten:
+            self._listed = (entries, linux, tuple(images))
+        return tuple(images)
 
     def resolve(self, name: str, platform: Platform | None) -> Image:
         """The image `name` stands for, to be looked at: of an index, one that is in the store.
