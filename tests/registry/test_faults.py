@@ -199,6 +199,29 @@ def test_an_upload_that_gets_nowhere_ends(
     assert len(faults.seen) < 30
 
 
+def test_a_registry_that_takes_chunks_and_has_none_is_left(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    faults.add("PUT", "/uploads/", Answer(413))
+    faults.add("PATCH", "/uploads/", Answer(202, {"Range": "0-0"}), times=1000)
+    with pytest.raises(Unreachable, match="lost its place"):
+        send(repository, sample.layer)
+    assert len(faults.seen) < 30
+
+
+def test_what_went_on_and_is_refused_begins_anew(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    """A registry with one byte of an upload says the same as one with none."""
+    repository = repository_at(client, f"{faults.name}/{path}")
+    faults.add("PUT", "/uploads/", CutRequest(1))
+    faults.add("GET", "/uploads/", Answer(204, {"Range": "0-0"}))
+    faults.add("PUT", "/uploads/", Answer(400, body=b'{"errors":[{"code":"DIGEST_INVALID"}]}'))
+    send(repository, sample.layer)
+    assert repository.has_blob(sample.layer_descriptor.digest)
+
+
 def test_a_file_that_is_too_short_is_told(
     faults: Faults, client: Client, sample: Sample, path: str
 ) -> None:

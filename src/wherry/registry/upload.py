@@ -111,14 +111,15 @@ class Upload:
             lambda: self._pieces(length),
             headers,
         )
-        if answer.status == _OUT_OF_ORDER:
-            raise Unreachable(f"{self._server.host.authority} has lost its place", again=True)
         if answer.status == _TOO_LARGE:
             self._take_smaller()
             return False
         self._session = self._server.location(answer, session)
         has = uploaded(answer.headers.get("Range"))
-        self._offset = self._offset + length if has is None else self._sane(has)
+        has = self._sane(self._offset + length if has is None else has)
+        if answer.status == _OUT_OF_ORDER or has <= self._offset:
+            raise Unreachable(f"{self._server.host.authority} has lost its place", again=True)
+        self._offset = has
         return False
 
     def _finish(self, session: Url, length: int) -> bool:
@@ -149,7 +150,7 @@ class Upload:
             return
         self._session = self._server.location(answer, self._session)
         self._offset = self._sane(uploaded(answer.headers.get("Range")) or 0)
-        self._resumed = self._offset > 0
+        self._resumed = True
         self._progress(self._offset)
 
     def _sane(self, offset: int) -> int:
