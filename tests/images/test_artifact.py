@@ -1,14 +1,17 @@
 """Wasm OCI artifacts are images with one file."""
 
+import gzip
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 from tests.images.samples import WASM, saved
 
-from wherry.images import DigestMismatch, Image, ImageStore, InvalidImage
-from wherry.oci import Descriptor, Manifest, MediaType, encode, parse_reference
+from wherry.images import DigestMismatch, Image, ImageStore, InvalidImage, InvalidLayer
+from wherry.images.artifact_writer import is_conformant, write_artifact
+from wherry.oci import Descriptor, Manifest, MediaType, digest_of, encode, parse_reference
 
 TITLE = "org.opencontainers.image.title"
 
@@ -93,6 +96,114 @@ def test_older_and_plainer_artifacts_are_read(
     image = artifact(store, config={}, config_type=config_type, layer_type=layer_type)
     assert image.platform.is_wasm
     assert (store.lowerdirs(image)[0] / "module.wasm").read_bytes() == WASM
+
+
+def pushed(store: ImageStore, *layers: tuple[str, bytes, dict[str, str]]) -> Image:
+    """An artifact of layers of any kind, each with its media type, content and annotations."""
+    with store.hold():
+        described = []
+        for kind, content, annotations in layers:
+            blob = store.blobs.write(kind, content)
+            described.append(
+                Descriptor(
+                    media_type=kind, digest=blob.digest, size=blob.size, annotations=annotations
+                )
+            )
+        config = store.blobs.write(MediaType.EMPTY, b"{}")
+        manifest = Manifest(schema_version=2, config=config, layers=described)
+        target = store.blobs.write(MediaType.MANIFEST, encode(manifest))
+        store.tag(target, parse_reference("pushed"))
+    return store.resolve("pushed")
+
+
+def files(store: ImageStore, image: Image) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for folder in store.lowerdirs(image)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+MODULE = ("application/wasm", WASM, {TITLE: "app.wasm"})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/vnd.wasm.content.layer.v1+wasm",
+        "application/vnd.module.wasm.content.layer.v1+wasm",
+        "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm",
+        "application/vnd.wasm.component.v1",
+        "application/octet-stream",
+        MediaType.LAYER,
+    ],
+)
+def test_a_module_is_one_by_its_media_type_or_its_title(store: ImageStore, kind: str) -> None:
+    assert files(store, pushed(store, (kind, WASM, {TITLE: "app.wasm"}))) == {"app.wasm": WASM}
+
+
+def test_what_has_a_title_is_a_file_and_what_has_none_is_nothing(store: ImageStore) -> None:
+    image = pushed(
+        store,
+        ("text/plain", b"notes", {TITLE: "docs/notes.txt"}),
+        MODULE,
+        ("application/vnd.example.signature", b"signed", {}),
+        ("text/plain", b"hidden", {TITLE: "../.."}),
+    )
+    assert files(store, image) == {"app.wasm": WASM, "notes.txt": b"notes"}
+    assert image.config.config and image.config.config.entrypoint == ["/app.wasm"]
+
+
+def test_a_folder_that_oras_packed_is_unpacked(store: ImageStore) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("assets/logo.svg")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"<svg"))
+    annotations = {
+        TITLE: "assets.wasm",  # whatever it is called
+        "io.deis.oras.content.unpack": "true",
+        "io.deis.oras.content.digest": digest_of(packed.getvalue()),
+    }
+    image = pushed(
+        store, MODULE, (MediaType.LAYER_GZIP, gzip.compress(packed.getvalue()), annotations)
+    )
+    assert files(store, image) == {"app.wasm": WASM, "assets/logo.svg": b"<svg"}
+
+
+def test_a_folder_that_is_not_what_it_says_is_refused(store: ImageStore) -> None:
+    annotations = {"io.deis.oras.content.digest": "sha256:" + "0" * 64}
+    with pytest.raises((DigestMismatch, InvalidLayer)):
+        files(store, pushed(store, MODULE, (MediaType.LAYER_GZIP, gzip.compress(b""), annotations)))
+
+
+@pytest.mark.parametrize("said", ["junk", "sha256:xyz", "../../etc"])
+def test_a_digest_that_is_none_is_told(store: ImageStore, said: str) -> None:
+    with pytest.raises(InvalidImage):
+        pushed(store, MODULE, (MediaType.LAYER_GZIP, b"", {"io.deis.oras.content.digest": said}))
+
+
+def test_an_artifact_is_written_the_same_each_time_and_read_again(store: ImageStore) -> None:
+    with store.hold():
+        first, second = (
+            write_artifact(
+                store.blobs, io.BytesIO(WASM), "app.wasm", annotations={"b": "2", "a": "1"}
+            )
+            for _ in range(2)
+        )
+        assert first == second
+        store.enter(first, [parse_reference("made")])
+    image = store.resolve("made")
+    assert is_conformant(image.manifest)
+    assert str(image.platform) == "wasip1/wasm"
+    assert files(store, image) == {"app.wasm": WASM}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"(module)", WASM[:5]])
+def test_no_artifact_is_made_of_what_is_no_module(store: ImageStore, content: bytes) -> None:
+    with store.hold(), pytest.raises(InvalidImage, match=r"app\.wasm: "):
+        write_artifact(store.blobs, io.BytesIO(content), "app.wasm")
 
 
 def test_what_is_neither_image_nor_artifact_is_told(store: ImageStore) -> None:

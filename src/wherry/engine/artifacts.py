@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from wherry import wasm
 from wherry.engine.looking import Inside, LayerPlace, programs
@@ -42,7 +42,7 @@ def make_artifact(store: ImageStore, image: Image) -> Image:
     _refuse_what_would_be_lost(inside, program, words, config)
     name = program.rpartition("/")[2]
     with ExitStack() as stack:
-        file = stack.enter_context(inside.open(program))
+        file: BinaryIO = stack.enter_context(cast("BinaryIO", inside.open(program)))
         if wasm.sniff(file.read(4096)) == "text":
             file.seek(0)
             file = stack.enter_context(BytesIO(_binary(file.read(), name)))

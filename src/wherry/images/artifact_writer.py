@@ -1,7 +1,6 @@
 """Making Wasm OCI artifacts of modules (CNCF TAG Runtime, "Wasm OCI Artifact layout")."""
 
 from collections.abc import Mapping
-from io import BufferedIOBase, RawIOBase
 from typing import BinaryIO
 
 from wherry import wasm
@@ -35,29 +34,29 @@ _WORLDS = {"wasi:cli/run": "wasi:cli/command", "wasi:http/incoming-handler": "wa
 
 def write_artifact(
     blobs: BlobStore,
-    module: BinaryIO | BufferedIOBase | RawIOBase,
+    module: BinaryIO,
     name: str,
     *,
     created: str = "",
     author: str = "",
     annotations: Mapping[str, str] | None = None,
 ) -> Descriptor:
-    """Write the artifact of one module or component, whose file is called `name`; its manifest.
+    """Write the artifact of one module or component, a seekable file called `name`; its manifest.
 
     It is the same for the same module, name, time and author. `created` is RFC 3339. The caller
     holds the store. Raises InvalidImage when the file is no binary WebAssembly, StorageFull.
     """
+    try:
+        found = wasm.inspect(module)
+    except wasm.InvalidWasm as error:
+        raise InvalidImage(f"{name}: {error}") from None
+    if found.kind == "text":
+        raise InvalidImage(f"{name}: it is text, and an artifact is binary: compile it first")
+    module.seek(0)
     with blobs.writer() as writer:
         while data := module.read(_CHUNK):
             writer.write(data)
         written = writer.commit(MediaType.WASM_LAYER)
-    with blobs.open(Digest(written.digest)) as file:
-        try:
-            found = wasm.inspect(file)
-        except wasm.InvalidWasm as error:
-            raise InvalidImage(f"{name}: {error}") from None
-    if found.kind == "text":
-        raise InvalidImage(f"{name}: it is text, and an artifact is binary: compile it first")
     config = WasmConfig(
         architecture="wasm",
         created=created or EPOCH,

@@ -27,7 +27,7 @@ from wherry.wasm._inspect import inspect
 from wherry.wasm._instructions import look
 from wherry.wasm._meaning import ORDER, SOCKETS, UNKNOWN, meaning, origin_of, socket_abi
 from wherry.wasm._metadata import Metadata, read_metadata
-from wherry.wasm._origin import Origin, read_origin
+from wherry.wasm._origin import Marks, Origin, read_origin
 
 MAX_NESTED = 1000
 """Modules and components within a component that are told of."""
@@ -49,7 +49,7 @@ def dissect(file: bytes | BinaryIO, machine: Machine | None = None) -> Anatomy:
         opened.seek(0)
         opened = io.BytesIO(to_binary(opened.read(MAX_TEXT + 1)))
         found = inspect(opened)
-    anatomy = _tell(opened, found, size)
+    anatomy = _tell(opened, found, size, Marks(opened))
     verdict = judge(found, frozenset(anatomy.features), machine or Machine())
     return msgspec.structs.replace(
         anatomy,
@@ -59,9 +59,9 @@ def dissect(file: bytes | BinaryIO, machine: Machine | None = None) -> Anatomy:
     )
 
 
-def _tell(file: BinaryIO, found: WasmFile, size: int) -> Anatomy:
+def _tell(file: BinaryIO, found: WasmFile, size: int, marks: Marks) -> Anatomy:
     nested = [
-        _tell(file, each, sum(part.size for part in each.sections))
+        _tell(file, each, sum(part.size for part in each.sections), marks)
         for each in found.nested[:MAX_NESTED]
     ]
     used, complete = set(found.features), True
@@ -73,7 +73,7 @@ def _tell(file: BinaryIO, found: WasmFile, size: int) -> Anatomy:
     for each in nested:
         used.update(each.features)
         complete &= each.features_complete
-    origin = read_origin(file, found)
+    origin = read_origin(found, marks)
     return Anatomy(
         kind=found.kind,
         name=found.name,

@@ -8,7 +8,7 @@ library. A mark is a guess, and told as one.
 import re
 from typing import BinaryIO, NamedTuple
 
-from wherry.wasm._facts import Import, WasmFile
+from wherry.wasm._facts import Import, Section, WasmFile
 from wherry.wasm._strings import data_sections, windows
 
 _LONGEST = 512
@@ -87,7 +87,7 @@ _STRINGS: tuple[tuple[bytes, str, str, re.Pattern[bytes]], ...] = (
     (b"System.Private.CoreLib", "C#", ".NET", re.compile(rb"(?!)")),
 )
 _RUNTIMES: tuple[tuple[bytes, str, re.Pattern[bytes]], ...] = (
-    (b"PYTHONHOME", "CPython", re.compile(rb"\0(3\.\d{1,2}\.\d{1,2}[a-z0-9+]{0,8})\0")),
+    (b"PYTHONHOME", "CPython", re.compile(rb"(?<=\0)(3\.\d{1,2}\.\d{1,2}[a-z0-9+]{0,8})\0")),
     (b"RUBYOPT", "CRuby", re.compile(rb"ruby (\d\.\d{1,2}\.\d{1,2}) \(")),
     (b"SpiderMonkey", "SpiderMonkey", re.compile(rb"(?!)")),
     (b"QuickJS", "QuickJS", re.compile(rb"(?!)")),
@@ -98,20 +98,20 @@ _RUNTIMES: tuple[tuple[bytes, str, re.Pattern[bytes]], ...] = (
 )
 
 
-def read_origin(file: BinaryIO, found: WasmFile) -> Origin:
+def read_origin(found: WasmFile, marks: "Marks") -> Origin:
     """Tell where a file comes from, nested ones included. Raises OSError from reading."""
     languages, tools = _produced(found)
     for language, tool in (_BY_NAME[each.name] for each in found.walk() if each.name in _BY_NAME):
         # Those of the interpreter's own modules come behind.
         languages, tools = [Tool(language), *languages], [Tool(tool), *tools]
     by = "producers" if languages or tools else ""
-    strings = _strings(file, found)
+    strings = marks.of(found)
     if not languages:
         marked_languages, marked_tools = _marked(found, strings)
         if marked_languages or marked_tools:
             languages, tools = marked_languages, tools + marked_tools
             by = by or "marks"
-    runtime = next((tool for tool in strings if tool.name in _RUNTIME_NAMES), None)
+    runtime = next((Tool(*each) for each in strings.items() if each[0] in _RUNTIME_NAMES), None)
     return Origin(_unique(languages), _unique(tools), runtime, by)
 
 
@@ -136,7 +136,7 @@ def _produced(found: WasmFile) -> tuple[list[Tool], list[Tool]]:
     return languages, tools
 
 
-def _marked(found: WasmFile, strings: list[Tool]) -> tuple[list[Tool], list[Tool]]:
+def _marked(found: WasmFile, strings: dict[str, str]) -> tuple[list[Tool], list[Tool]]:
     marks: list[tuple[str, str]] = []
     for file in found.walk():
         marks += (_BY_EXPORT[item.name] for item in file.exports if item.name in _BY_EXPORT)
@@ -147,10 +147,10 @@ def _marked(found: WasmFile, strings: list[Tool]) -> tuple[list[Tool], list[Tool
     languages = [Tool(language) for language, _ in marks if language]
     tools = [Tool(tool) for _, tool in marks if tool]
     for mark, language, tool, _ in _STRINGS:
-        for string in strings:
-            if string.name == mark.decode():
-                languages.append(Tool(language))
-                tools += [Tool(tool, string.version)] if tool else []
+        version = strings.get(mark.decode())
+        if version is not None:
+            languages.append(Tool(language))
+            tools += [Tool(tool, version)] if tool else []
     return languages, tools
 
 
@@ -163,19 +163,39 @@ def _is_abort(item: Import) -> bool:
 _RUNTIME_NAMES = frozenset(name for _, name, _ in _RUNTIMES)
 
 
-def _strings(file: BinaryIO, found: WasmFile) -> list[Tool]:
-    """Marks of languages and names of runtimes that are in the data, with their versions."""
-    marks = [(mark, mark.decode(), version) for mark, _, _, version in _STRINGS]
-    marks += _RUNTIMES
-    seen: dict[str, str] = {}
-    for module in found.walk():
-        for section in data_sections(module):
-            for _, window in windows(file, section, _LONGEST):
-                for mark, name, version in marks:
-                    if not seen.get(name) and (name in seen or mark in window):
-                        match = version.search(window)
-                        seen[name] = match[1].decode(errors="replace") if match else ""
-    return [Tool(name, version) for name, version in seen.items()]
+class Marks:
+    """Looks for strings in the data of a file's modules, once for each of them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._found: dict[int, dict[str, str]] = {}
+
+    def of(self, found: WasmFile) -> dict[str, str]:
+        """Marks of languages and names of runtimes in a file and what is nested in it.
+
+        With their versions, as far as they are told. Raises OSError from reading.
+        """
+        merged: dict[str, str] = {}
+        for module in found.walk():
+            for section in data_sections(module):
+                if section.start not in self._found:
+                    self._found[section.start] = self._look(section)
+                for name, version in self._found[section.start].items():
+                    merged[name] = merged.get(name) or version
+        return merged
+
+    def _look(self, section: Section) -> dict[str, str]:
+        seen: dict[str, str] = {}
+        for _, window in windows(self._file, section, _LONGEST):
+            for mark, name, version in _SOUGHT:
+                if not seen.get(name) and (name in seen or mark in window):
+                    match = version.search(window)
+                    seen[name] = match[1].decode(errors="replace") if match else ""
+        return seen
+
+
+_SOUGHT = (*((mark, mark.decode(), version) for mark, _, _, version in _STRINGS), *_RUNTIMES)
+"""What is looked for, what it is called, and what finds its version."""
 
 
 def _unique(tools: list[Tool]) -> tuple[Tool, ...]:
