@@ -13,6 +13,7 @@ from tests import peers
 from tests.conftest import without
 from tests.engine_under_test import Wherry
 from tests.image_tools import tool
+from tests.oci_schemas import validate_layout
 from tests.registries import RealRegistry, registry
 
 MODULE = '(module (memory (export "memory") 1) (func (export "_start")))'
@@ -291,6 +292,14 @@ def test_signatures_go_with_their_image(harbour: Harbour) -> None:
         harbour.wherry.ok("verify", "--local", "--key", key, name)
     harbour.wherry.ok("rmi", name)
     assert harbour.blobs() == before
+
+
+def test_signatures_keep_the_schemas_of_oci(harbour: Harbour) -> None:
+    name = harbour.image("schema")
+    harbour.sign(name, "-a", "a=b")
+    met = validate_layout(harbour.wherry.root / "images")
+    assert "application/vnd.dev.cosign.simplesigning.v1+json" in met
+    harbour.wherry.ok("rmi", name)
 
 
 def test_a_push_adds_to_the_signatures_in_the_registry(harbour: Harbour) -> None:
