@@ -21,6 +21,8 @@ def test_the_overview_fits_a_terminal() -> None:
     lines = overview().splitlines()
     assert [line for line in lines if len(line) > 90] == []
     assert len(lines) < 66
+    for name, summary in ((name, load(name).summary) for name in PUBLIC if " " not in name):
+        assert f"{name}{summary}" not in overview()
     examples = [line for line in lines if line.startswith("  wherry ")]
     assert len({line.index(" # ") for line in examples}) == 1
 

@@ -36,7 +36,7 @@ def overview() -> str:
             out.extend(f"  {line}\n" for line in _wrap(", ".join(names), _WIDTH))
             continue
         out.append(f"\n{title}:\n")
-        out.extend(f"  {name:<12}{_summary(name)}\n" for name in names)
+        out.extend(_columns([(name, _summary(name)) for name in names]))
     out.append("\nExamples:\n")
     out.extend(f"  {line:<46} # {meaning}\n" for line, meaning in _EXAMPLES)
     out.append(
@@ -61,8 +61,8 @@ def group_help(name: str) -> str:
     for full in sorted(COMMANDS, key=len):
         if full.startswith(f"{name} "):
             shortest.setdefault(COMMANDS[full], full)
-    for full in sorted(shortest.values()):
-        out.append(f"  {full[len(name) + 1 :]:<12}{load(full).summary}\n")
+    known = sorted(shortest.values())
+    out.extend(_columns([(full[len(name) + 1 :], load(full).summary) for full in known]))
     out.append(f"\nRun 'wherry {name} COMMAND --help' for more about a command.\n")
     return "".join(out)
 
@@ -95,6 +95,12 @@ def print_help(words: list[str]) -> None:
     if not group:
         raise CommandError(f"'{' '.join(words)}' is not a wherry command; see 'wherry --help'")
     sys.stdout.write(group)
+
+
+def _columns(rows: list[tuple[str, str]]) -> list[str]:
+    """Lines of names and what they stand for."""
+    width = max(12, *(len(name) + 2 for name, _ in rows))
+    return [f"  {name:<{width}}{meaning}\n" for name, meaning in rows]
 
 
 def _summary(name: str) -> str:
