@@ -22,6 +22,8 @@ from tests.cli.engine import Engine
 from tests.cli.screen import Screen
 from tests.client.fake_daemon import Answer
 
+from wherry.cli.platform import document_of
+
 ID = "0123456789ab"
 
 
@@ -175,6 +177,19 @@ def test_a_push(shell: Shell, engine: Engine) -> None:
     assert shell("push", "-q", "localhost:5000/web:v1").stdout == b"localhost:5000/web:v1\n"
     assert shell("push", "-a", "localhost:5000/web").returncode == 0
     assert "tag" not in shell.daemon.requests[-1].query
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("linux/arm/v7", {"os": "linux", "architecture": "arm", "variant": "v7"}),
+        ("wasi/wasm", {"os": "wasi", "architecture": "wasm"}),
+        ("wasm", {"os": "wasi", "architecture": "wasm"}),
+    ],
+)
+def test_platforms_in_newer_calls_are_documents(text: str, fields: dict[str, str]) -> None:
+    assert json.loads(document_of(text)) == fields
+    assert document_of("") == ""
 
 
 def test_a_run_pulls_what_is_missing_and_tells_on_stderr(shell: Shell, engine: Engine) -> None:

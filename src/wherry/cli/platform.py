@@ -21,7 +21,7 @@ def document_of(platform: str) -> str:
     if not platform:
         return ""
     names = ("os", "architecture", "variant")
-    parts = platform.split("/")
+    parts = ["wasi", "wasm"] if platform == "wasm" else platform.split("/")
     if not all(parts) or not 1 < len(parts) <= len(names):
         raise UsageError(
             f'invalid argument "{platform}" for "--platform": write OS/ARCH[/VARIANT]', 125
