@@ -274,7 +274,7 @@ def test_the_files_of_a_policy_are_told(tmp_path: Path) -> None:
     key.write_bytes(private().public.pem)
     requirement = {"type": "sigstoreSigned", "keyPath": str(key)}
     file.write_text(json.dumps({"default": [requirement]}))
-    assert read_policy(file)[1] == [file, key]
+    assert read_policy(file)[1] == {file: file.stat(), key: key.stat()}
 
 
 @given(st.binary(max_size=200))

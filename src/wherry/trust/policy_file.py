@@ -34,21 +34,38 @@ _KEYS = ("keyPath", "keyPaths", "keyData", "keyDatas")
 _KNOWN = "wherry knows insecureAcceptAnything, reject and sigstoreSigned"
 
 
-def read_policy(path: Path) -> tuple[Policy, list[Path]]:
-    """The policy in a file, and every file it was made of, itself first. Raises InvalidPolicy."""
+Files = dict[Path, os.stat_result]
+"""Files, each as it was when it was opened."""
+
+
+def read_policy(path: Path) -> tuple[Policy, Files]:
+    """The policy in a file, and every file it was made of. Raises InvalidPolicy."""
     reader = _Reader(path)
-    data = _contents(path, _MAX_POLICY, Place(str(path)))
+    data = reader.contents(path, _MAX_POLICY, Place(str(path)))
     try:
         document = parse(data)
     except InvalidJson as error:
         raise InvalidPolicy(f"{Place(str(path), error.line)}: {error}") from None
-    return reader.policy(document), [path, *reader.key_files]
+    return reader.policy(document), reader.files
 
 
 class _Reader:
     def __init__(self, path: Path) -> None:
         self._file = str(path)
-        self.key_files: list[Path] = []
+        self.files: Files = {}
+
+    def contents(self, path: Path, limit: int, place: Place) -> bytes:
+        """A file that is part of the policy; `place` is where it is named."""
+        try:
+            with open(path, "rb") as file:
+                self.files[path] = os.fstat(file.fileno())
+                data = file.read(limit + 1)
+        except OSError as error:
+            about = "" if place.file == str(path) else f"{path}: "
+            raise InvalidPolicy(f"{place}: {about}cannot be read: {error.strerror}") from None
+        if len(data) > limit:
+            raise InvalidPolicy(f"{place}: {path} is larger than the {limit} bytes allowed for it")
+        return data
 
     def policy(self, node: Node) -> Policy:
         fields = self._object(node, "a policy", ("default",), ("transports",))
@@ -110,9 +127,8 @@ class _Reader:
         if not os.path.isabs(text):
             raise self._wrong(node, f"the key's path '{text[:200]}' must begin with a /")
         path = Path(text)
-        self.key_files.append(path)
         try:
-            return read_public_key(_contents(path, MAX_KEY, place), text)
+            return read_public_key(self.contents(path, MAX_KEY, place), text)
         except KeyUnusable as error:
             raise InvalidPolicy(f"{place}: {error}") from None
 
@@ -182,15 +198,3 @@ class _Reader:
 
     def _wrong(self, node: Node, message: str) -> InvalidPolicy:
         return InvalidPolicy(f"{Place(self._file, node.line)}: {message}")
-
-
-def _contents(path: Path, limit: int, place: Place) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        about = "" if place.file == str(path) else f"{path}: "
-        raise InvalidPolicy(f"{place}: {about}cannot be read: {error.strerror}") from None
-    if len(data) > limit:
-        raise InvalidPolicy(f"{place}: {path} is larger than the {limit} bytes allowed for it")
-    return data

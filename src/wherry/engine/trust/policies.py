@@ -1,7 +1,9 @@
 """The policy in force: the first of the files there, read again when it or a key has changed."""
 
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,8 @@ from wherry.engine.errors import Forbidden
 if TYPE_CHECKING:
     from wherry.trust import Policy
 
-_Identity = tuple[str, int, int, int, int]
+_SETTLED = 1_000_000_000
+"""Nanoseconds after a change in which the clock of files may not tell it from another one."""
 
 
 class Policies:
@@ -18,7 +21,7 @@ class Policies:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
-        self._known: tuple[list[Path], list[_Identity | None], Policy] | None = None
+        self._known: _Known | None = None
 
     def current(self) -> "Policy | None":
         """The policy, or None where there is no file.
@@ -29,32 +32,52 @@ class Policies:
         if file is None:
             return None
         known = self._known
-        if known and known[0][0] == file and known[1] == [_identity(path) for path in known[0]]:
-            return known[2]
-        return self._read(file)
+        if known is None or known.file != file or not known.stands():
+            self._known = known = _Known.read(file)
+        return known.policy
 
-    def _read(self, file: Path) -> "Policy":
+
+@dataclass(frozen=True)
+class _Known:
+    """A policy as it was read, and from what."""
+
+    file: Path
+    policy: "Policy"
+    parts: dict[Path, os.stat_result]
+    read_at: int
+
+    @classmethod
+    def read(cls, file: Path) -> "_Known":
+        """Raises Forbidden."""
         from wherry.trust import InvalidPolicy, read_policy
 
-        before = _identity(file)
+        now = time.time_ns()
         try:
             policy, parts = read_policy(file)
         except InvalidPolicy as error:
             raise Forbidden(f"no image may be used, since the policy is invalid: {error}") from None
-        self._known = (parts, [before, *map(_identity, parts[1:])], policy)
-        return policy
+        return cls(file, policy, parts, now)
+
+    def stands(self) -> bool:
+        """Whether all files are as they were, and had been so for long enough to tell."""
+        try:
+            return all(
+                _state(os.stat(path)) == _state(before)
+                and before.st_ctime_ns < self.read_at - _SETTLED
+                for path, before in self.parts.items()
+            )
+        except OSError:
+            return False
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """Tells one state of a file from another."""
+    return (
+        status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size,
+    )  # fmt: skip
 
 
 def policy_files() -> list[Path]:
     """Where a policy may be: a person's own comes before the machine's."""
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return [Path(own) / "wherry" / "policy.json", Path("/etc/wherry/policy.json")]
-
-
-def _identity(path: Path) -> _Identity | None:
-    """Tells one state of a file from another."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return (str(path), status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
