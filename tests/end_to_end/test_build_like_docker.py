@@ -26,19 +26,32 @@ COPY busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 COPY passwd /etc/passwd
 """
-BODIES = [
-    "RUN mkdir -p /a/b && echo x >/a/b/c && chmod 700 /a",
-    "RUN touch /x && ln /x /y && ln -s /x /z && rm /bin/gunzip && mkfifo /p",
-    "RUN mkdir /d && touch /d/old\nRUN rm -r /d && mkdir /d && touch /d/new",
-    "RUN mkdir /d && touch /d/old /d/kept\nRUN rm /d/old && chown 5:6 /d/kept /etc/passwd",
-    "WORKDIR /w\nUSER alice\nRUN pwd >/tmp/p; id >>/tmp/p; echo $HOME >>/tmp/p || true",
-    "WORKDIR /w\nENV A=b\nARG C=d\nRUN env | grep -E '^(A|C|PATH|HOME|PWD)=' | sort >env",
-    'SHELL ["/bin/sh", "-ec"]\nRUN false; touch /never || true\n',
-    "RUN grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status >/status; ls /dev >/devices",
-    "RUN umask >/u; cat /proc/self/oom_score_adj >>/u; mount | cut -d' ' -f3,5 | sort \\\n"
-    "    | grep -v /proc/interrupts >/m",  # masked by later Dockers
-    "RUN dd if=/dev/zero of=/sparse bs=1 count=1 seek=5000000 && rm -r /root || true",
-]
+FILES = """\
+RUN mkdir -p /a/b && echo x >/a/b/c && chmod 700 /a
+RUN touch /x && ln /x /y && ln -s /x /z && rm /bin/gunzip && mkfifo /p
+RUN mkdir /d && touch /d/old
+RUN rm -r /d && mkdir /d && touch /d/new
+RUN mkdir /e && touch /e/old /e/kept
+RUN rm /e/old && chown 5:6 /e/kept /etc/passwd
+RUN dd if=/dev/zero of=/sparse bs=1 count=1 seek=5000000 && rm -r /root || true
+RUN true
+"""
+SURROUNDINGS = """\
+RUN grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status >/status; ls /dev >/devices
+# One path is masked by later Dockers only.
+RUN umask >/u; cat /proc/self/oom_score_adj >>/u; mount | cut -d' ' -f3,5 | sort \\
+    | grep -v /proc/interrupts >/m
+WORKDIR /w
+ENV A=b
+ARG C=d
+RUN env | grep -E '^(A|C|PATH|HOME|PWD)=' | sort >env; mkdir -m 777 /open
+USER alice
+RUN pwd >/open/p; id >>/open/p; echo $HOME >>/open/p; grep Cap /proc/self/status >>/open/p
+"""
+FAILING = """\
+SHELL ["/bin/sh", "-ec"]
+RUN false; touch /never
+"""
 
 
 class Member(NamedTuple):
@@ -92,7 +105,7 @@ def _named_alike(layer: dict[str, Member]) -> dict[str, Member]:
     return alike
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", [FILES, SURROUNDINGS, FAILING])
 def test_layers_are_dockers(
     dockerd: peers.Dockerd, wherry: Wherry, body: str, tmp_path: Path
 ) -> None:

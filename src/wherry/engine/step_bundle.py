@@ -83,6 +83,9 @@ def _wasm_spec(step: "Step", user: User) -> oci.Spec:
 def _linux_spec(step: "Step", user: User, own_network: bool) -> oci.Spec:
     """The sandbox of every Linux container."""
     process = _process(step, user)
+    if user.uid or user.gid:
+        # Its own group among the further ones, as in Docker: who may drop groups drops it, too.
+        process.user.additional_gids = [*dict.fromkeys((user.gid, *user.groups))]
     names = [variable.partition("=")[0] for variable in step.env]
     if "HOME" not in names:
         process.env = [*step.env, f"HOME={user.home}"]

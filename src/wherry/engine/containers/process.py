@@ -45,12 +45,16 @@ def build_process(
     """
     is_wasm = parse_platform(record.platform).is_wasm
     security, _ = read_security(record.host.security_opt or ())
+    groups = user.groups
+    if not is_wasm and (user.uid or user.gid):
+        # Its own group among the further ones, as in Docker: who may drop groups drops it, too.
+        groups = [*dict.fromkeys((user.gid, *groups))]
     process = oci.Process(
         args=list(args),
         cwd=cwd or "/",
         env=_environment(record.config.hostname, user.home, env, tty=tty),
         terminal=tty,
-        user=oci.User(uid=user.uid, gid=user.gid, additional_gids=user.groups or None),
+        user=oci.User(uid=user.uid, gid=user.gid, additional_gids=groups or None),
         rlimits=[
             oci.Rlimit(type=f"RLIMIT_{limit.name.upper()}", hard=limit.hard, soft=limit.soft)
             for limit in record.host.ulimits or ()
