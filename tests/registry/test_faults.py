@@ -403,6 +403,25 @@ def test_tags_on_pages_are_put_together(faults: Faults, client: Client, path: st
     assert list(repository.tags()) == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
+def test_what_is_no_tag_is_left_out(faults: Faults, client: Client, path: str) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    body = b'{"tags":["good","../../x","","a b","\\u001b[2J","-a","_b.c-d"]}'
+    faults.add("GET", "/tags/list", Answer(200, {}, body))
+    assert list(repository.tags()) == ["good", "_b.c-d"]
+
+
+def test_a_search_of_version_1_is_used_where_it_is(faults: Faults, client: Client) -> None:
+    body = (
+        b'{"num_results":2,"results":[{"name":"a/rust","description":"two\\nlines \\u001b[2J",'
+        b'"star_count":5,"is_official":true},{"name":"b"},{"name":"c"}]}'
+    )
+    faults.add("GET", r"/v1/search\?q=ru%20st&n=2", Answer(200, {}, body))
+    first, second = client.search(faults.name, "ru st", 2)
+    assert (first.name, first.star_count, first.is_official) == ("a/rust", 5, True)
+    assert first.description == "two lines [2J"
+    assert second.name == "b"
+
+
 def test_the_api_of_referrers_is_used_where_it_is(
     faults: Faults, client: Client, sample: Sample, path: str
 ) -> None:

@@ -253,6 +253,15 @@ def test_the_first_folder_with_a_hosts_toml_counts(tmp_path: Path) -> None:
     assert trust.ca == (str(first / "a.example/ca.crt"),)
 
 
+@pytest.mark.parametrize("host", ["..", ".", "_default", "../other", ""])
+def test_no_host_is_a_way_out_of_the_folder(tmp_path: Path, host: str) -> None:
+    folder = tmp_path / "certs.d"
+    for place in (tmp_path, folder, folder / "_default", tmp_path / "other"):
+        place.mkdir(exist_ok=True)
+        (place / "hosts.toml").write_text("skip_verify = true")
+    assert Hosts([folder]).elsewhere(host) is None
+
+
 def test_a_certificate_without_its_key_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.example").mkdir()
     (tmp_path / "a.example/me.cert").write_text("")

@@ -7,6 +7,7 @@ with certificates has those (Docker's "Verify repository client with certificate
 """
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from wherry.registry.trust import Trust
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _MAX_FILE = 1 << 20
+_FOLDER_NAME = re.compile(r"[0-9A-Za-z\[][0-9A-Za-z.:_~%\[\]-]*")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ALL = frozenset({"pull", "resolve", "push"})
 
@@ -117,6 +119,8 @@ def split_authority(authority: str) -> tuple[str, int | None]:
 
 
 def _folder_names(domain: str) -> list[str]:
+    if not _FOLDER_NAME.fullmatch(domain):
+        return []  # a host that a registry sent us to: no folder of ours is meant by `..`
     host, colon, port = domain.rpartition(":")
     if not colon or not port.isdigit():
         return [domain]

@@ -1,5 +1,6 @@
 """One repository of a registry: what the distribution API has for it (distribution-spec 1.1)."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, TypeVar
 
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 _TRIES_OF_A_MIRROR = 2
 _MAX_TAGS = 1_000_000
+_TAG = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}")
 
 
 class Repository:
@@ -197,11 +199,12 @@ class Repository:
         return self._read(ask, "tag")
 
     def tags(self) -> Iterator[str]:
-        """All tags, as they come."""
+        """All tags, as they come; what is no tag by the specification is left out."""
 
         def ask(server: Exchange, _: int | None) -> Iterator[str]:
             where = server.url(f"{self._path}/tags/list", ("n", "1000"))
-            return texts(server, where, self.name, self._scopes(server), "tags", _MAX_TAGS)
+            found = texts(server, where, self.name, self._scopes(server), "tags", _MAX_TAGS)
+            return (tag for tag in found if _TAG.fullmatch(tag))
 
         return self._read(ask, "tag")
 

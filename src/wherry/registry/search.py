@@ -5,7 +5,14 @@ from itertools import islice
 
 import msgspec
 
-from wherry.registry.errors import Abandoned, NotFound, RegistryError, TooManyRequests, Unreachable
+from wherry.registry.errors import (
+    Abandoned,
+    NotFound,
+    RegistryError,
+    TooManyRequests,
+    Unreachable,
+    one_line,
+)
 from wherry.registry.exchange import Exchange
 from wherry.registry.hosts import DOCKER_HUB
 from wherry.registry.pages import texts
@@ -54,8 +61,8 @@ def search(server: Exchange, domain: str, term: str, limit: int) -> list[SearchR
         return list(islice(_catalog(server, domain, term), limit))
     return [
         SearchResult(
-            name=each.name,
-            description=each.description or "",
+            name=one_line(each.name),
+            description=one_line(each.description or ""),
             star_count=each.star_count or 0,
             is_official=bool(each.is_official),
             is_automated=bool(each.is_automated),
@@ -75,4 +82,4 @@ def _catalog(server: Exchange, domain: str, term: str) -> Iterator[SearchResult]
         ) from error
     for repository in repositories:
         if term.lower() in repository.lower():
-            yield SearchResult(name=repository)
+            yield SearchResult(name=one_line(repository))
