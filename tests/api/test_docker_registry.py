@@ -18,6 +18,7 @@ from tests.images.mover import Mover, ingested, sized_image
 from tests.registries import Answer, Faults, Hold, RealRegistry, registry
 
 from wherry.images import ImageStore
+from wherry.oci import Digest
 
 GUESTS = Path(__file__).parent.parent / "guests"
 
@@ -135,7 +136,9 @@ def test_a_pull_that_was_killed_goes_on(plain: RealRegistry, tmp_path: Path) -> 
         wherry.ok("version")
         with wherry.background("pull", name):
             assert reached.wait(60)
-            until(lambda: half.exists() and half.stat().st_size > 500_000, "nothing is kept")
+            blobs = ImageStore(wherry.root).blobs
+            until(lambda: half.exists() and half.stat().st_size > 500_000, "nothing of it is kept")
+            until(lambda: blobs.path(Digest(small.digest)).exists(), "the small layer is not here")
             wherry.kill_daemon()
         kept = half.stat().st_size
         go.set()

@@ -111,7 +111,10 @@ def test_a_file_that_is_not_wasm_is_126(wherry: Wherry, guests: Guests, tmp_path
 
 
 def test_an_unknown_image_is_125(wherry: Wherry) -> None:
-    assert "nosuch" in wherry.refused("run", "--rm", "nosuch", code=125)
+    # Nobody listens at that port of this machine.
+    name = "127.0.0.1:1/nosuch"
+    assert "nosuch" in wherry.refused("run", "--rm", name, code=125)
+    assert "nosuch" in wherry.refused("run", "--rm", "--pull", "never", "nosuch", code=125)
 
 
 def test_an_unknown_flag_is_125(wherry: Wherry) -> None:
