@@ -6,11 +6,12 @@ from io import BytesIO
 from typing import BinaryIO, cast
 
 from wherry import wasm
+from wherry.build.session import image_layers
 from wherry.engine.looking import Inside, LayerPlace, programs
-from wherry.images import Image, ImageStore, InvalidImage, Layer
+from wherry.images import Image, ImageStore, InvalidImage
 from wherry.images.artifact_writer import is_conformant, save_artifact, write_artifact
 from wherry.images.image import read_image
-from wherry.oci import Digest, Reference, RuntimeConfig, parse_reference
+from wherry.oci import Reference, RuntimeConfig, parse_reference
 
 _PASSED_ON = (
     *("org.opencontainers.image.authors", "org.opencontainers.image.description"),
@@ -89,9 +90,12 @@ def places(store: ImageStore, image: Image) -> list[LayerPlace]:
     """The image's layers, lowest first, unpacked now if they were not."""
     store.lowerdirs(image)
     found = []
-    for layer, diff_id in zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True):
-        [folder] = store.layer_lowerdirs([Layer(layer, Digest(diff_id))])
-        found.append(LayerPlace(layer.digest, layer.media_type, layer.size, diff_id, str(folder)))
+    for layer in image_layers(image):
+        [folder] = store.layer_lowerdirs([layer])
+        blob = layer.descriptor
+        found.append(
+            LayerPlace(blob.digest, blob.media_type, blob.size, layer.diff_id, str(folder))
+        )
     return found
 
 
