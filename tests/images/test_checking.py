@@ -150,6 +150,17 @@ def test_a_layer_without_its_record_is_removed_and_comes_back(
     assert store.lowerdirs(image)[0].exists()
 
 
+def test_layers_of_no_image_are_looked_at_if_they_are_named(store: ImageStore) -> None:
+    layer = layer_of(store, tar_of(member("file", b"x", mtime=5)))
+    (root,) = store.layer_lowerdirs([layer])
+    (root / "file").write_bytes(b"y")
+    assert faults(store) == []
+    found = [each for each in store.checking(layers=[layer]) if isinstance(each, Fault)]
+    assert "/file has other content" in found[0].what
+    missing = layer_of(store, tar_of(member("other")))
+    assert len([*store.checking(layers=[missing])]) > 0
+
+
 def test_a_damaged_blob_names_the_images_it_is_of_and_is_removed(
     store: ImageStore, image: Image
 ) -> None:

@@ -63,8 +63,8 @@ def killed_at(point: int, work: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def points(work: Callable[[], object]) -> list[int]:
-    """Points all over `work`, which is done once to count them."""
+def points(work: Callable[[], object], most: int = POINTS) -> list[int]:
+    """About `most` points all over `work`, which is done once to count them."""
     reader, writer = os.pipe()
     if not os.fork():
         calls = itertools.count()
@@ -82,7 +82,7 @@ def points(work: Callable[[], object]) -> list[int]:
     os.close(reader)
     os.wait()
     assert total > 10
-    return [*range(0, total, max(1, total // POINTS))]
+    return [*range(0, total, max(1, total // most))]
 
 
 @pytest.fixture
@@ -180,6 +180,31 @@ def test_a_killed_process_leaves_a_whole_store(tmp_path: Path, archive: Path, ac
             assert shelf.sizes(root / "cache") == {}
         assert all(store.blobs.has(digest) for image in store.list() for digest in image.blobs)
         assert os.listdir(root / "layers/ingest") == os.listdir(root / "images/ingest") == []
+
+
+def test_a_repair_that_is_killed_is_repaired_by_the_next(tmp_path: Path, archive: Path) -> None:
+    work = Work(tmp_path / "data", archive)
+    work.load()
+    work.unpack()
+    store = ImageStore(work.root)
+
+    def damage() -> None:
+        for path in store.lowerdirs(store.resolve("victim")):
+            (path / path.name).touch()
+
+    def repair() -> None:
+        assert [*ImageStore(work.root).checking(repair=True)]
+
+    damage()
+    for spot in points(repair, 25):
+        damage()
+        killed_at(spot, repair)
+        for path in store.lowerdirs(store.resolve("victim")):
+            assert len([*path.rglob("*")]) in (7, 8)
+        repair()
+        store.sweep()
+        assert store.check() == []
+        assert os.listdir(work.root / "layers/ingest") == []
 
 
 def test_a_process_killed_in_a_hold_holds_nothing(store: ImageStore, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from wherry.engine.worker import run_in_thread
-from wherry.images import Fault, ImageError, Progress
+from wherry.images import Fault, ImageError, Layer, Progress
 from wherry.interpreter import command
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ async def check(engine: "Engine", *, repair: bool = False) -> AsyncGenerator[Che
 async def _everything(engine: "Engine", repair: bool) -> AsyncGenerator[_Found, None]:
     busy = {Path(layer) for each in engine.containers if each.state.running
             for layer in each.record.layers}  # fmt: skip
-    store = engine.store.checking(repair=repair, busy=busy)
+    cached = await asyncio.to_thread(_cached_layers, engine)
+    store = engine.store.checking(repair=repair, busy=busy, layers=cached)
     async with aclosing(_in_thread(store, "system check")) as found:
         async for step in found:
             yield step
@@ -91,6 +92,14 @@ async def _everything(engine: "Engine", repair: bool) -> AsyncGenerator[_Found, 
     async with aclosing(_code_faults(engine.root, repair)) as lines:
         async for fault in lines:
             yield fault
+
+
+def _cached_layers(engine: "Engine") -> list[Layer]:
+    """The layers of the build cache, which need be no image's."""
+    from wherry.build.cache import BuildCache
+
+    cache = BuildCache(engine.root / "build" / "cache", engine.store.blobs)
+    return [kept.stacked for kept in cache.kept() if kept.stacked is not None]
 
 
 def _container_fault(engine: "Engine", container: "Container", repair: bool) -> Fault | None:

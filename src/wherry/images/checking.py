@@ -15,6 +15,7 @@ from wherry.images.catalog import Attachment, Catalog, Entry
 from wherry.images.errors import ImageError, ImageNotFound, InvalidImage, StoreDamaged
 from wherry.images.holds import Holds
 from wherry.images.image import images_below
+from wherry.images.layer import Layer
 from wherry.images.reach import Reach
 from wherry.images.rootfs import RootFilesystems
 from wherry.oci import Descriptor, Digest
@@ -54,6 +55,7 @@ class Checking:
     """One store's check. With `repair`, what can be made anew is, and damaged blobs are removed.
 
     A layer that one of `busy`, folders of layers, is stays as it is: a container runs on it.
+    `layers` may be unpacked as well, beside those of images.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Checking:
         *,
         repair: bool = False,
         busy: Collection[Path] = (),
+        layers: Collection[Layer] = (),
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
@@ -74,6 +77,7 @@ class Checking:
         self._holds = holds
         self._repair = repair
         self._busy = frozenset(busy)
+        self._further = layers
 
     def run(self) -> Generator[Fault | Progress, None, None]:
         """Check everything."""
@@ -193,8 +197,11 @@ class Checking:
             return Fault(what, "it was made anew", mended=True)
 
     def _layers(self, entries: Collection[Entry]) -> dict[str, tuple[Descriptor, str]]:
-        """By the name of the folder, the layers of all images that are in the store."""
+        """By the name of the folder, the layers of all images that are in the store, and others."""
         found: dict[str, tuple[Descriptor, str]] = {}
+        for known in self._further:
+            (name,) = self._rootfs.keys([known.descriptor], [known.diff_id])
+            found[name] = (known.descriptor, known.diff_id)
         for entry in entries:
             try:
                 images = images_below(self._blobs, entry.target)

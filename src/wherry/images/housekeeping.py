@@ -18,6 +18,7 @@ from wherry.images.checking import Checking, Fault, Progress
 from wherry.images.errors import ImageInUse
 from wherry.images.holds import Holds
 from wherry.images.image import Image
+from wherry.images.layer import Layer
 from wherry.images.lookup import Found, Lookup
 from wherry.images.reach import Reach
 from wherry.images.rootfs import RootFilesystems
@@ -221,7 +222,7 @@ class Housekeeping:
         )
 
     def check(
-        self, *, repair: bool, busy: Collection[Path]
+        self, *, repair: bool, busy: Collection[Path], layers: Collection[Layer]
     ) -> Generator[Fault | Progress, None, None]:
         """See `ImageStore.check`."""
         checking = Checking(
@@ -232,6 +233,7 @@ class Housekeeping:
             self._holds,
             repair=repair,
             busy=busy,
+            layers=layers,
         )
         yield from checking.run()
 

@@ -323,14 +323,19 @@ class ImageStore:
         return [str(found) for found in self.checking() if isinstance(found, Fault)]
 
     def checking(
-        self, *, repair: bool = False, busy: Collection[Path] = ()
+        self,
+        *,
+        repair: bool = False,
+        busy: Collection[Path] = (),
+        layers: Collection[Layer] = (),
     ) -> Generator[Fault | Progress, None, None]:
         """Read everything and compare it with what it must be, layers with their blobs.
 
         With `repair`, damaged layers are made anew, but for those in `busy` (as `lowerdirs` gives
         them), on which containers run; and damaged blobs are removed, so that they can come again.
+        `layers` are looked at beside those of images, if they are unpacked.
         """
-        return self._housekeeping.check(repair=repair, busy=busy)
+        return self._housekeeping.check(repair=repair, busy=busy, layers=layers)
 
     def list(self) -> _Images:
         """All images, dangling ones too; for an index the one `resolve` would take."""
