@@ -123,12 +123,12 @@ class Inside:
         """All about the module at `path`. Raises LookFailed."""
         entry = self._tree.entry(path)
         if entry is not None and entry.size > MAX_MODULE:
-            raise LookFailed(f"/{path} is larger than {MAX_MODULE >> 30} GiB")
+            raise LookFailed(f"{_shown(path)} is larger than {MAX_MODULE >> 30} GiB")
         try:
             with self._tree.open(path) as file:
                 return wasm.dissect(file, machine)  # type: ignore[arg-type]
         except (wasm.InvalidWasm, OSError) as error:
-            raise LookFailed(f"/{path}: {error}") from None
+            raise LookFailed(f"{_shown(path)}: {error}") from None
 
     def layer_of(self, path: str) -> str:
         """The digest of the layer that has the file."""
@@ -152,9 +152,9 @@ def look(question: Question) -> bytes:
         raise LookFailed("there is no WebAssembly in the image")
     anatomy = msgspec.structs.replace(
         inside.dissect(program, machine),
-        path=f"/{program}",
+        path=_shown(program),
         image=question.id,
-        others=[f"/{path}" for path in modules if path != program],
+        others=[_shown(path) for path in modules if path != program],
     )
     return msgspec.json.encode(anatomy)
 
@@ -175,7 +175,7 @@ def _bill(
         except LookFailed:
             continue  # what is no module, or a broken one, is made of nothing that could be told
         modules.append(
-            sbom.Module(f"/{path}", anatomy, inside.layer_of(path), is_program=path == program)
+            sbom.Module(_shown(path), anatomy, inside.layer_of(path), is_program=path == program)
         )
     subject = sbom.Subject(
         name=question.name,
@@ -215,6 +215,11 @@ def main(_: list[str]) -> None:
     except LookFailed as error:
         sys.exit(str(error))
     sys.stdout.buffer.write(answer)
+
+
+def _shown(path: str) -> str:
+    """A path as text: a name need not be UTF-8."""
+    return "/" + path.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _unpacked(layer: LayerPlace) -> UnpackedLayer:

@@ -86,6 +86,7 @@ class _Refs:
         self._given: dict[str, int] = {}
 
     def unique(self, wanted: str) -> str:
+        wanted = _clean(wanted)
         count = self._given[wanted] = self._given.get(wanted, 0) + 1
         return wanted if count == 1 else f"{wanted}#{count}"
 
