@@ -8,6 +8,7 @@ with registry(htpasswd={"ann": "secret"}) as real, Faults(real) as faults:
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -100,6 +101,7 @@ class RealRegistry:
     def pause(self) -> None:
         """Have it say nothing any more, with all of its connections open, until `resume`."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on."""

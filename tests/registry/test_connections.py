@@ -1,4 +1,4 @@
-"""Kept connections, proxies, certificates that change, and who ends what is under way."""
+"""Kept connections, proxies, certificates that change."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.registries import Answer, Authority, Faults, RealRegistry, registry
+from tests.registries import (
+    Answer,
+    Authority,
+    Faults,
+    RealRegistry,
+    registry,
+)
 from tests.registry.conftest import IMPATIENT
-from tests.registry.images import Sample, everything, repository_at, send
+from tests.registry.images import Sample, repository_at
 
 from wherry.oci import parse_reference
 from wherry.registry import (
-    Abandoned,
-    Cancel,
     Client,
     Credentials,
     Hosts,
@@ -38,65 +41,6 @@ def trusting(tls_registry: RealRegistry, tmp_path: Path) -> Client:
     (tmp_path / tls_registry.name).mkdir()
     shutil.copy(tls_registry.ca, tmp_path / tls_registry.name / "ca.crt")
     return Client(Hosts([tmp_path]), patience=IMPATIENT)
-
-
-@pytest.mark.parametrize("kind", ["open_registry", "tls_registry"])
-@pytest.mark.parametrize("what", ["manifest", "blob", "upload"])
-def test_a_server_that_falls_silent_is_left_at_once_when_asked_to(
-    kind: str, what: str, sample: Sample, path: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    real: RealRegistry = request.getfixturevalue(kind)
-    (tmp_path / real.name).mkdir()
-    if real.ca:
-        shutil.copy(real.ca, tmp_path / real.name / "ca.crt")
-    client = Client(Hosts([tmp_path]), patience=IMPATIENT)
-    large = Sample(40 << 20)
-    cancel = Cancel()
-    repository = repository_at(client, f"{real.name}/{path}", cancel=cancel)
-    sample.push(repository)
-    send(repository, large.layer)
-    told = threading.Event()
-
-    def transfer() -> None:
-        if what == "manifest":
-            told.set()
-            repository.manifest("latest")
-        elif what == "upload":
-            told.set()
-            send(repository, b"other" + large.layer)
-        else:
-            with repository.blob(large.layer_descriptor) as stream:
-                stream.read(10)
-                real.pause()
-                told.set()
-                everything(stream)
-
-    if what != "blob":
-        real.pause()
-    try:
-        with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(transfer)
-            assert told.wait(30)
-            cancel.cancel()
-            with pytest.raises(Abandoned):
-                running.result(timeout=30)
-    finally:
-        real.resume()
-
-
-def test_a_handshake_that_does_not_end_is_cancelled(client: Client, path: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        cancel = Cancel()
-        name = f"127.0.0.1:{mute.getsockname()[1]}"
-        repository = repository_at(client, f"{name}/{path}", cancel=cancel)
-        with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(repository.manifest, "latest")
-            connection, _ = mute.accept()
-            with connection:
-                assert connection.recv(1)  # of its ClientHello
-                cancel.cancel()
-                with pytest.raises(Abandoned):
-                    running.result(timeout=10)
 
 
 def test_a_kept_connection_that_was_closed_is_made_anew(
@@ -272,23 +216,3 @@ def test_an_answer_that_is_left_in_the_middle_is_not_waited_for(client: Client) 
         with client.fetch(f"{faults.url}/file") as file:
             assert file.read(4) == b"some"
         more.set()
-
-
-def test_who_waits_for_anothers_token_is_cancelled_alone(sample: Sample, path: str) -> None:
-    with registry(token=True) as real:
-        client = Client(Hosts(), patience=IMPATIENT)
-        name = f"{real.name}/{path}"
-        sample.push(repository_at(client, name, ANN))
-        assert real.tokens
-        with real.tokens.held() as asked, ThreadPoolExecutor(2) as threads:
-            cancel = Cancel()
-            first = client.repository(parse_reference(name), ANN)
-            second = client.repository(parse_reference(name), ANN, cancel)
-            waiting = threads.submit(first.manifest, "latest")
-            assert asked.wait(30)
-            also_waiting = threads.submit(second.manifest, "latest")
-            cancel.cancel()
-            with pytest.raises(Abandoned):
-                also_waiting.result(timeout=30)
-            real.tokens.release()
-            assert waiting.result(timeout=30)[1] == sample.manifest
