@@ -17,6 +17,7 @@ CGROUP_V2 = (
     "tests/shim/test_containerd.py::test_metrics_and_processes[host]",
     "tests/shim/test_linux.py::test_pause_resume_processes_limits_and_statistics",
     "tests/shim/test_linux.py::test_a_killed_child_is_told_as_out_of_memory",
+    "tests/linux/test_limits.py",
 )
 
 
