@@ -152,13 +152,13 @@ async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
         with pytest.raises(NotFound, match="pull access denied"):
             await _all(transfers.pull(name))
         with pytest.raises(Unauthorized):
-            await transfers.login(closed.name, Credentials("ann", "wrong"))
-        assert await transfers.login(closed.name, ann) == ""
-        assert (await transfers.distribution(name, ann)).platforms[0].is_wasm
-        (found,) = await transfers.search(f"{closed.name}/clo", 5, Filters(), ann)
+            await transfers.registries.login(closed.name, Credentials("ann", "wrong"))
+        assert await transfers.registries.login(closed.name, ann) == ""
+        assert (await transfers.registries.distribution(name, ann)).platforms[0].is_wasm
+        (found,) = await transfers.registries.search(f"{closed.name}/clo", 5, Filters(), ann)
         assert found.name == f"{closed.name}/closed"
         few = Filters({"stars": ["3"]})
-        assert await transfers.search(f"{closed.name}/clo", 5, few, ann) == []
+        assert await transfers.registries.search(f"{closed.name}/clo", 5, few, ann) == []
 
 
 async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegistry) -> None:
@@ -188,7 +188,7 @@ async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegist
     assert here.digest.encode() in theirs
     verbose = await transfers.ask(lambda m: m.inspect(name, "", {}, verbose=True))
     assert verbose.count(b'"OCIManifest"') == 2
-    shown = await transfers.distribution(name, None)
+    shown = await transfers.registries.distribution(name, None)
     assert [str(platform) for platform in shown.platforms] == ["wasi/wasm", "linux/arm/v7"]
     await _all(transfers.pull(name, "linux/arm/v7"))
     found = [image.digest for image in engine.store.platforms(name)]

@@ -66,21 +66,23 @@ async def search(call: Call) -> Response:
         raise InvalidRequest(f"limit {limit} is outside the range of [1, {_MOST_FOUND}]")
     transfers = await call.engine.images.transfers()
     filters = call.filters()
-    found = await transfers.search(term, limit, filters, registry_auth(call))
+    found = await transfers.registries.search(term, limit, filters, registry_auth(call))
     return json_answer(found)
 
 
 async def distribution(call: Call) -> Response:
     """What a registry has under a name."""
     transfers = await call.engine.images.transfers()
-    return json_answer(await transfers.distribution(call.path["name"], registry_auth(call)))
+    return json_answer(
+        await transfers.registries.distribution(call.path["name"], registry_auth(call))
+    )
 
 
 async def login(call: Call) -> Response:
     """`docker login`."""
     sent = await call.json(AuthConfig)
     transfers = await call.engine.images.transfers()
-    token = await transfers.login(sent.serveraddress, sent.credentials())
+    token = await transfers.registries.login(sent.serveraddress, sent.credentials())
     return json_answer({"Status": "Login Succeeded", "IdentityToken": token})
 
 

@@ -2,25 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
 from wherry import linux_runtime
-from wherry.engine.errors import EngineError, InvalidRequest, NotFound, Unauthorized
-from wherry.engine.filters import Filters
-from wherry.engine.images.answers import DistributionInspect
-from wherry.engine.images.credentials import host_of
+from wherry.engine.errors import InvalidRequest, NotFound, Unauthorized
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flow
 from wherry.engine.images.manifests import Manifests
+from wherry.engine.images.registries import Registries, transfer_errors
 from wherry.engine.worker import run_in_thread
 from wherry.images import Image
 from wherry.images.attachments import names_attachments
-from wherry.images.transfer import Announced, Origins, Puller, Pusher, Tell, look
+from wherry.images.transfer import Announced, Origins, Puller, Pusher, Tell
 from wherry.images.transfer.lists import ManifestLists
 from wherry.images.transfer.progress import Event
 from wherry.oci import (
@@ -38,11 +36,8 @@ from wherry.registry import (
     Cancel,
     Client,
     Credentials,
-    Denied,
     Hosts,
-    RegistryError,
     Repository,
-    SearchResult,
     WebFile,
 )
 from wherry.registry import NotFound as NotInRegistry
@@ -52,8 +47,6 @@ if TYPE_CHECKING:
     from wherry.engine.trust.remote import Fetched
 
 T = TypeVar("T")
-
-_SEARCH_FILTERS = {"is-automated", "is-official", "stars"}
 
 _Key = tuple[Reference, str, bool, Credentials | None, str]
 _Flows = Flow[list[Image]] | Flow[None]
@@ -70,6 +63,7 @@ class Transfers:
         self._puller = Puller(engine.store, origins)
         self._pusher = Pusher(engine.store, origins)
         lists = ManifestLists(engine.root / "manifests")
+        self.registries = Registries(self._client)
         self.manifests = Manifests(engine.store, self._client, lists)
         self._pulls: dict[_Key, Flow[list[Image]]] = {}
         self._flows: set[_Flows] = set()
@@ -380,56 +374,6 @@ class Transfers:
         with transfer_errors():
             return await run_in_thread(lambda: work(self.manifests), "manifests")
 
-    async def distribution(self, name: str, credentials: Credentials | None) -> DistributionInspect:
-        """What a registry has under a name, and for which platforms. Raises NotFound."""
-        with image_errors():
-            reference = parse_reference(name).with_default_tag()
-
-        def ask() -> DistributionInspect:
-            repository = self._client.repository(reference, credentials)
-            descriptor, platforms = look(repository, reference)
-            return DistributionInspect(descriptor=descriptor, platforms=platforms)
-
-        with transfer_errors():
-            return await run_in_thread(ask, "distribution")
-
-    async def search(
-        self, term: str, limit: int, filters: Filters, credentials: Credentials | None
-    ) -> list[SearchResult]:
-        """Repositories that fit `term`, which may begin with a registry. Raises InvalidRequest."""
-        filters.check(_SEARCH_FILTERS)
-        stars = int(filters.one("stars") or 0) if (filters.one("stars") or "0").isdecimal() else 0
-        with image_errors():
-            reference = parse_reference(term)
-        on_docker_io = reference.domain == "docker.io"
-        # Docker's own registry is not asked for `library/`.
-        path = reference.familiar_name if on_docker_io else reference.path
-        with transfer_errors():
-            found = await run_in_thread(
-                lambda: self._client.search(reference.domain, path, limit, credentials), "search"
-            )
-        if not on_docker_io:  # What is found can then be pulled by the name that is told.
-            found = [replace(each, name=f"{reference.domain}/{each.name}") for each in found]
-        official, automated = filters.flag("is-official"), filters.flag("is-automated")
-        return [
-            each
-            for each in found
-            if each.star_count >= stars
-            and official in (None, each.is_official)
-            and automated in (None, each.is_automated)
-        ]
-
-    async def login(self, address: str, credentials: Credentials) -> str:
-        """Try credentials at a registry; an identity token to use instead of them, or "".
-
-        Raises Unauthorized.
-        """
-        domain = host_of(address) or "docker.io"
-        if domain == "index.docker.io":
-            domain = "docker.io"
-        with transfer_errors():
-            return await run_in_thread(lambda: self._client.login(domain, credentials), "login")
-
     # Its own
 
     def _publish(self, action: str, reference: Reference) -> None:
@@ -440,20 +384,6 @@ class Transfers:
         self._flows.add(flow)
         watching = asyncio.ensure_future(flow.ended())
         watching.add_done_callback(lambda _: self._flows.discard(flow))
-
-
-@contextmanager
-def transfer_errors() -> Iterator[None]:
-    """The errors of the store and of registries as the engine's."""
-    try:
-        with image_errors():
-            yield
-    except NotInRegistry as error:
-        raise NotFound(str(error)) from None
-    except Denied as error:
-        raise Unauthorized(str(error)) from None
-    except RegistryError as error:
-        raise EngineError(str(error)) from None
 
 
 def _folders() -> list[Path]:

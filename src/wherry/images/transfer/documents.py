@@ -7,14 +7,12 @@ from wherry.images.errors import InvalidImage
 from wherry.oci import Descriptor, InvalidDocument, MediaType, decode
 from wherry.oci.document import MAX_DOCUMENT
 
-_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
 _KNOWN = MediaType.INDEXES | MediaType.MANIFESTS
 
 
 class _Shape(msgspec.Struct, frozen=True, rename="camel"):
     """What tells one kind of document from another."""
 
-    schema_version: int = 0
     media_type: str | None = None
     manifests: msgspec.Raw | UnsetType = UNSET
     config: msgspec.Raw | UnsetType = UNSET
@@ -34,11 +32,6 @@ def typed(descriptor: Descriptor, data: bytes) -> Descriptor:
         shape = decode(data, _Shape, name)
     except InvalidDocument as error:
         raise InvalidImage(str(error)) from None
-    if announced.startswith(_SCHEMA1) or shape.schema_version == 1:
-        raise InvalidImage(
-            f"{name} is of Docker's schema 1, which names no config and is no longer in use: "
-            "pull it with an older Docker and push it again"
-        )
     is_index, is_manifest = shape.manifests is not UNSET, shape.layers is not UNSET
     if is_index and (is_manifest or shape.config is not UNSET):
         raise InvalidImage(f"{name} is ambiguous: it has manifests, and layers or a config")
