@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,10 @@ def test_limits_that_nothing_holds_are_told(user: Wherry, image: str) -> None:
         done = user("run", "--rm", flag, image, "pwd")
         assert done.out == "/\n"
         assert ("no cgroup for it" in done.err) is (bounded == "false"), (capability, done.err)
+
+
+def test_the_check_and_the_count_hold_for_what_a_user_keeps(user: Wherry, image: str) -> None:
+    user.ok("run", "--rm", image, "pwd")
+    assert user.ok("system", "check") == "Everything is as it must be."
+    du = subprocess.run(["du", "-sB1", user.root], capture_output=True, text=True, check=True)
+    assert f"({du.stdout.split()[0]} bytes" in user.ok("system", "df", "-v")

@@ -8,11 +8,13 @@ import tarfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.images.samples import image_of, layer_of, member, simple_image, tar_of
 
-from wherry.images import ImageInUse, ImageNotFound, ImageStore, LayerWriter
+from wherry.images import ImageInUse, ImageNotFound, ImageStore, LayerWriter, rootfs
+from wherry.images.unpack import unpack
 from wherry.oci import Digest, parse_reference
 
 OWN_FOLDERS = ("empty", "ingest")
@@ -319,3 +321,27 @@ def test_many_threads_at_once(store: ImageStore) -> None:
     assert faults == []
     assert store.check() == []
     assert len({name for image in store.list() for name in image.names}) == 6
+
+
+def test_layers_wanted_by_many_are_unpacked_once(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [layer_of(store, tar_of(member(f"f{n}", os.urandom(5000)))) for n in range(6)]
+    image = image_of(store, *layers, name="wanted")
+    unpacked: list[str] = []
+
+    def counted(*args: Any) -> frozenset[str]:
+        unpacked.append(args[1].digest)
+        return unpack(*args)
+
+    monkeypatch.setattr(rootfs, "unpack", counted)
+    found: list[list[Path]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(store.lowerdirs(image))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(unpacked) == sorted(layer.descriptor.digest for layer in layers)
+    assert found == [found[0]] * 8
