@@ -213,6 +213,8 @@ def _platform(image: Image | None, descriptor: Descriptor) -> Platform | None:
 
 def prefer(images: Sequence[Image], platform: Platform | None, *, linux: bool) -> Image | None:
     """Of images that are there the one to look at: any, if no platform was asked for."""
+    if platform is None and len(images) == 1:
+        return images[0]
     platforms = [image.platform for image in images]
     choice = choose(platforms, platform, linux=linux) or choose(platforms, platform, linux=True)
     if choice is not None:

@@ -7,6 +7,7 @@ of one index all of them take the same image.
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -73,7 +74,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         0 is best; None if it does not. An older variant serves as well, and 32 bits serve 64.
         """
         own = self.normal
-        return next((rank for rank, one in enumerate(_serving(wanted.normal)) if one == own), None)
+        serving = _serving(wanted.normal)
+        return serving.index(own) if own in serving else None
 
     def matches(self, wanted: "Platform") -> bool:
         """Whether an image of this platform serves who asked for `wanted`."""
@@ -139,9 +141,14 @@ def _arm64(major: int, minor: int) -> str:
     return "" if major == _FIRST_64_BIT_ARM else f"v{major}"
 
 
-def _serving(wanted: Platform) -> Iterator[Platform]:
+@lru_cache(maxsize=64)
+def _serving(wanted: Platform) -> tuple[Platform, ...]:
     """The platforms whose images serve `wanted`, a normal one, best first."""
-    yield wanted
+    return (wanted, *_lesser(wanted))
+
+
+def _lesser(wanted: Platform) -> Iterator[Platform]:
+    """What serves `wanted`, too, though it was made for older or smaller machines."""
     number = _NUMBERED.fullmatch(wanted.variant)
     major, minor = (int(number[1]), int(number[2] or 0)) if number else (0, 0)
 
