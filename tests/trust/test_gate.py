@@ -16,8 +16,8 @@ from tests.trust.pairs import private
 from wherry.engine.errors import Forbidden, InvalidRequest
 from wherry.engine.trust import Gate
 from wherry.engine.trust.attached import signatures_in
-from wherry.images import Image, ImageStore
-from wherry.oci import Digest, MediaType, parse_reference
+from wherry.images import DigestMismatch, Image, ImageStore
+from wherry.oci import Digest, MediaType, digest_of, parse_reference
 from wherry.registry import Client, Hosts, RegistryError, Repository
 from wherry.trust import combine, part_of, sign_image, tag_of
 
@@ -38,8 +38,8 @@ class Pull:
     def name(self) -> str:
         return f"{self.proxy.name}/hello"
 
-    def sign(self) -> None:
-        """Put a signature into the registry."""
+    def sign(self) -> bytes:
+        """Put a signature into the registry; returns what was signed."""
         payload, signature = sign_image(private(), self.image.digest, self.name, {})
         manifest, config = combine([], [part_of(payload, signature)])
         send(self.repository, payload)
@@ -47,6 +47,7 @@ class Pull:
         tag = tag_of(Digest(self.image.digest))
         self.repository.put_manifest(tag, MediaType.MANIFEST, manifest)
         self.proxy.clear()
+        return payload
 
     def decide(self, key: str = KEY) -> None:
         """Ask whether the image may be pulled, and keep what was found."""
@@ -97,6 +98,14 @@ def test_a_registry_that_does_not_say_is_not_one_without_signatures(
     with pytest.raises(RegistryError):
         pull.decide()
     assert signatures_in(pull.store, [pull.image.digest]) == []
+
+
+def test_other_bytes_than_those_of_a_signature_are_refused(pull: Pull) -> None:
+    payload = pull.sign()
+    other = Answer(200, {}, payload[:-1] + b" ")
+    pull.proxy.add("GET", f"/blobs/{digest_of(payload)}", other, times=10)
+    with pytest.raises(DigestMismatch, match="other bytes"):
+        pull.decide()
 
 
 def test_what_is_in_the_store_counts_where_the_registry_has_none(pull: Pull) -> None:

@@ -5,13 +5,14 @@ registry without that part of OCI's distribution-spec 1.1 lists under another su
 when a registry is asked.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from wherry.engine.errors import EngineError
 from wherry.engine.trust.attached import MAX_TOTAL, is_simple, simple_manifests
-from wherry.images import ImageStore
+from wherry.images import DigestMismatch, ImageStore
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -61,7 +62,7 @@ class Fetched:
 def fetch(repository: Repository, subjects: Sequence[Digest]) -> list[Fetched]:
     """All signatures of manifests and indexes in a repository; what is malformed is passed over.
 
-    Raises RegistryError when the registry does not say.
+    Raises RegistryError when the registry does not say, DigestMismatch when it lies.
     """
     return [*fetch_tagged(repository, subjects), *fetch_bundles(repository, subjects)]
 
@@ -176,8 +177,13 @@ def _whole(
 
 
 def _blob(repository: Repository, descriptor: Descriptor) -> bytes:
+    """The bytes of a small blob. Raises DigestMismatch, RegistryError."""
     chunks = []
     with repository.blob(descriptor) as stream:
         while data := stream.read(MAX_PAYLOAD):
             chunks.append(data)
-    return b"".join(chunks)
+    whole = b"".join(chunks)
+    algorithm, _, expected = descriptor.digest.partition(":")
+    if hashlib.new(algorithm, whole).hexdigest() != expected:
+        raise DigestMismatch(f"the registry sent other bytes than those of {descriptor.digest}")
+    return whole
