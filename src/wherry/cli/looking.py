@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from wherry.cli.errors import CommandError
-from wherry.client import json
+from wherry.client import DaemonError, json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,9 +59,20 @@ def show_wasm(session: Session, words: list[str], layout: str, platform: str = "
     return failed
 
 
+def ask(session: Session, path: str, query: dict[str, str]) -> bytes:
+    """What wherryd alone can answer. Raises ClientError, CommandError for another engine."""
+    try:
+        return session.client.request("GET", path, query).read()
+    except DaemonError as error:
+        if error.status == 404 and "page not found" in error.message:
+            hint = "only wherryd does; a .wasm file is looked into without any engine"
+            raise CommandError(f"this engine does not look into images: {hint}") from None
+        raise
+
+
 def _of_image(session: Session, name: str, platform: str) -> Any:
     query = {"platform": platform} if platform else {}
-    return session.client.get(f"/images/{name}/wasm", query)
+    return json.decode(ask(session, f"/images/{name}/wasm", query))
 
 
 def _of_file(path: str) -> Any:

@@ -26,7 +26,7 @@ from packageurl import PackageURL
 
 from wherry import __version__
 from wherry.sbom._found import Layer, Module, Package, Subject
-from wherry.wasm import Anatomy, PackageInfo
+from wherry.wasm import Anatomy, PackageInfo, ToolInfo
 
 FORMATS = {"cyclonedx-json": OutputFormat.JSON, "cyclonedx-xml": OutputFormat.XML}
 """By the names that people ask for them by."""
@@ -164,8 +164,8 @@ def _module(refs: _Refs, anatomy: Anatomy, place: str, module: Module | None) ->
         "wherry:revision": said.revision,
     }
     repeated = [
-        *(("wherry:wasm:language", f"{each.name} {each.version}") for each in anatomy.languages),
-        *(("wherry:wasm:made-by", f"{each.name} {each.version}") for each in anatomy.tools),
+        *(("wherry:wasm:language", _tool(each)) for each in anatomy.languages),
+        *(("wherry:wasm:made-by", _tool(each)) for each in anatomy.tools),
         *(("wherry:wasm:uses", name) for name in anatomy.features),
         *(
             ("wherry:wasm:built-from", f"{each.name} {each.version}")
@@ -210,6 +210,12 @@ def _module(refs: _Refs, anatomy: Anatomy, place: str, module: Module | None) ->
         if module
         else None,
     )
+
+
+def _tool(tool: ToolInfo) -> str:
+    """ "clang 17.0"; Go's versions begin with its name already."""
+    version = tool.version.removeprefix(tool.name.lower())
+    return f"{tool.name} {version}".strip()
 
 
 def _built_in(refs: _Refs, package: PackageInfo, place: str) -> Component:

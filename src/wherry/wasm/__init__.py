@@ -16,7 +16,7 @@ from wherry.wasm.errors import InvalidWasm
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wherry.wasm._anatomy import dissect
-    from wherry.wasm._document import Anatomy, PackageInfo
+    from wherry.wasm._document import Anatomy, PackageInfo, ToolInfo
     from wherry.wasm._facts import (
         Export,
         FunctionType,
@@ -45,6 +45,7 @@ __all__ = [
     "Producer",
     "Section",
     "Table",
+    "ToolInfo",
     "WasmFile",
     "defer_start",
     "dissect",
@@ -58,6 +59,7 @@ _HOMES = {
     "Anatomy": "_document",
     "Machine": "_hosting",
     "PackageInfo": "_document",
+    "ToolInfo": "_document",
     "defer_start": "_start",
     "dissect": "_anatomy",
     "inspect": "_inspect",

@@ -7,7 +7,7 @@ import os
 from wherry.cli.command import Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import text
-from wherry.cli.looking import is_file
+from wherry.cli.looking import ask, is_file
 from wherry.cli.platform import PLATFORMS, platform_of
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def _sbom(session: Session, arguments: Arguments) -> int:
         query = {"format": form}
         if platform := platform_of(arguments.text("platform")):
             query["platform"] = platform
-        document = session.client.request("GET", f"/images/{name}/sbom", query).read()
+        document = ask(session, f"/images/{name}/sbom", query)
     target = arguments.text("output")
     if target in ("", "-"):
         session.write(document.decode())
