@@ -14,14 +14,18 @@ from wherry.images.transfer import Announced, BlobStatus, Origins, Pulled, Pulle
 from wherry.images.transfer.progress import Event
 from wherry.oci import Descriptor, Index, MediaType, Platform, encode, parse_reference
 from wherry.registry import Cancel, Client, Hosts
+from wherry.registry.patience import Patience
 
 
 class Mover:
-    """Everything below `folder`; `events` are what the last transfer told."""
+    """Everything below `folder`; `events` are what the last transfer told.
 
-    def __init__(self, folder: Path) -> None:
+    A registry that fails is asked `tries` times.
+    """
+
+    def __init__(self, folder: Path, *, tries: int = 5) -> None:
         self.store = ImageStore(folder)
-        self.client = Client(Hosts())
+        self.client = Client(Hosts(), patience=Patience(tries=tries))
         self.origins = Origins(folder / "images" / "origins.json", self.store.blobs)
         self.puller = Puller(self.store, self.origins)
         self.pusher = Pusher(self.store, self.origins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.images.mover import Mover, index_of, ingested, sized_image
 from tests.images.samples import simple_image
-from tests.registries import Answer, CutAnswer, Faults, Hold, RealRegistry, registry
+from tests.registries import Answer, CutAnswer, CutRequest, Faults, Hold, RealRegistry, registry
 
 from wherry.images import DigestMismatch, InvalidImage, NoSuchPlatform
 from wherry.images.transfer.pull import AT_ONCE
@@ -385,4 +386,87 @@ def test_a_blob_that_a_mirror_lies_about_is_fetched_from_the_registry(
         there.client = Client(Hosts([tmp_path]))
         assert there.pull(name).image.digest == image.digest
         assert len(liar.requests("GET", layer.digest)) == 1
+    assert there.store.check() == []
+
+
+def test_a_pull_that_is_cut_anywhere_leaves_a_whole_store_and_goes_on(
+    faults: Faults, here: Mover, tmp_path: Path
+) -> None:
+    name = f"{faults.name}/cut/pull:1"
+    wasm = sized_image(here.store, None, [1000, 600_000, 2000], seed="cut pull")
+    other = sized_image(here.store, None, [10], seed="cut pull, not wanted")
+    index_of(here.store, name, [(wasm, "wasi/wasm"), (other, "linux/arm64")])
+    here.push(name)
+    faults.clear()
+    Mover(tmp_path / "count").pull(name)
+    requests = len(faults.requests("GET"))
+    assert requests == 2 + 1 + 3
+    there = Mover(tmp_path / "there", tries=1)
+    for number in range(requests):
+        for after in (None, 0, 100):
+            faults.clear()
+            faults.add("GET", "/v2/.+", CutAnswer(after), times=99, skip=number)
+            one = Mover(tmp_path / f"cut {number} {after}", tries=1)
+            with pytest.raises(RegistryError):
+                one.pull(name)
+            assert one.store.list() == []
+            assert one.store.check() == []
+            faults.clear()
+            assert one.pull(name).image.digest == wasm.digest
+            assert one.store.check() == []
+            assert len(faults.requests("GET")) <= requests
+    # One store that is cut again and again gets there too, a little further each time.
+    for number in range(requests):
+        faults.clear()
+        faults.add("GET", "/v2/.+", CutAnswer(300), times=99, skip=2 + number % 2)
+        with contextlib.suppress(RegistryError):
+            there.pull(name)
+        assert there.store.check() == []
+    faults.clear()
+    assert there.pull(name).image.digest == wasm.digest
+
+
+def test_a_push_that_is_cut_anywhere_names_nothing_and_goes_on(
+    faults: Faults, tmp_path: Path
+) -> None:
+    here = Mover(tmp_path / "patient", tries=1)
+    reader = Mover(tmp_path / "reader")
+    for number, (method, path) in enumerate(
+        (
+            ("HEAD", "/blobs/"),
+            ("POST", "/uploads/"),
+            ("PATCH|PUT", "/uploads/"),
+            ("PUT", "/manifests/sha256"),
+            ("PUT", "/manifests/1$"),
+        )
+    ):
+        name = f"{faults.name}/cut/push{number}:1"
+        image = sized_image(here.store, None, [1000, 300_000], seed=f"cut push {number}")
+        index = index_of(here.store, name, [(image, "wasi/wasm")])
+        faults.clear()
+        cut = CutAnswer(None) if method in ("HEAD", "POST") else CutRequest(0)
+        faults.add(method, path, cut, times=99)
+        with pytest.raises(RegistryError):
+            here.push(name)
+        assert faults.requests(method, path)
+        faults.clear()
+        with pytest.raises(NotFound):
+            reader.pull(name)
+        here.push(name)
+        assert reader.pull(name).target.digest == index.digest
+
+
+def test_what_the_check_has_removed_comes_with_the_next_pull(
+    real: RealRegistry, here: Mover, there: Mover
+) -> None:
+    name = f"{real.name}/checked/image"
+    image = sized_image(here.store, name, [5000, 6000], seed="checked")
+    here.push(name)
+    there.pull(name)
+    for digest in (image.blobs[1], image.blobs[2]):
+        path = there.store.blobs.path(digest)
+        path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    assert len([*there.store.checking(repair=True)]) > 0
+    assert there.store.check() != []
+    there.pull(name)
     assert there.store.check() == []
