@@ -105,7 +105,7 @@ class Engine:
         self._warming = asyncio.create_task(self.shims.warm_up())
         self._trash.empty()
         await self.containers.recover()
-        await sweep(self.root, self.run, self.shims.own)
+        await sweep(self.root, self.run, self.shims)
         self._sweeping = asyncio.create_task(self._sweep_store())
 
     async def _sweep_store(self) -> None:

@@ -7,7 +7,6 @@ no volumes and no life beyond the build.
 import asyncio
 import secrets
 import shutil
-import signal
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from wherry.engine.errors import EngineError
 from wherry.engine.linux import obstacle
 from wherry.engine.privileges import maps_id
-from wherry.engine.shims import WHERRY
+from wherry.engine.shims import WHERRY, Shims
 from wherry.engine.step_bundle import root_mount, write_bundle
 from wherry.engine.step_network import StepNetwork
 from wherry.shim.client import TaskClient, TaskError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from wherry.build import BuildError, Step
     from wherry.engine.engine import Engine
 
-_GONE = "NOT_FOUND"
 _ONE_ID = (
     b"wherry: without root, and without ids for this user in /etc/subuid and /etc/subgid, a step "
     b"has one user: it can give files to no other, nor become one\n"
@@ -84,7 +82,7 @@ class StepRunner:
                 own_network=not network.is_host,
             )
             shim = await engine.shims.connect(WHERRY, id, bundle)
-            task = _Task(shim, id, bundle)
+            task = _Task(engine.shims, shim, id, bundle)
             await task.create(step, unprivileged=engine.unprivileged)
             try:
                 await network.attach(task.pid)
@@ -109,12 +107,11 @@ def steps_folder(root: Path) -> Path:
     return root / "build" / "steps"
 
 
-async def sweep(root: Path, run: Path, shim: TaskClient | None) -> None:
+async def sweep(root: Path, run: Path, shims: Shims) -> None:
     """Kill and remove the steps that a build left behind when its engine was killed."""
     folder = steps_folder(root)
     for bundle in folder.iterdir() if folder.is_dir() else ():
-        if shim is not None:
-            await _end(shim, bundle.name)
+        await shims.forget(shims.own, WHERRY, bundle.name, bundle)
         shutil.rmtree(bundle, ignore_errors=True)
     shutil.rmtree(steps_folder(run), ignore_errors=True)
 
@@ -122,7 +119,8 @@ async def sweep(root: Path, run: Path, shim: TaskClient | None) -> None:
 class _Task:
     """The task of a step."""
 
-    def __init__(self, shim: TaskClient, id: str, bundle: Path) -> None:
+    def __init__(self, shims: Shims, shim: TaskClient, id: str, bundle: Path) -> None:
+        self._shims = shims
         self._shim = shim
         self._id = id
         self._bundle = bundle
@@ -161,25 +159,13 @@ class _Task:
             telling.cancel()
 
     async def end(self) -> None:
-        await _end(self._shim, self._id)
+        """Make sure that it is gone, whatever state it or its shim is in."""
+        await self._shims.forget(self._shim, WHERRY, self._id, self._bundle)
 
 
 async def _tell(log: Path, step: "Step", ended: asyncio.Event) -> None:
     async for record in LogReader(log).follow(stop=ended):
         step.output(record.data)
-
-
-async def _end(shim: TaskClient, id: str) -> None:
-    """Make sure that the task is gone, whatever state it is in."""
-    try:
-        state = await shim.state(id)
-        if state.status != "stopped":
-            await shim.kill(id, signal.SIGKILL, all=True)
-            await shim.wait(id)
-        await shim.delete(id)
-    except TaskError as error:
-        if error.code != _GONE:
-            raise
 
 
 def _refusal(message: str) -> "BuildError":
