@@ -69,11 +69,6 @@ def names_of(outputs: Sequence["Output"]) -> list[str]:
     return [name for text in texts for name in text.split(",") if name]
 
 
-def keeps_image(outputs: Sequence["Output"]) -> bool:
-    """Whether the image itself is wanted, not just files of it."""
-    return not outputs or any(output.type in _KEPT for output in outputs)
-
-
 def keeps_artifact(outputs: Sequence["Output"]) -> bool:
     """Whether a Wasm artifact is to be in the store instead of the image.
 
