@@ -199,6 +199,20 @@ def test_a_pull_of_what_was_not_signed_names_nothing(harbour: Harbour) -> None:
     harbour.wherry.ok("rmi", name)
 
 
+def test_an_image_that_has_no_name_but_its_digest_is_of_its_repository(harbour: Harbour) -> None:
+    name = harbour.image("digest")
+    harbour.sign(name, "--identity", f"{name}:1")
+    harbour.wherry.ok("push", "-q", name)
+    (reference,) = json.loads(harbour.wherry.ok("image", "inspect", name))[0]["RepoDigests"]
+    harbour.wherry.ok("rmi", name)
+    with harbour.policy(identity=None):  # by digest, any tag will do
+        harbour.wherry.ok("pull", "-q", reference)
+        harbour.wherry.ok("run", "--rm", reference)
+        id = harbour.wherry.ok("image", "inspect", "-f", "{{.Id}}", reference)
+        harbour.wherry.ok("run", "--rm", id)
+    harbour.wherry.ok("rmi", reference)
+
+
 def test_a_signature_is_for_the_name_that_the_policy_says(harbour: Harbour) -> None:
     name = harbour.image("identity")
     harbour.sign(name)
