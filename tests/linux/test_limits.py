@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.conftest import without
-from tests.engine_under_test import Wherry
+from tests.engine_under_test import Wherry, until
 from tests.linux.image import context
 
 pytestmark = pytest.mark.root
@@ -44,9 +44,12 @@ def test_a_linux_program_is_held_to_its_limits(engine: Wherry) -> None:
 
 
 def test_it_is_paused_and_goes_on(engine: Wherry) -> None:
-    engine.ok("run", "-d", "--name", "still", "--network", "none", "linux", "sleep", "1000")
-    engine.ok("pause", "still")
-    assert engine.ok("inspect", "-f", "{{.State.Status}}", "still") == "paused"
-    engine.ok("unpause", "still")
-    assert engine.ok("exec", "still", "echo", "on") == "on"
-    engine.ok("rm", "-f", "still")
+    ticking = "while :; do echo tick; sleep 0.1; done"
+    engine.ok("run", "-d", "--name", "clock", "--network", "none", "linux", "sh", "-c", ticking)
+    engine.ok("pause", "clock")
+    assert engine.ok("inspect", "-f", "{{.State.Status}}", "clock") == "paused"
+    told = engine.ok("logs", "clock")
+    assert engine.ok("logs", "clock") == told
+    engine.ok("unpause", "clock")
+    until(lambda: engine.ok("logs", "clock") != told, "it did not go on")
+    engine.ok("rm", "-f", "clock")
