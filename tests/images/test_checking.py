@@ -169,6 +169,9 @@ def test_a_damaged_blob_names_the_images_it_is_of_and_is_removed(
     found = faults(store)
     assert f"blob {image.manifest.layers[1].digest} is damaged" in found[0].what
     assert "whole:latest" in found[0].remedy
+    with store.hold():
+        store.blobs.keep([image.manifest.layers[1].digest])
+        assert "being used" in faults(store, repair=True)[0].remedy
     removed = faults(store, repair=True)[0]
     assert not path.exists() and not removed.mended
     assert "whole:latest" in str(faults(store)[0]) and "is missing" in str(faults(store)[0])

@@ -145,7 +145,11 @@ class Checking:
         again = f"pull, load or build again: {', '.join(names)}" if names else "no image needs it"
         if not self._repair:
             return Fault(what, f"remove it by 'wherry system check --repair', then {again}")
-        self._blobs.delete(digest)
+        with self._catalog.locked(), self._holds.collecting() as spared:
+            if spared is None or digest in spared:
+                return Fault(what, "it is being used: repair it once that is done")
+            self._blobs.delete(digest)
+            self._reach.forget({digest})
         return Fault(what, f"it was removed; {again}", mended=not names)
 
     def _check_layers(self, entries: Collection[Entry]) -> Generator[Fault | Progress, None, None]:
