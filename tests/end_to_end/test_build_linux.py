@@ -266,3 +266,8 @@ def _shims(wherry: Wherry) -> list[int]:
     """The shim, without its zygote and what that has forked."""
     names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in wherry.processes()}
     return [pid for pid, words in names.items() if b"containerd-shim-wherry" in words]
+
+
+def test_a_stage_of_a_hundred_layers_can_run(wherry: Wherry) -> None:
+    copies = "".join(f"COPY <<E /{number}\n<{number}>\nE\n" for number in range(100))
+    assert "<0>\n<99>\n" in said(wherry, f"FROM base\n{copies}RUN cat /0 /99")

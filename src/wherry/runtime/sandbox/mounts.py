@@ -207,8 +207,12 @@ def _mount_overlay(target: str, flags: int, data: list[str]) -> None:
     # Images of many layers: name them relative to the directory they share, as containerd does.
     lower = next(item for item in data if item.startswith("lowerdir="))
     paths = lower.removeprefix("lowerdir=").split(":")
-    shared = os.path.commonpath(paths)
-    relative = "lowerdir=" + ":".join(os.path.relpath(path, shared) for path in paths)
+    # One of them may lie elsewhere (a build's mount points): then beneath what most of them share.
+    above = [os.path.dirname(os.path.dirname(path)) for path in paths]
+    bases = {os.path.commonpath(paths), max(set(above), key=above.count)}
+    named = {base: ":".join(os.path.relpath(path, base) for path in paths) for base in bases}
+    shared = min(named, key=lambda base: len(named[base]))
+    relative = f"lowerdir={named[shared]}"
     options = ",".join(relative if item is lower else item for item in data)
     if len(options) > _MAX_DATA:
         raise LaunchError(f"the image has too many layers to mount: {len(paths)}")
