@@ -161,6 +161,7 @@ def test_a_bundle_says_what_holds_it() -> None:
     assert not privileged.keys() & {"seccomp", "maskedPaths", "readonlyPaths"}
     paths = {device["path"] for device in privileged["devices"]}
     assert "/dev/null" in paths
+    assert "/dev/stdin" not in paths
     assert not any(path.startswith(("/dev/pts/", "/dev/shm/")) for path in paths)
 
 

@@ -78,9 +78,11 @@ def all_devices() -> list[Device]:
 
 
 def _below(folder: str) -> Iterator[str]:
+    """What may be a device in a folder; links are left out, for they lead to one as well."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _NOT_DEVICES]
-        yield from (os.path.join(parent, name) for name in files if name not in _NOT_DEVICES)
+        paths = (os.path.join(parent, name) for name in files if name not in _NOT_DEVICES)
+        yield from (path for path in paths if not os.path.islink(path))
 
 
 def _node(path: str, target: str) -> Device | None:
