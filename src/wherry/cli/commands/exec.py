@@ -101,9 +101,7 @@ EXEC = Command(
             complete="file",
         ),
         switch("interactive", "i", "Keep stdin open"),
-        switch(
-            "privileged", "", "Give a Linux program every capability; WebAssembly has none"
-        ),
+        switch("privileged", "", "Give a Linux program every capability; WebAssembly has none"),
         switch("tty", "t", "Give it a terminal"),
         text("user", "u", "User name or id, and group", metavar="USER[:GROUP]"),
         text("workdir", "w", "Working directory inside the container", metavar="/PATH"),
