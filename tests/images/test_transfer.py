@@ -470,3 +470,34 @@ def test_what_the_check_has_removed_comes_with_the_next_pull(
     assert there.store.check() != []
     there.pull(name)
     assert there.store.check() == []
+
+
+def test_a_pull_that_is_given_up_leaves_only_what_has_come(
+    faults: Faults, here: Mover, there: Mover, tmp_path: Path
+) -> None:
+    name = f"{faults.name}/given/up:1"
+    image = sized_image(here.store, name, [5000] * (AT_ONCE + 3), seed="given up")
+    here.push(name)
+    holds = [Hold() for _ in range(AT_ONCE)]
+    for layer, hold in zip(image.manifest.layers, holds, strict=False):
+        faults.add("GET", layer.digest, hold)
+    cancel = Cancel()
+    failures: list[BaseException] = []
+
+    def pull() -> None:
+        try:
+            there.pull(name, cancel=cancel)
+        except BaseException as error:
+            failures.append(error)
+
+    pulling = threading.Thread(target=pull)
+    pulling.start()
+    assert all(hold.reached.wait(60) for hold in holds)
+    faults.clear()
+    cancel.cancel()
+    pulling.join(60)
+    assert [type(error) for error in failures] == [Abandoned]
+    assert faults.requests() == []
+    assert ingested(tmp_path / "there") == {}
+    for hold in holds:
+        hold.released.set()

@@ -27,6 +27,7 @@ class PartialBlob:
         self._digest = digest
         self._size = size
         self._fd = -1
+        self._committed = False
         self._hash = hashlib.new(digest.partition(":")[0])
 
     def write(self, data: bytes | memoryview) -> None:
@@ -66,6 +67,7 @@ class PartialBlob:
             os.fdatasync(self._fd)
             self._target.parent.mkdir(exist_ok=True)
             self._path.rename(self._target)
+        self._committed = True
 
     def __enter__(self) -> Self:
         with storage_errors(_DOING):
@@ -74,6 +76,8 @@ class PartialBlob:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.offset and not self._committed:
+            self._discard()
         os.close(self._fd)
 
     def _open(self) -> int:

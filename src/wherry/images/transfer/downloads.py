@@ -45,6 +45,7 @@ class Downloads:
         """
         digest = checked(blob.digest)
         while not self._blobs.has(digest):
+            cancel.check()
             with self._mutex:
                 other = self._under_way.get(digest)
                 if other is None:
@@ -62,12 +63,9 @@ class Downloads:
         return False
 
     def _await(self, other: _Download, blob: Descriptor, tell: Tell, cancel: "Cancel") -> None:
-        from wherry.registry import Abandoned
-
         meter = Meter(tell, blob, BlobState.DOWNLOADING)
         while not other.ended.wait(_TICK):
-            if cancel.cancelled:
-                raise Abandoned("the transfer was cancelled")
+            cancel.check()
             meter.at(other.received)
 
     def _download(
