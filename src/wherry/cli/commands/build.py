@@ -209,7 +209,7 @@ BUILD = Command(
              complete=("default", "none", "host")),
         switch("no-cache", "", "Do every step anew"),
         many("output", "o", "A folder for files, or type=TYPE,dest=FILE: local, tar, oci, docker, "
-             "image or registry", metavar="OUTPUT", complete="file"),
+             "wasm-artifact, image or registry", metavar="OUTPUT", complete="file"),
         many("platform", "", "Platform of the image, or several for one image of them all "
              "(default wasi/wasm)", metavar="OS/ARCH[,OS/ARCH...]", complete=PLATFORMS),
         text("progress", "", "How to show progress: auto or plain", default="auto",
