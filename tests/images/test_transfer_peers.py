@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,7 +206,7 @@ def test_a_full_disk_is_told_and_given_back(real: RealRegistry, here: Mover, sma
 
 def test_progress_is_told_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     told: list[progress.Event] = []
     blob = Descriptor(media_type="x", digest="sha256:" + "a" * 64, size=1000)
     meter = progress.Meter(told.append, blob, progress.BlobState.DOWNLOADING)

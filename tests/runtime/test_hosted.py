@@ -16,6 +16,7 @@ from tests.runtime.bundles import WAITS_FOR_STDIN, Bundle, Outcome, reap, run
 from tests.runtime.test_exec import command, running
 from tests.runtime.test_exec import run as run_further
 
+from wherry import programs
 from wherry.runtime import Launcher, LaunchError, Process
 from wherry.runtime.engines.host import installed
 
@@ -333,7 +334,7 @@ async def test_other_guests_keep_their_limits_where_the_program_is_installed(
 
 @pytest.fixture
 def no_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(installed, "candidates", list)
+    monkeypatch.setattr(programs, "wasmtime", list)
     yield
 
 
@@ -352,7 +353,7 @@ async def test_a_command_of_wasi_02_calls_others_without_the_program(
 ) -> None:
     app.put("fetch.wasm", guests.fetch().read_bytes())
     async with serving(launcher, app) as server:
-        monkeypatch.setattr(installed, "candidates", list)
+        monkeypatch.setattr(programs, "wasmtime", list)
         words = ("/fetch.wasm", "web.test:8080/zeros/3")
         done = await run_further(launcher, server.process, app, command(*words))
         assert (done.status, done.stdout, done.stderr) == (0, bytes(3), b"")
@@ -423,7 +424,7 @@ async def test_a_command_that_went_is_missed(
 ) -> None:
     async with serving(launcher, app) as server:
         assert await server.curl("/") == b"hello\n"
-    monkeypatch.setattr(installed, "candidates", list)
+    monkeypatch.setattr(programs, "wasmtime", list)
     with pytest.raises(LaunchError, match=r"wherry\[http\]"):
         await run(launcher, app)
 
@@ -449,7 +450,7 @@ async def test_a_script_on_the_path_and_a_program_without_its_run_bit(
     program.unlink()
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
-    package = tmp_path / "packages" / installed.PACKAGE
+    package = tmp_path / "packages" / programs.WASMTIME_PACKAGE
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     shutil.copyfile(binary, package / "wasmtime")
