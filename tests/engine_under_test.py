@@ -56,6 +56,8 @@ class Wherry:
             "HOME": str(self.folder),
             "WHERRY_ROOT": str(self.root),
             "WHERRY_RUN": str(self.run_dir),
+            # No test asks others' registries: this is no proxy, and loopback needs none.
+            "HTTPS_PROXY": "http://127.0.0.1:1",
         }
         if user is not None:
             self.folder.chmod(0o755)
