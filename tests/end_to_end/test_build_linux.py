@@ -140,6 +140,23 @@ def test_files_are_bound_from_the_context_and_from_stages(wherry: Wherry) -> Non
     assert "ls: /o: No such file or directory" in text
 
 
+def test_no_name_in_a_stage_leads_out_of_it(wherry: Wherry, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the host")
+    beside = tmp_path / "upper"
+    beside.mkdir()
+    text = said(
+        wherry,
+        f"FROM base AS other\nRUN mkdir -p '/:{tmp_path}' '/x,upperdir={beside}/work' && \\\n"
+        f"    echo inside | tee '/:{tmp_path}/f' '/x,upperdir={beside}/work/f'\nFROM base\n"
+        f"RUN --mount=from=other,source=/:{tmp_path},target=/o,rw cat /o/*; touch /o/made\n"
+        f'RUN --mount=from=other,"source=/x,upperdir={beside}/work",target=/o,rw cat /o/f\n',
+    )
+    assert "of the host" not in text
+    assert text.count("\ninside\n") == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret", "upper"]
+    assert list(beside.iterdir()) == []
+
+
 def test_what_is_bound_decides_whether_a_step_is_cached(wherry: Wherry) -> None:
     dockerfile = "FROM base\nRUN --mount=target=/c,source=one cat /c"
     first = wherry.ok("build", folder(wherry, dockerfile, one="first", two="x"))

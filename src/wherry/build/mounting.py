@@ -8,7 +8,7 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -214,8 +214,7 @@ class Mounting:
         for folder in (upper, work, nothing):
             folder.mkdir(parents=True)
         # Overlay wants two folders at least, and the topmost says what the whole is like.
-        lower = ":".join(str(part) for part in (*parts, nothing))
-        options = [f"lowerdir={lower}"]
+        options = [f"lowerdir={':'.join(_linked(own, [*parts, nothing]))}"]
         if mount.asked.read_only:
             options.append("ro")
         else:
@@ -259,6 +258,15 @@ def _bind(source: Path, mount: Mount) -> oci.Mount:
         source=str(source),
         options=["bind", "rprivate", access],
     )
+
+
+def _linked(own: Path, parts: Sequence[Path]) -> list[str]:
+    """`parts` by links in `own`: a colon or comma in a name of the stage's would be another folder
+    or option of overlay's, wherever on this machine it leads."""
+    links = [own / str(number) for number in range(len(parts))]
+    for link, part in zip(links, parts, strict=True):
+        link.symlink_to(part)
+    return [str(link) for link in links]
 
 
 def _tmpfs(mount: Mount) -> oci.Mount:
