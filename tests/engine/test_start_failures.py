@@ -75,7 +75,6 @@ async def test_what_nothing_here_runs_is_refused_before_it_starts(
     assert list(engine.containers) == []
 
 
-
 async def test_a_runtime_that_is_not_there_is_named(engine: Engine) -> None:
     host = HostConfig(runtime="io.containerd.nothing.v1")
     container = await make(engine, "/exit.wasm", host=host)
