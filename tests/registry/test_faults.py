@@ -174,6 +174,16 @@ def test_a_manifest_of_any_size_is_read_to_four_megabytes(
     assert given < 200 << 20
 
 
+def test_a_chunk_of_negative_size_is_not_all_that_ever_comes(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    faults.add("GET", "/blobs/", Garbage(head + b"-1\r\n" + b"y" * 1000), times=1000)
+    with pytest.raises(Unreachable), repository.blob(sample.layer_descriptor) as stream:
+        stream.read(1)
+
+
 def test_a_digest_that_lies_is_refused(
     faults: Faults, client: Client, sample: Sample, path: str
 ) -> None:
@@ -241,6 +251,34 @@ def test_a_registry_that_went_away_and_came_back_is_gone_on_with(
             real.stop()
             real.start()
             assert begin + everything(stream) == sample.layer
+
+
+@pytest.mark.parametrize("realm", ["{}/token", "http://127.0.0.1:1/token", "nonsense:"])
+def test_what_a_registry_asked_for_once_is_not_what_it_asks_for_ever(
+    faults: Faults, client: Client, sample: Sample, path: str, realm: str
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    sample.push(repository)
+    challenge = f'Bearer realm="{realm.format(faults.url)}"'
+    faults.add("GET", "/manifests/", Answer(401, {"WWW-Authenticate": challenge}))
+    with pytest.raises(RegistryError):
+        repository.manifest("latest")
+    faults.clear()
+    assert repository.manifest("latest")[1] == sample.manifest
+    assert not faults.requests(path="/token")
+
+
+def test_a_login_that_is_given_up_is_asked_for_anew(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    sample.push(repository)
+    challenge = f'Bearer realm="{faults.url}/token"'
+    faults.add("GET", "/manifests/", Answer(401, {"WWW-Authenticate": challenge}))
+    faults.add("GET", "/token", Answer(200, {}, b'{"token": "t", "expires_in": 0}'))
+    assert repository.manifest("latest")[1] == sample.manifest
+    assert repository.manifest("latest")[1] == sample.manifest
+    assert len(faults.requests(path="/token")) == 2
 
 
 def test_an_answer_in_a_second_connection_is_not_mixed_up(

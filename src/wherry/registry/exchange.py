@@ -12,7 +12,7 @@ from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
 from wherry.registry.challenge import parse_challenges
 from wherry.registry.connections import Body, NotTls
-from wherry.registry.errors import InvalidAnswer
+from wherry.registry.errors import Abandoned, InvalidAnswer, RegistryError
 from wherry.registry.hosts import Host, split_authority
 from wherry.registry.refusal import refusal
 from wherry.registry.tokens import Authorizer
@@ -97,7 +97,12 @@ class Exchange:
         headers: dict[str, str],
         body: Body,
     ) -> Answer:
-        header = self._authorizer.header(scopes, self.cancel)
+        try:
+            header = self._header(scopes)
+        except Abandoned:
+            raise
+        except RegistryError:
+            header = None  # what it asked for once need not be what it asks for now
         answer = self._followed(method, where, headers, header, body)
         if answer.status != 401 or answer.url.authority != self.host.authority:
             return answer
@@ -105,8 +110,15 @@ class Exchange:
         if not self._authorizer.learn(challenges, scopes, header, answer.url):
             return answer
         answer.close()
-        header = self._authorizer.header(scopes, self.cancel)
-        return self._followed(method, where, headers, header, body)
+        return self._followed(method, where, headers, self._header(scopes), body)
+
+    def _header(self, scopes: frozenset[str]) -> str | None:
+        """See `Authorizer.header`; what it cannot give is asked for no more, unless once again."""
+        try:
+            return self._authorizer.header(scopes, self.cancel)
+        except RegistryError:
+            self._authorizer.forget()
+            raise
 
     def _followed(
         self,

@@ -106,6 +106,11 @@ class Authorizer:
                 return True
         return False
 
+    def forget(self) -> None:
+        """Let the server say anew what it asks for; tokens that are good stay."""
+        with self._lock:
+            self._way = None
+
     def identity(self, cancel: Cancel) -> str:
         """An identity token for later logins, or "" where there is no such. Raises Denied."""
         if self._way is None or self._way.realm is None:
@@ -186,7 +191,14 @@ class Authorizer:
         name = f"the token for {self._domain}"
 
         def sent(url: Url) -> dict[str, str]:
-            return headers if url.origin == realm.origin else {}
+            if url.origin == realm.origin:
+                return headers
+            if body is not None:  # an identity token is in it
+                raise InvalidAnswer(
+                    f"{realm.authority} sends the login for {self._domain} on to {url.authority}, "
+                    "which is not followed"
+                )
+            return {}
 
         def attempt() -> _TokenAnswer:
             with self._web.follow(method, realm, sent, body, cancel, self._host) as answer:
