@@ -42,3 +42,10 @@ def test_what_is_no_format_and_no_file_is_told(shell: Shell) -> None:
     assert b"cyclonedx-json, cyclonedx-xml" in shell("sbom", "-f", "spdx", "web").stderr
     assert shell("inspect", "--wasm", "./no.wasm").stderr == b"wherry: ./no.wasm: no such file\n"
     assert shell("inspect", "--wasm", "./no.wasm").returncode == 127
+
+
+def test_what_is_not_there_does_not_hide_what_is(shell: Shell) -> None:
+    (shell.folder / "tool.wasm").write_bytes(b"\0asm\x01\0\0\0")
+    done = shell("inspect", "--wasm", "./no.wasm", "./tool.wasm")
+    assert (done.returncode, done.stderr) == (127, b"wherry: ./no.wasm: no such file\n")
+    assert done.stdout.startswith(b"./tool.wasm\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from wherry.cli.printable import printable
 from wherry.cli.terminal import window_size
 from wherry.cli.units import binary_size, decimal_size
 
@@ -204,7 +205,7 @@ class _Text:
 
 def clean(text: str) -> str:
     """A text out of a file, which must not command the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text[:200])
+    return printable(text[:200])
 
 
 def _tool(tool: Any) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+from wherry.cli.printable import printable
+from wherry.cli.short import ellipsis
 from wherry.cli.units import decimal_size
 
 TYPE_CHECKING = False
@@ -104,8 +106,7 @@ def _left(size: int, rate: float) -> str:
 
 
 def _cut(text: str, room: int) -> str:
-    safe = "".join(c if c.isprintable() else "?" for c in text)
-    return safe if len(safe) <= room else f"{safe[: room - 1]}…"
+    return ellipsis(printable(text), room)
 
 
 class Bars:

@@ -64,7 +64,7 @@ def ask(session: Session, path: str, query: dict[str, str]) -> bytes:
     try:
         return session.client.request("GET", path, query).read()
     except DaemonError as error:
-        if error.status == 404 and "page not found" in error.message:
+        if error.is_unknown_call:
             hint = "only wherryd does; a .wasm file is looked into without any engine"
             raise CommandError(f"this engine does not look into images: {hint}") from None
         raise

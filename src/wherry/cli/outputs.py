@@ -104,6 +104,6 @@ def fetch(session: Session, identity: str, output: Output, *, forget: bool) -> N
         for data in response:
             write_all(1, data)
         return
-    from wherry.cli.commands.archives import write_file
+    from wherry.cli.new_file import write_file
 
     write_file(output.destination, response)

@@ -6,6 +6,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
+from wherry.cli.errors import CommandError
 from wherry.client import Client, ClientError, DaemonError, default_address, parse_address
 
 TYPE_CHECKING = False
@@ -67,14 +68,17 @@ class Session:
 
     def for_each(self, words: Iterable[str], act: Callable[[str], None]) -> int:
         """Does the same to several objects, tells each failure, and goes on; the exit code."""
-        failed = 0
+        code = 0
         for word in words:
             try:
                 act(word)
+            except CommandError as error:
+                self.complain(str(error))
+                code = error.exit_code
             except ClientError as error:
                 self.complain(self.explain(error))
-                failed = 1
-        return failed
+                code = 1
+        return code
 
     def explain(self, error: ClientError, *, needed: bool = False) -> str:
         """What the error says; with what may have been meant, when something is not there.
@@ -96,6 +100,7 @@ class Session:
 
 def print_error(message: str) -> None:
     """`wherry: MESSAGE` as one line on stderr, without what would steer a terminal."""
+    from wherry.cli.printable import printable
+
     line = "; ".join(part.strip() for part in message.strip().splitlines() if part.strip())
-    safe = "".join(c if c.isprintable() else "?" for c in line)
-    os.write(2, f"wherry: {safe}\n".encode(errors="replace"))
+    os.write(2, f"wherry: {printable(line)}\n".encode(errors="replace"))

@@ -30,7 +30,7 @@ class SignedImage:
         try:
             found: Any = session.client.request("GET", path, query, headers=headers).json()
         except DaemonError as error:
-            if error.status == 404 and "page not found" in error.message.lower():
+            if error.is_unknown_call:
                 raise CommandError(
                     "only wherry's own engine keeps signatures: for another's images use cosign"
                 ) from None

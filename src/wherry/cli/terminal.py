@@ -28,6 +28,11 @@ def write_all(descriptor: int, data: bytes) -> None:
             poll.poll()
 
 
+def can_redraw(descriptor: int) -> bool:
+    """Whether it is a terminal on which lines that were written can be written again."""
+    return os.isatty(descriptor) and os.environ.get("TERM", "dumb") != "dumb"
+
+
 def window_size(descriptor: int = 1) -> tuple[int, int]:
     """Rows and columns, (0, 0) when nobody knows."""
     try:

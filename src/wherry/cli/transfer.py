@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import os
 import sys
 
 from wherry.cli.errors import CommandError
 from wherry.cli.logins import login_of
+from wherry.cli.printable import printable
+from wherry.cli.terminal import can_redraw, window_size, write_all
 from wherry.client import DaemonError
 from wherry.client.image_name import DEFAULT_TAG, ImageName
 
@@ -74,7 +75,7 @@ def follow(events: Iterable[Any], output: int, *, quiet: bool = False) -> None:
         for event in events:
             _check(event)
         return
-    if os.isatty(output) and os.environ.get("TERM", "dumb") != "dumb":
+    if can_redraw(output):
         live = Live(output)
         try:
             for event in events:
@@ -94,7 +95,7 @@ def plain(event: Any) -> str | None:
     if not isinstance(event, dict) or "status" not in event or event.get("progressDetail"):
         return None
     start = f"{event['id']}: " if event.get("id") else ""
-    return "".join(c if c.isprintable() else "?" for c in f"{start}{event['status']}")
+    return printable(f"{start}{event['status']}")
 
 
 class Live:
@@ -106,7 +107,6 @@ class Live:
 
     def __init__(self, output: int) -> None:
         from wherry.cli.bars import Bars
-        from wherry.cli.terminal import window_size
 
         self._bars = Bars(lambda frame: _write(output, frame), lambda: window_size(output))
         _signal.signal(_signal.SIGALRM, lambda *_: self._bars.tick())
@@ -137,7 +137,5 @@ def _check(event: Any) -> None:
 
 
 def _write(output: int, data: bytes) -> None:
-    from wherry.cli.terminal import write_all
-
     sys.stdout.flush()
     write_all(output, data)

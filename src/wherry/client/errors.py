@@ -26,3 +26,11 @@ class DaemonError(ClientError):
         self.status = status
         self.message = message
         self.exit_code = exit_code
+
+    @property
+    def is_unknown_call(self) -> bool:
+        """Whether the daemon has no such call at all, as another engine or an older one has none.
+
+        A call about something that is not there is another matter, with the same status.
+        """
+        return self.status == 404 and self.message.lower().startswith("page not found")

@@ -8,11 +8,12 @@ import sys
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.errors import CommandError
 from wherry.cli.flags import switch, text
+from wherry.cli.new_file import write_file
 from wherry.cli.platform import PLATFORMS, document_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from wherry.cli.flags import Arguments
     from wherry.cli.session import Session
@@ -37,20 +38,6 @@ def _save(session: Session, arguments: Arguments) -> int:
         return 0
     write_file(output, response)
     return 0
-
-
-def write_file(path: str, portions: Iterable[bytes]) -> None:
-    """Write a file that is there whole or not at all."""
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        with open(temporary, "xb") as file:
-            for data in portions:
-                file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 def _load(session: Session, arguments: Arguments) -> int:

@@ -52,7 +52,9 @@ def _build(session: Session, arguments: Arguments) -> int:
         if not fetched:
             session.write_line(identity)
     else:
-        live = sys.stdout.isatty() and arguments.text("progress") == "auto"
+        from wherry.cli.terminal import can_redraw
+
+        live = arguments.text("progress") == "auto" and can_redraw(1)
         identity = follow_build(session, response.lines(), live=live)
     for output in fetched:
         from wherry.cli.outputs import fetch

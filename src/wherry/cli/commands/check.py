@@ -7,6 +7,8 @@ import os
 from wherry.cli.command import Command
 from wherry.cli.errors import CommandError
 from wherry.cli.flags import switch
+from wherry.cli.printable import printable
+from wherry.cli.terminal import can_redraw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class _View:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._live = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb"
+        self._live = can_redraw(2)
         self._shown = ""
 
     def progress(self, event: Any) -> None:
@@ -70,7 +72,7 @@ class _View:
     def fault(self, event: Any) -> None:
         self.close()
         text = f"{event['Fault']}: {event['Remedy']}"
-        self._session.write_line("".join(c if c.isprintable() else "?" for c in text))
+        self._session.write_line(printable(text))
 
     def close(self) -> None:
         """Take the line away."""

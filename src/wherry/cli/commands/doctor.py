@@ -5,6 +5,7 @@ from __future__ import annotations
 from wherry.cli.command import Command
 from wherry.cli.errors import CommandError
 from wherry.cli.flags import text
+from wherry.cli.printable import printable
 from wherry.client.json import encode
 from wherry.install.doctor import Finding, examine
 
@@ -26,7 +27,7 @@ def _doctor(session: Session, arguments: Arguments) -> int:
         for finding in findings:
             hint = f": {finding.hint}" if finding.hint else ""
             line = f"{finding.status:<8} {finding.subject:<{width}}  {finding.text}{hint}"
-            session.write_line("".join(c if c.isprintable() else "?" for c in line))
+            session.write_line(printable(line))
     return 1 if any(finding.status == "missing" for finding in findings) else 0
 
 

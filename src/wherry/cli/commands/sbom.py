@@ -8,6 +8,7 @@ from wherry.cli.command import Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import text
 from wherry.cli.looking import ask, is_file
+from wherry.cli.new_file import write_file
 from wherry.cli.platform import PLATFORMS, platform_of
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ def _sbom(session: Session, arguments: Arguments) -> int:
     if target in ("", "-"):
         session.write(document.decode())
     else:
-        _write(target, document)
+        write_file(target, (document,))
     return 0
 
 
@@ -61,19 +62,6 @@ def _of_file(path: str, form: str) -> bytes:
         author=anatomy.metadata.authors,
     )
     return sbom.write(subject, [sbom.Module(name, anatomy, is_program=True)], form=form)
-
-
-def _write(target: str, document: bytes) -> None:
-    """The whole document or none: another tool may be waiting for the file."""
-    temporary = f"{target}.{os.getpid()}"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(document)
-        os.replace(temporary, target)
-    except OSError as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise CommandError(f"{target}: {error.strerror}") from None
 
 
 SBOM = Command(

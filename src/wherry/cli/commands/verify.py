@@ -6,6 +6,7 @@ from wherry.cli.annotations import parse_annotations
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import many, switch, text
+from wherry.cli.printable import printable
 from wherry.cli.signed_image import SignedImage
 from wherry.client import DaemonError
 
@@ -38,14 +39,7 @@ def _verify(session: Session, arguments: Arguments) -> int:
                 _tell(session, name, each)
         told.extend(_document(each) for each in found)
 
-    code = 0
-    for name in arguments.words:
-        try:
-            verify(name)
-        except (CommandError, DaemonError) as error:
-            message = session.explain(error) if isinstance(error, DaemonError) else str(error)
-            session.complain(message)
-            code = 1
+    code = session.for_each(arguments.words, verify)
     if output == "json" and keys:
         from wherry.client import json
 
@@ -123,9 +117,9 @@ def _tell(session: Session, name: str, verified: Verified) -> None:
     session.write_line(f"{name}: signed by {verified.key}")
     session.write_line(f"  digest:   {claims.digest}")
     if claims.identity:
-        session.write_line(f"  signed as {_printable(claims.identity)}")
+        session.write_line(f"  signed as {printable(claims.identity)}")
     for key, value in sorted(claims.annotations.items()):
-        session.write_line(f"  {_printable(key)}={_printable(value)}")
+        session.write_line(f"  {printable(key)}={printable(value)}")
 
 
 def _document(verified: Verified) -> Any:
@@ -151,18 +145,14 @@ def _show_unverified(session: Session, name: str, image: SignedImage) -> None:
             try:
                 for claims in signature.unproven_claims():
                     session.write_line(
-                        f"{name}: NOT VERIFIED, says of itself: {_printable(claims.digest)} as "
-                        f"{_printable(claims.identity) or 'no name'} ({signature.form})"
+                        f"{name}: NOT VERIFIED, says of itself: {printable(claims.digest)} as "
+                        f"{printable(claims.identity) or 'no name'} ({signature.form})"
                     )
             except InvalidSignature as error:
-                session.write_line(f"{name}: NOT VERIFIED, and malformed: {_printable(str(error))}")
+                session.write_line(f"{name}: NOT VERIFIED, and malformed: {printable(str(error))}")
     if not count:
         raise CommandError(f"{name} has no signature here")
     session.complain(f"{name}: whose signatures these are was not verified; give --key FILE")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 VERIFY = Command(
