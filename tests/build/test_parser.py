@@ -127,9 +127,10 @@ def test_here_document_as_a_script() -> None:
     run = only("RUN <<EOF\necho hello\nEOF")
     assert isinstance(run, syntax.Run)
     assert run.command == syntax.Command(words=("echo hello\n",), for_shell=True)
-    mixed = only("RUN cat <<EOF >x\nhello\nEOF")
-    assert isinstance(mixed, syntax.Run)
-    assert mixed.command.words == ("cat <<EOF >x\nhello\nEOF",)
+    for line in ("cat <<EOF >x", "<<EOF cat >x"):
+        mixed = only(f"RUN {line}\nhello\nEOF")
+        assert isinstance(mixed, syntax.Run)
+        assert mixed.command.words == (f"{line}\nhello\nEOF",)
 
 
 def test_trigger_keeps_its_here_document() -> None:

@@ -139,8 +139,8 @@ class _Reader:
         if words is not None:
             return syntax.Command(words=tuple(words), for_shell=False)
         text = self._rest
-        if len(self._line.heredocs) == 1 and heredoc_mark(text, self._escape):
-            text = self._line.heredocs[0].content
+        if alone := self._lone_heredoc():
+            text = alone.content
         else:
             for heredoc in self._line.heredocs:
                 text += f"\n{heredoc.content}{heredoc.name}"
@@ -242,10 +242,13 @@ class _Reader:
 
     def _script(self) -> Heredoc | None:
         """The here-document that is all of the command and says by "#!" what runs it."""
+        alone = self._lone_heredoc()
+        return alone if alone and alone.content.startswith("#!") else None
+
+    def _lone_heredoc(self) -> Heredoc | None:
+        """The here-document that is all of the command; what else has one is for the shell."""
         documents = self._line.heredocs
-        if len(documents) != 1 or heredoc_mark(self._rest, self._escape) is None:
-            return None
-        return documents[0] if documents[0].content.startswith("#!") else None
+        return documents[0] if len(documents) == 1 == len(self._words()) else None
 
     def cmd(self) -> syntax.Cmd:
         return syntax.Cmd(command=self._command(), **self._place)
