@@ -4,10 +4,10 @@ The archive is kept as it came; of its entries only where their content begins i
 """
 
 import hashlib
-from dataclasses import replace
 from io import BufferedIOBase
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.build.compressed import BLOCK
 from wherry.build.errors import BuildError

@@ -7,9 +7,9 @@ link to a directory goes through it.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.build.errors import BuildError
 from wherry.build.files import FileTree, join, parent, resolve

@@ -1,7 +1,6 @@
 """What a client asks to be built."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +16,7 @@ class Output(msgspec.Struct, rename="pascal"):
     attrs: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A build in the client's own words; `dockerfile` is a path in the context.
 
     `network` is what RUN steps have: "", "default", "bridge", "none" or "host". `secrets` is the
@@ -28,8 +26,8 @@ class BuildRequest:
 
     tags: Sequence[str] = ()
     dockerfile: str = "Dockerfile"
-    arguments: Mapping[str, str | None] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str | None] = {}
+    labels: Mapping[str, str] = {}
     target: str = ""
     platform: str = ""
     use_cache: bool = True
@@ -37,4 +35,4 @@ class BuildRequest:
     network: str = ""
     secrets: str = ""
     outputs: Sequence[Output] = ()
-    logins: "Mapping[str, Credentials]" = field(default_factory=dict)
+    logins: "Mapping[str, Credentials]" = {}

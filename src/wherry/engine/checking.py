@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from wherry.engine.worker import run_in_thread
-from wherry.images import Fault, ImageError, Layer, Progress
+from wherry.images import ImageError, Layer
+from wherry.images.checking import Fault, Progress
 from wherry.interpreter import command
 
 if TYPE_CHECKING:

@@ -7,15 +7,14 @@ import msgspec
 
 from wherry import interpreter
 from wherry import programs as on_this_machine
-from wherry.engine.artifacts import places
 from wherry.engine.errors import EngineError, InvalidRequest
 from wherry.engine.images import image_errors
-from wherry.engine.looking import LayerPlace, Question, programs
 from wherry.images import Image
 from wherry.oci import parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
+    from wherry.engine.looking import LayerPlace, Question
 
 FORMS = ("cyclonedx-json", "cyclonedx-xml")
 """Of a bill of materials; the first one is written when nobody asks for another."""
@@ -48,6 +47,8 @@ class Contents:
         return await self._ask(name, platform, form)
 
     async def _ask(self, name: str, platform: str | None, form: str) -> bytes:
+        from wherry.engine.artifacts import places
+
         image = self._engine.images.resolve(name, platform)
         async with self._turns:
             with image_errors(), self._engine.store.hold():
@@ -56,7 +57,9 @@ class Contents:
                 return await _look(question)
 
 
-def _question(image: Image, name: str, layers: list[LayerPlace], form: str) -> Question:
+def _question(image: Image, name: str, layers: "list[LayerPlace]", form: str) -> "Question":
+    from wherry.engine.looking import Question, programs
+
     config = image.config.config
     words = (config.entrypoint or config.cmd or []) if config else []
     # As it was asked for, if that is one of its names: else a bill would speak of another.
@@ -77,7 +80,7 @@ def _question(image: Image, name: str, layers: list[LayerPlace], form: str) -> Q
     )
 
 
-async def _look(question: Question) -> bytes:
+async def _look(question: "Question") -> bytes:
     """Have it answered. Raises InvalidRequest with what the process says, EngineError."""
     process = await asyncio.create_subprocess_exec(
         *interpreter.command("wherry.engine.looking"),

@@ -7,7 +7,6 @@ fetched by the client afterwards, by the image's id (`FETCHED`).
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from wherry.engine.artifacts import write_archive
 from wherry.engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -43,12 +42,21 @@ def _write_image(
     store.save(image.names or [image.target.digest], out)
 
 
+def _write_artifact(
+    store: "ImageStore", image: "Image", attrs: Mapping[str, str], out: BinaryIO
+) -> None:
+    """An OCI archive of the image's program as a Wasm artifact."""
+    from wherry.engine.artifacts import write_archive
+
+    write_archive(store, image, attrs, out)
+
+
 FETCHED: Mapping[str, Write] = {
     "docker": _write_image,
     "local": _write_files,
     "oci": _write_image,
     "tar": _write_files,
-    _ARTIFACT: write_archive,
+    _ARTIFACT: _write_artifact,
 }
 """Outputs that are files, by type."""
 

@@ -13,12 +13,12 @@ import msgspec
 
 from wherry import __version__
 from wherry.engine import cgroups
-from wherry.engine.checking import CheckEvent, check
 from wherry.engine.disk_usage import Usage, disk_usage
 from wherry.engine.privileges import maps_ids, may_make_namespaces
 from wherry.oci import HOST
 
 if TYPE_CHECKING:
+    from wherry.engine.checking import CheckEvent
     from wherry.engine.engine import Engine
 
 _NO_NAMESPACES = (
@@ -162,8 +162,10 @@ class System:
             "Warnings": warnings,
         }
 
-    def check(self, *, repair: bool = False) -> AsyncGenerator[CheckEvent, None]:
+    def check(self, *, repair: bool = False) -> AsyncGenerator["CheckEvent", None]:
         """Read all that is kept and compare it with what it must be; with `repair`, mend it."""
+        from wherry.engine.checking import check
+
         return check(self._engine, repair=repair)
 
     async def usage(self, kinds: Collection[str] = ()) -> Usage:

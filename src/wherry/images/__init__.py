@@ -7,7 +7,6 @@ uses an image is told by the caller.
 """
 
 from wherry.images.blobs import BlobStore, BlobWriter
-from wherry.images.checking import Fault, Progress
 from wherry.images.choice import Choice, choose, none_suits, told
 from wherry.images.errors import (
     AmbiguousImage,
@@ -34,7 +33,6 @@ __all__ = [
     "BlobWriter",
     "Choice",
     "DigestMismatch",
-    "Fault",
     "Image",
     "ImageError",
     "ImageInUse",
@@ -46,7 +44,6 @@ __all__ = [
     "LayerWriter",
     "Member",
     "NoSuchPlatform",
-    "Progress",
     "Removal",
     "Selected",
     "StorageFull",

@@ -7,7 +7,8 @@ not listed and has no containers; it stays as long as its subject does and goes 
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Attachment, Catalog
@@ -21,8 +22,7 @@ _TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z0-9]+)?")
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
-@dataclass(frozen=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True):
     """An attachment with its manifest. `reference` is its name in a registry, if it has one."""
 
     target: Descriptor

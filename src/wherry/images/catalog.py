@@ -9,11 +9,11 @@ import fcntl
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.images._durable import replace_file
 from wherry.images.errors import StoreDamaged, storage_errors
@@ -41,8 +41,7 @@ SUBJECT = "io.wherry.subject"
 _LIMIT = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One line of the catalog: what a name points to; without a name, a dangling image."""
 
     target: Descriptor
@@ -59,8 +58,7 @@ class Entry:
         return msgspec.structs.replace(self.target, annotations=annotations)
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(msgspec.Struct, frozen=True):
     """A manifest that is about another: a signature, say. Its name is the one in registries."""
 
     target: Descriptor
@@ -73,8 +71,7 @@ class Attachment:
         return msgspec.structs.replace(self.target, annotations=annotations)
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
+class _Contents(msgspec.Struct, frozen=True):
     """All that index.json says."""
 
     entries: tuple[Entry, ...]

@@ -7,8 +7,9 @@ their blobs. What is removed by somebody meanwhile is no fault.
 import hashlib
 import time
 from collections.abc import Collection, Generator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Attachment, Catalog, Entry
@@ -30,8 +31,7 @@ _AGAIN = "pull, load or build it again"
 _SIGN_AGAIN = "sign it again, or pull it with --verify-key"
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What is wrong, and what to do; or that it was mended."""
 
     what: str
@@ -42,8 +42,7 @@ class Fault:
         return f"{self.what}: {self.remedy}"
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How much of `total` (bytes, or things) is done of one `part` of the check."""
 
     part: str

@@ -7,8 +7,9 @@ and `..` are followed, and never lead out.
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from wherry.images.beneath import Root, clean
 from wherry.images.compression import Source, decompressed
@@ -30,8 +31,7 @@ class WrongKind(ImageError):
     """A folder is where a file was expected, or the other way round."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathInfo:
+class PathInfo(msgspec.Struct, frozen=True):
     """What is at a path, a last link not followed. `mode` is the kernel's st_mode, `size` in
     bytes, `mtime` in nanoseconds since the epoch; `target` is a link's, resolved inside the root.
     """

@@ -3,9 +3,10 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from wherry.images.beneath import Root
 from wherry.images.errors import storage_errors
@@ -17,8 +18,7 @@ _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _NANOSECONDS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One line of `docker diff`; `path` is absolute."""
 
     kind: Literal["modified", "added", "deleted"]

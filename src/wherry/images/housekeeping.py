@@ -6,15 +6,16 @@ store holds too much but never too little.
 
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from wherry import shelf
 from wherry.disk import allocated
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
-from wherry.images.checking import Checking, Fault, Progress
 from wherry.images.errors import ImageInUse
 from wherry.images.holds import Holds
 from wherry.images.image import Image
@@ -24,28 +25,28 @@ from wherry.images.reach import Reach
 from wherry.images.rootfs import RootFilesystems
 from wherry.oci import Digest
 
+if TYPE_CHECKING:
+    from wherry.images.checking import Fault, Progress
+
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(msgspec.Struct, frozen=True):
     """What went: familiar names, ids of images, and bytes on disk."""
 
-    untagged: list[str] = field(default_factory=list)
-    deleted: list[Digest] = field(default_factory=list)
+    untagged: list[str] = []
+    deleted: list[Digest] = []
     reclaimed: int = 0
 
 
-@dataclass(frozen=True)
-class ImageUsage:
+class ImageUsage(msgspec.Struct, frozen=True):
     """Bytes on disk of one image, blobs and unpacked layers; and of these what others need too."""
 
     size: int
     shared: int
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Bytes on disk: of blobs, of unpacked layers, and what removing unused images frees.
 
     `images` tells of each by the digest of its target. `unneeded` of the blobs and layers that no
@@ -57,8 +58,8 @@ class Usage:
     layers: int
     reclaimable: int
     overhead: int = 0
-    unneeded: Mapping[str, int] = field(default_factory=dict)
-    images: Mapping[Digest, ImageUsage] = field(default_factory=dict)
+    unneeded: Mapping[str, int] = {}
+    images: Mapping[Digest, ImageUsage] = {}
 
     @property
     def total(self) -> int:
@@ -223,8 +224,10 @@ class Housekeeping:
 
     def check(
         self, *, repair: bool, busy: Collection[Path], layers: Collection[Layer]
-    ) -> Generator[Fault | Progress, None, None]:
+    ) -> "Generator[Fault | Progress, None, None]":
         """See `ImageStore.check`."""
+        from wherry.images.checking import Checking
+
         checking = Checking(
             self._catalog,
             self._blobs,

@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
+
+import msgspec
 
 from wherry.images.artifact import artifact_config
 from wherry.images.blobs import BlobStore
@@ -27,8 +28,8 @@ from wherry.oci.document import MAX_DOCUMENT
 
 T = TypeVar("T")
 
-MAX_LAYERS = 500
-"""Layers of an image; the kernel's limit for one overlay."""
+MAX_LAYERS = 127
+"""Layers of an image, as in Docker; so many fit into the one page of mount(2)'s options."""
 MAX_CHILDREN = 1000
 """Manifests of an image index."""
 ATTESTATION = "vnd.docker.reference.type"
@@ -36,8 +37,7 @@ ATTESTATION = "vnd.docker.reference.type"
 _MAX_DEPTH = 4
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image with everything that was said about it.
 
     `id` is the digest of its config, as in Docker. `descriptor` is its manifest's; `target` what
@@ -52,7 +52,7 @@ class Image:
     manifest: Manifest
     config: ImageConfig
     size: int
-    names: list[str] = field(default_factory=list)
+    names: list[str] = []
 
     @property
     def digest(self) -> Digest:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, Self
+
+import msgspec
 
 from wherry.images.blobs import BlobStore, BlobWriter
 from wherry.images.compression import COMPRESSORS, Compressed, Source
@@ -21,8 +22,7 @@ _NANOSECONDS = 1_000_000_000
 _NO_XATTRS: Mapping[str, bytes] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """A layer at rest: its blob, and the digest of its uncompressed tar."""
 
     descriptor: Descriptor

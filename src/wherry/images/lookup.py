@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
@@ -27,8 +29,7 @@ from wherry.oci import (
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What a person's text stands for: a target, and the name it was found by, if by name."""
 
     target: Descriptor
@@ -38,8 +39,7 @@ class Found:
     """It was named by its own id or digest, not by that of its index."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(msgspec.Struct, frozen=True):
     """The image that a name means here, and in a line how it was chosen, if there was a choice."""
 
     image: Image

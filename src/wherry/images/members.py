@@ -1,7 +1,8 @@
 """What an index has of each platform, and how much of that is in the store."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
@@ -12,8 +13,7 @@ from wherry.oci import Descriptor, MediaType
 _ABOUT = "vnd.docker.reference.digest"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One manifest below a name. Sizes are bytes, of what is there.
 
     `image` is None if it is none, or its documents are not in the store; `about` the digest of the

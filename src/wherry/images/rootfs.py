@@ -11,9 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,13 +20,12 @@ from wherry.disk import allocated
 from wherry.images._durable import exchange, sync_directory, sync_filesystem
 from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
-from wherry.images.comparison import differences
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.unpack import Digesting, unpack
 from wherry.oci import Descriptor, Digest, file_name, is_module, is_tar
 
-_NAME_LENGTH = 32
+_NAME_LENGTH = 20
 _EMPTY = "empty"
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """Layers that are unpacked at the same time."""
@@ -44,8 +41,7 @@ class _Record(msgspec.Struct, frozen=True):
     modules: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(msgspec.Struct, frozen=True):
     """A layer that is to be there unpacked; `name` is its folder's, the beginning of `key`."""
 
     layer: Descriptor
@@ -63,7 +59,7 @@ class RootFilesystems:
     """Unpacked layers below `root/NAME/fs`.
 
     NAME is the beginning of the layer's diff_id, since all paths of an overlay have to fit into
-    one page; the whole of it is compared.
+    one page (`MAX_LAYERS`); the whole of it is compared.
     """
 
     def __init__(self, root: Path, blobs: BlobStore, holds: Holds) -> None:
@@ -166,6 +162,8 @@ class RootFilesystems:
 
         Raises OSError.
         """
+        from wherry.images.comparison import differences
+
         rootfs = self._root / name / "fs"
         if rootfs.parent.is_dir() and not rootfs.is_dir():
             return ["its files are missing"]
@@ -206,6 +204,8 @@ class RootFilesystems:
         if len(wanted) == 1:
             self._unpack(wanted[0], self._ingest / temporary[wanted[0].name])
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(_AT_ONCE, "unpack") as pool:
             futures = [
                 # In the caller's context: a thread is in the holds that its caller is in.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
@@ -12,7 +12,6 @@ from wherry.images.archive import load, save
 from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
-from wherry.images.checking import Fault, Progress
 from wherry.images.compression import Source
 from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
@@ -34,6 +33,9 @@ from wherry.oci import (
     Reference,
     encode,
 )
+
+if TYPE_CHECKING:
+    from wherry.images.checking import Fault, Progress
 
 _Images = list[Image]
 _Paths = list[Path]
@@ -320,6 +322,8 @@ class ImageStore:
 
     def check(self) -> _Texts:
         """Read everything and compare it with its digest; one line for each thing wrong."""
+        from wherry.images.checking import Fault
+
         return [str(found) for found in self.checking() if isinstance(found, Fault)]
 
     def checking(
@@ -328,7 +332,7 @@ class ImageStore:
         repair: bool = False,
         busy: Collection[Path] = (),
         layers: Collection[Layer] = (),
-    ) -> Generator[Fault | Progress, None, None]:
+    ) -> "Generator[Fault | Progress, None, None]":
         """Read everything and compare it with what it must be, layers with their blobs.
 
         With `repair`, damaged layers are made anew, but for those in `busy` (as `lowerdirs` gives

@@ -9,8 +9,9 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from wherry.images.beneath import clean
 from wherry.images.compression import Decompressed, Source, decompressed
@@ -27,8 +28,7 @@ _OURS = frozenset(
 """Errors that are the machine's fault, not the layer's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What one layer may become: bytes of content, entries, and bytes for each byte stored.
 
     The ratio counts only above `free_bytes`; gzip itself cannot exceed 1032.

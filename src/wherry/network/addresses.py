@@ -7,7 +7,8 @@ subnets of networks that exist, the addresses of containers.
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -31,8 +32,7 @@ class AddressError(ValueError):
     """A subnet or an address that cannot be had. One line that says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True):
     """A network's subnet: where its gateway is, and out of which part containers get addresses."""
 
     subnet: IPNetwork

@@ -1,7 +1,8 @@
 """What everything that deals with containers shares."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.index import Index
@@ -17,8 +18,7 @@ from wherry.images import ImageStore
 from wherry.network import NetworkClient
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """The engine as containers see it."""
 
     folder: Path

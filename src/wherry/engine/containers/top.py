@@ -8,7 +8,8 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.inspection import Top
@@ -20,8 +21,7 @@ _BSD = ("USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TI
 _SHORT = ("PID", "TTY", "TIME", "CMD")
 
 
-@dataclass(frozen=True)
-class _Process:
+class _Process(msgspec.Struct, frozen=True):
     pid: int
     uid: int
     parent: int

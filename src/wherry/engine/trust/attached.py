@@ -1,7 +1,8 @@
 """Signatures among what hangs on images in the store. Imported when signatures are looked for."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.images import ImageError, ImageStore
 from wherry.images.attachments import Attached
@@ -12,8 +13,7 @@ MAX_TOTAL = 4 << 20
 """Bytes of all signatures of one image that are looked at."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A signature, and what it hangs on."""
 
     subject: Digest

@@ -4,8 +4,9 @@ import base64
 import binascii
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from wherry.engine.errors import Forbidden, InvalidRequest
 from wherry.engine.trust.policies import Policies, policy_files
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 VERIFY_KEY = "--verify-key"
 
 
-@dataclass(frozen=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What is asked of an image under one of its names, None where it has none."""
 
     reference: Reference | None

@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from wherry.engine.errors import Forbidden
 
@@ -37,8 +38,7 @@ class Policies:
         return known.policy
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """A policy as it was read, and from what."""
 
     file: Path

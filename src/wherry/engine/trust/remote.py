@@ -8,7 +8,8 @@ when a registry is asked.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from wherry.engine.errors import EngineError
 from wherry.engine.trust.attached import MAX_TOTAL, is_simple, simple_manifests
@@ -41,8 +42,7 @@ _MAYBE = frozenset({"", MediaType.EMPTY})
 """What cosign 3 calls a bundle's artifact type where it writes the list of referrers itself."""
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A manifest with signatures, with all its blobs. `tag` is the one it has in the registry."""
 
     subject: Digest

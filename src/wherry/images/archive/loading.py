@@ -6,7 +6,8 @@ under a name that the archive chose.
 
 import hashlib
 import posixpath
-from dataclasses import dataclass, field
+
+import msgspec
 
 from wherry.images.archive.saving import DockerImage
 from wherry.images.beneath import clean
@@ -41,12 +42,11 @@ _RATIO = 200
 _FREE = 1 << 30
 
 
-@dataclass
-class Loaded:
+class Loaded(msgspec.Struct):
     """What an archive brought: targets with their names, and the names for people."""
 
-    targets: list[tuple[Descriptor, Reference | None]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
+    targets: list[tuple[Descriptor, Reference | None]] = []
+    names: list[str] = []
 
 
 def load(blobs: BlobStore, reach: Reach, source: Source, written: set[Digest]) -> Loaded:

@@ -6,10 +6,10 @@ with containerd's image store does, sees the image as it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Entry

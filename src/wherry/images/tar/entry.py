@@ -1,7 +1,8 @@
 """One member of a tar archive."""
 
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 
 class Kind(Enum):
@@ -16,8 +17,7 @@ class Kind(Enum):
     FIFO = b"6"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """A member's header. Text holds undecodable bytes as surrogates, as `os.fsencode` does.
 
     `size` is the length of the file, in bytes, holes included; `mtime` is in nanoseconds since
@@ -35,5 +35,5 @@ class Entry:
     target: str = ""
     major: int = 0
     minor: int = 0
-    xattrs: dict[str, bytes] = field(default_factory=dict)
+    xattrs: dict[str, bytes] = {}
     extents: list[tuple[int, int]] | None = None

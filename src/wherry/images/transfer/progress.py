@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from wherry.oci import Descriptor, Digest
 
@@ -31,16 +32,14 @@ class BlobState(StrEnum):
     MOUNTED = "Mounted from"
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
+class Announced(msgspec.Struct, frozen=True):
     """A line for people, about `id` if that is not empty."""
 
     text: str
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStatus:
+class BlobStatus(msgspec.Struct, frozen=True):
     """A blob, by the beginning of its digest, is in a state; `current` of `total` bytes are done.
 
     Both are 0 where there is nothing to count. `origin` is the repository it was mounted from.
@@ -53,8 +52,7 @@ class BlobStatus:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """A manifest or index of `size` bytes has its tag in the registry."""
 
     tag: str

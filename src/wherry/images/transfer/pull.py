@@ -6,7 +6,6 @@ manifest in the store is whole whenever this ends.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -54,8 +53,7 @@ class Approval(Protocol):
         """The image is in the store: keep what the decision was based on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(msgspec.Struct, frozen=True):
     """An image that is in the store now. `fresh`: the name stood for something else before."""
 
     image: Image
@@ -63,8 +61,7 @@ class Pulled:
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
+class _Document(msgspec.Struct, frozen=True):
     """A manifest or an index, and what it was reached through, outermost first."""
 
     descriptor: Descriptor
@@ -72,8 +69,7 @@ class _Document:
     above: "tuple[_Document, ...]" = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
+class _Offer(msgspec.Struct, frozen=True):
     """An image that could be pulled: its manifest, unread as yet, below `above`."""
 
     descriptor: Descriptor
@@ -169,7 +165,7 @@ class _Pull:
         self._tell(Announced(f"Digest: {target.digest}"))
         done = "Downloaded newer image" if fresh else "Image is up to date"
         self._tell(Announced(f"Status: {done} for {self._reference.familiar}"))
-        return Pulled(replace(image, target=target), target, fresh)
+        return Pulled(msgspec.structs.replace(image, target=target), target, fresh)
 
     # What it is
 

@@ -5,8 +5,9 @@ only what the next one need not send again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from wherry.images.errors import ImageNotFound, InvalidImage, NoSuchPlatform
 from wherry.images.image import (
@@ -45,15 +46,14 @@ Elsewhere = Callable[[str], "Repository"]
 """Opens another repository, by its path, of the registry that is pushed to."""
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(msgspec.Struct):
     """What is to be sent: blobs in any order, then manifests and indexes in theirs."""
 
-    blobs: dict[str, Descriptor] = field(default_factory=dict)
-    layers: dict[str, None] = field(default_factory=dict)
+    blobs: dict[str, Descriptor] = {}
+    layers: dict[str, None] = {}
     """Those of the blobs that people are told about, in their order."""
-    documents: dict[str, tuple[Descriptor, bytes]] = field(default_factory=dict)
-    absent: list[Descriptor] = field(default_factory=list)
+    documents: dict[str, tuple[Descriptor, bytes]] = {}
+    absent: list[Descriptor] = []
     """Manifests that an index names and that are not whole in the store."""
 
 

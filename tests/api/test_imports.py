@@ -1,0 +1,21 @@
+"""An idle wherryd has loaded what every command needs and no more: its start is waited for."""
+
+import subprocess
+import sys
+
+_WITH_WHAT_NEEDS_IT = (
+    *("wherry.build", "wherry.registry", "wherry.sbom", "wherry.trust", "wherry.wasm._facts"),
+    *("wherry.engine.artifacts", "wherry.engine.checking", "wherry.images.checking"),
+    *("wherry.images.comparison", "wherry.images.transfer", "concurrent.futures.thread"),
+    *("cryptography", "nacl", "cyclonedx", "urllib3", "aiohttp.client", "csv"),
+)
+
+
+def test_what_only_some_requests_need_is_not_loaded_with_wherryd() -> None:
+    code = (
+        "import sys, wherry.api.daemon, wherry.api.serving, wherry.api._routes\n"
+        f"print(*(name for name in {_WITH_WHAT_NEEDS_IT!r} if name in sys.modules))\n"
+        "print('wherry.engine.engine' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["", "True"]
