@@ -11,11 +11,11 @@ import pytest
 from tests.conftest import without
 from tests.debian import SuiteMissing
 from tests.end_to_end.linux_builds import PLATFORM
+from tests.end_to_end.rust_image import push_rust
 from tests.engine_under_test import Wherry
 from tests.guests.toolchain import EXAMPLES
 from tests.network.machine import Machine
 from tests.registries import registry
-from tests.rust_image import push_rust
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

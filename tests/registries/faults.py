@@ -17,7 +17,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.registries import RealRegistry
+    from tests.registries.real import RealRegistry
 
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
 

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from tests.authority import Pair
+from tests.registries.authority import Pair
 
 ISSUER = "wherry-tests"
 SERVICE = "registry of the tests"

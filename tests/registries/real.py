@@ -1,9 +1,4 @@
-"""The real docker-registry, private to a test, and a proxy before it that misbehaves on demand.
-
-with registry(htpasswd={"ann": "secret"}) as real, Faults(real) as faults:
-    faults.add("GET", r"/blobs/", CutAnswer(1000))
-    wherry("pull", f"{faults.name}/image")
-"""
+"""The real docker-registry, private to a test: open, with TLS, with passwords or with tokens."""
 
 from __future__ import annotations
 
@@ -20,26 +15,9 @@ from queue import Queue
 from threading import Thread
 
 from tests import peers
-from tests.authority import Authority, Pair
 from tests.conftest import without
-from tests.registry_faults import (
-    Answer,
-    ChangeAnswer,
-    CutAnswer,
-    CutRequest,
-    Fault,
-    Faults,
-    Garbage,
-    Hold,
-    Redirect,
-    Seen,
-)
-from tests.tokens import ISSUER, SERVICE, TokenServer
-
-__all__ = [
-    "Answer", "Authority", "ChangeAnswer", "CutAnswer", "CutRequest", "Fault", "Faults", "Garbage",
-    "Hold", "RealRegistry", "Redirect", "Seen", "TokenServer", "registry",
-]  # fmt: skip
+from tests.registries.authority import Authority, Pair
+from tests.registries.tokens import ISSUER, SERVICE, TokenServer
 
 _LISTENING = re.compile(r'msg="listening on (\S+?)(, tls)?"')
 
