@@ -1,6 +1,8 @@
 """The engine's file, across versions of it."""
 
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,12 +50,16 @@ def test_containers_of_before_networks_are_in_the_one_of_their_mode(tmp_path: Pa
         state.close()
 
 
-def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
-    record = Record(
-        id="a", name="a", created=1, config=ContainerConfig(), host=HostConfig(), image_id="i",
+def _record(name: str) -> Record:
+    return Record(
+        id=name, name=name, created=1, config=ContainerConfig(), host=HostConfig(), image_id="i",
         platform="wasi/wasm", args=["/a"], layers=[], mounts=[],
         networks={"mine": EndpointConfig(aliases=["b"])},
     )  # fmt: skip
+
+
+def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
+    record = _record("a")
     network = NetworkRecord(id="n", name="mine", created=2, driver="bridge")
     state = State(tmp_path / "engine.db")
     state.add_container(record, Life())
@@ -66,6 +72,53 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     assert list(state.networks()) == [network]
     state.remove_network("n")
     assert list(state.networks()) == []
+    state.close()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one MiB."""
+    path = tmp_path / "small"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.root
+def test_what_happens_on_a_full_disk_is_written_when_there_is_room(small: Path) -> None:
+    state = State(small / "engine.db")
+    for name in "ab":
+        state.add_container(_record(name), Life())
+    ballast = small / "ballast"
+    with pytest.raises(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    ended = Life(restart_count=7)
+    ended.state.error = "x" * 300_000
+    with pytest.raises(EngineError, match="full"):
+        state.save_life("a", ended)
+    state.note_life("a", ended)
+    assert [life for _, life in state.containers()] == [Life(), Life()]
+    ballast.unlink()
+    state.set_fact("any", "thing")
+    state.close()
+    state = State(small / "engine.db")
+    assert [life for _, life in state.containers()] == [ended, Life()]
+    state.close()
+
+
+@pytest.mark.root
+def test_containers_can_be_removed_on_a_full_disk(small: Path) -> None:
+    state = State(small / "engine.db")
+    for name in "abc":
+        state.add_container(_record(name), Life())
+    with pytest.raises(OSError), (small / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    for name in "abc":
+        state.remove_container(name)
+    assert list(state.containers()) == []
     state.close()
 
 

@@ -8,7 +8,7 @@ A change of state is one transaction each.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 
 from wherry.engine.errors import EngineError
 from wherry.engine.record import Life, NetworkRecord, Record
+from wherry.engine.reserve import Reserve
 
 _VERSIONS = (
     """
@@ -47,7 +48,8 @@ _life = msgspec.json.Decoder(Life)
 _network = msgspec.json.Decoder(NetworkRecord)
 _labels = msgspec.json.Decoder(dict[str, str])
 
-
+_Statement = tuple[str, tuple[object, ...]]
+"""SQL and its values."""
 _DOCUMENTS: dict[str, tuple[msgspec.json.Decoder[Any], ...]] = {
     "SELECT 'container ' || name, record, life FROM container": (_record, _life),
     "SELECT 'volume ' || name, labels FROM volume": (_labels,),
@@ -74,6 +76,9 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._owed: dict[str, bytes] = {}
+        """How containers are, where that could not be written."""
+        self._reserve = Reserve(path.with_suffix(".reserve"))
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -88,6 +93,9 @@ class State:
 
     def close(self) -> None:
         """Close the file."""
+        if self._owed:
+            with suppress(EngineError):
+                self._write()
         self._db.close()
 
     def faults(self) -> Iterator[str]:
@@ -113,43 +121,41 @@ class State:
 
     def add_container(self, record: Record, life: Life) -> None:
         """Remember a new container; the volumes that were pending for it are now its own."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO container VALUES (?, ?, ?, ?)",
-                (record.id, record.name, msgspec.json.encode(record), msgspec.json.encode(life)),
-            )
-            self._db.execute("UPDATE volume SET pending = NULL WHERE pending = ?", (record.id,))
+        documents = (msgspec.json.encode(record), msgspec.json.encode(life))
+        self._write(
+            ("INSERT INTO container VALUES (?, ?, ?, ?)", (record.id, record.name, *documents)),
+            ("UPDATE volume SET pending = NULL WHERE pending = ?", (record.id,)),
+        )
 
     def save_record(self, record: Record) -> None:
         """Remember what a container is."""
-        with self._transaction():
-            self._db.execute(
+        self._write(
+            (
                 "UPDATE container SET name = ?, record = ? WHERE id = ?",
                 (record.name, msgspec.json.encode(record), record.id),
             )
+        )
 
     def save_life(self, id: str, life: Life) -> None:
         """Remember how a container is."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE container SET life = ? WHERE id = ?", (msgspec.json.encode(life), id)
-            )
+        self._write(_saving(id, msgspec.json.encode(life)))
+
+    def note_life(self, id: str, life: Life) -> None:
+        """As `save_life`, of what has happened whether it can be written or not.
+
+        On a full disk it is written with the next change that can be.
+        """
+        self._owed[id] = msgspec.json.encode(life)
+        with suppress(EngineError):
+            self._write()
 
     def remove_container(self, id: str, volumes: Sequence[str] = ()) -> None:
         """Forget a container, and mark `volumes` as belonging to nobody: they go next."""
-        with self._transaction():
-            self._db.execute("DELETE FROM container WHERE id = ?", (id,))
-            self._doom(volumes)
+        self._write(("DELETE FROM container WHERE id = ?", (id,)), *_dooming(volumes))
 
     def doom_volumes(self, names: Sequence[str]) -> None:
         """Mark volumes as belonging to nobody, so that they go even if the engine is killed."""
-        with self._transaction():
-            self._doom(names)
-
-    def _doom(self, names: Sequence[str]) -> None:
-        self._db.executemany(
-            "UPDATE volume SET pending = '' WHERE name = ?", [(name,) for name in names]
-        )
+        self._write(*_dooming(names))
 
     def volumes(self) -> Iterator[VolumeRow]:
         """All volumes."""
@@ -160,17 +166,19 @@ class State:
 
     def add_volumes(self, rows: Sequence[VolumeRow]) -> None:
         """Remember new volumes."""
-        with self._transaction():
-            self._db.executemany(
-                "INSERT INTO volume VALUES (?, ?, ?, ?)",
-                [(row.name, row.created, msgspec.json.encode(row.labels), row.pending)
-                 for row in rows],
-            )  # fmt: skip
+        self._write(
+            *(
+                (
+                    "INSERT INTO volume VALUES (?, ?, ?, ?)",
+                    (row.name, row.created, msgspec.json.encode(row.labels), row.pending),
+                )
+                for row in rows
+            )
+        )
 
     def remove_volumes(self, names: Sequence[str]) -> None:
         """Forget volumes."""
-        with self._transaction():
-            self._db.executemany("DELETE FROM volume WHERE name = ?", [(name,) for name in names])
+        self._write(*(("DELETE FROM volume WHERE name = ?", (name,)) for name in names))
 
     def networks(self) -> Iterator[NetworkRecord]:
         """All networks."""
@@ -179,16 +187,16 @@ class State:
 
     def save_network(self, record: NetworkRecord) -> None:
         """Remember a network, a new one or one that has changed."""
-        with self._transaction():
-            self._db.execute(
+        self._write(
+            (
                 "INSERT OR REPLACE INTO network VALUES (?, ?, ?)",
                 (record.id, record.name, msgspec.json.encode(record)),
             )
+        )
 
     def remove_network(self, id: str) -> None:
         """Forget a network."""
-        with self._transaction():
-            self._db.execute("DELETE FROM network WHERE id = ?", (id,))
+        self._write(("DELETE FROM network WHERE id = ?", (id,)))
 
     def fact(self, name: str) -> str | None:
         """A remembered fact about the engine itself."""
@@ -197,19 +205,39 @@ class State:
 
     def set_fact(self, name: str, value: str) -> None:
         """Remember a fact."""
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+        self._write(("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value)))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing. Raises EngineError when the disk is full or broken."""
+    def _write(self, *statements: _Statement) -> None:
+        """All of it or nothing. Raises EngineError when the disk is full or broken."""
+        owed = [_saving(id, life) for id, life in self._owed.items()]
+        try:
+            try:
+                self._transact([*owed, *statements])
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                self._reserve.release()
+                self._transact([*owed, *statements])
+        except sqlite3.OperationalError as error:
+            raise EngineError(f"the engine cannot write {self._path}: {error}") from None
+        self._owed.clear()
+        self._reserve.take()
+
+    def _transact(self, statements: Sequence[_Statement]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            yield
+            for sql, values in statements:
+                self._db.execute(sql, values)
             self._db.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise EngineError(f"the engine cannot write {self._path}: {error}") from None
             raise
+
+
+def _saving(id: str, life: bytes) -> _Statement:
+    return "UPDATE container SET life = ? WHERE id = ?", (life, id)
+
+
+def _dooming(names: Sequence[str]) -> list[_Statement]:
+    return [("UPDATE volume SET pending = '' WHERE name = ?", (name,)) for name in names]

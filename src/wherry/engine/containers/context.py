@@ -59,3 +59,8 @@ class Context(msgspec.Struct, frozen=True):
         """Remember how a container is."""
         if not container.removed:
             self.state.save_life(container.id, container.life)
+
+    def note(self, container: Container) -> None:
+        """As `save`, of what has happened already: a full disk does not undo it."""
+        if not container.removed:
+            self.state.note_life(container.id, container.life)

@@ -96,7 +96,7 @@ class Control:
             with task_errors(f"Cannot pause container {container.id}"):
                 await task.pause(container.id)
             container.state.paused, container.state.status = True, "paused"
-            self._context.save(container)
+            self._context.note(container)
             self._context.tell(container, "pause")
 
     async def unpause(self, container: Container) -> None:
@@ -174,7 +174,7 @@ class Control:
     def _stopped_by_hand(self, container: Container) -> None:
         if not container.life.stopped_by_hand:
             container.life.stopped_by_hand = True
-            self._context.save(container)
+            self._context.note(container)
 
     async def _signal(self, container: Container, number: int) -> None:
         task = container.task
@@ -198,7 +198,7 @@ class Control:
             await task.resume(container.id)
         if container.state.paused:
             container.state.paused, container.state.status = False, "running"
-            self._context.save(container)
+            self._context.note(container)
             self._context.tell(container, "unpause")
 
 

@@ -47,7 +47,7 @@ class HealthMonitors:
         before = container.state.health
         log = [] if before is UNSET else before.log
         container.state.health = Health(log=log)
-        self._context.save(container)
+        self._context.note(container)
         self._monitors[container.id] = asyncio.create_task(self._monitor(container, check))
 
     def end(self, container: Container) -> None:
@@ -97,7 +97,7 @@ class HealthMonitors:
             health.failing_streak += 1
             if health.failing_streak >= check.retries:
                 health.status = UNHEALTHY
-        self._context.save(container)
+        self._context.note(container)
         if health.status != before:
             self._context.tell(container, f"health_status: {health.status}")
 

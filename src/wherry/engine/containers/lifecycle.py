@@ -125,7 +125,7 @@ class Lifecycle:
             started_at=timestamp(),
             finished_at=container.state.finished_at,
         )
-        context.save(container)
+        context.note(container)
         context.tell(container, "start")
         self.watch(container, task, run)
 
@@ -150,7 +150,7 @@ class Lifecycle:
         (self._context.bundle(container) / "config.json").unlink(missing_ok=True)
         self._abandon_run(container)
         container.tell_run(None)
-        self._context.save(container)
+        self._context.note(container)
         if container.host.auto_remove:
             self.forget(container, volumes=True)
         # What is wrong with its networks has the status that Docker has for it.
@@ -214,7 +214,7 @@ class Lifecycle:
         delay = delay_before_restart(container, ran_for)
         if delay is not None:
             self._mark_restarting(container)
-        context.save(container)
+        context.note(container)
         if oom_killed:
             context.tell(container, "oom")
         context.tell(container, "die", exitCode=str(exit.status), execDuration=str(int(ran_for)))
@@ -254,7 +254,7 @@ class Lifecycle:
     def restart_soon(self, container: Container) -> None:
         """Start it as its restart policy wants, without waiting."""
         self._mark_restarting(container)
-        self._context.save(container)
+        self._context.note(container)
         self._restart_later(container, 0)
 
     def _restart_later(self, container: Container, delay: float) -> None:
@@ -300,7 +300,7 @@ class Lifecycle:
         state = container.state
         if state.restarting:
             state.status, state.running, state.restarting = "exited", False, False
-            self._context.save(container)
+            self._context.note(container)
 
     def forget(self, container: Container, *, volumes: bool) -> None:
         """Remove a container that does not run, with its anonymous volumes if `volumes`."""

@@ -95,7 +95,7 @@ async def _recover(
     await clear_leftovers(context, container, None)
     if container.life.plugged is not None:
         await lifecycle.networking.unplug(container)
-        context.save(container)
+        context.note(container)
     if container.state.running and not container.state.restarting:
         _lost(context, container)
     if container.host.auto_remove and container.state.started_at != NEVER:
@@ -118,7 +118,7 @@ def _adopt(context: Context, container: Container, found: TaskState) -> None:
         finished_at=state.finished_at,
         health=state.health,
     )
-    context.save(container)
+    context.note(container)
 
 
 def _lost(context: Context, container: Container) -> None:
@@ -130,7 +130,7 @@ def _lost(context: Context, container: Container) -> None:
         finished_at=timestamp(time.time_ns()),
         health=container.state.health,
     )
-    context.save(container)
+    context.note(container)
 
 
 def _should_run(container: Container, rebooted: bool) -> bool:

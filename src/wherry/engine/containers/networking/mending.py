@@ -84,7 +84,7 @@ class Mending:
                         if (each.host_ip, each.host_port, each.protocol)
                         != (gone.host_ip, gone.host_port, gone.protocol)
                     ]
-                    self._context.save(container)
+                    self._context.note(container)
                 except NetworkError as error:
                     _say(container, str(error))
                     return False
