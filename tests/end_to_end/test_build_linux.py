@@ -285,6 +285,11 @@ def _shims(wherry: Wherry) -> list[int]:
     return [pid for pid, words in names.items() if b"containerd-shim-wherry" in words]
 
 
-def test_a_stage_of_a_hundred_layers_can_run(wherry: Wherry) -> None:
-    copies = "".join(f"COPY <<E /{number}\n<{number}>\nE\n" for number in range(100))
-    assert "<0>\n<99>\n" in said(wherry, f"FROM base\n{copies}RUN cat /0 /99")
+def test_an_image_of_as_many_layers_as_docker_takes_is_built_and_runs(wherry: Wherry) -> None:
+    copies = "".join(f"COPY <<E /{number}\n<{number}>\nE\n" for number in range(124))
+    dockerfile = f"FROM base\n{copies}"
+    assert "<0>\n<123>\n" in said(wherry, f"{dockerfile}RUN cat /0 /123")
+    wherry.ok("build", "-q", "-t", "tall", "-", input=dockerfile)
+    assert wherry.ok("run", "--rm", "tall", "cat", "/0", "/123") == "<0>\n<123>"
+    taller = f"{dockerfile}COPY <<E /124\nE\n"
+    assert "128 layers, at most 127" in wherry("build", "-", input=taller).err
