@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.registries import Authority, Faults, RealRegistry, registry
+from tests.registries import Answer, Authority, Faults, RealRegistry, Redirect, registry
 from tests.registry.conftest import IMPATIENT
 from tests.registry.images import Sample, descriptor, everything, repository_at, send
 
@@ -16,6 +16,7 @@ from wherry.registry import (
     Credentials,
     Denied,
     Hosts,
+    InvalidAnswer,
     NotFound,
     RegistryError,
     Unreachable,
@@ -152,6 +153,17 @@ def test_a_login_may_give_an_identity_token_that_is_as_good(
     assert {asked.method for asked in token_registry.tokens.asked} == {"POST"}
     with pytest.raises(Denied, match="refuses"):
         client.login(token_registry.name, Credentials("ann", "wrong"))
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_an_identity_token_is_not_sent_on_to_another_host(client: Client, status: int) -> None:
+    with Faults() as server, Faults() as other:
+        realm = f'Bearer realm="{server.url}/token",service="x"'
+        server.add("GET", "/v2/", Answer(401, {"WWW-Authenticate": realm}))
+        server.add("POST", "/token", Redirect(other.url, status=status))
+        with pytest.raises(InvalidAnswer, match="not followed"):
+            client.login(server.name, Credentials("ann", identity_token="t0ken"))
+        assert other.seen == []
 
 
 def test_who_has_not_logged_in_gets_anonymous_tokens(

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPException, RemoteDisconnected
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import Any, ClassVar
 
 import urllib3
@@ -66,9 +66,21 @@ class _Work(threading.local):
 _work = _Work()
 
 
+class _Response(HTTPResponse):
+    """An answer whose chunks have a size. `http.client` takes -1 for one, which means to a file
+    all that ever comes: no bound of a reader's would hold."""
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise ValueError("a chunk of negative size")
+        return size
+
+
 class _Breakable(HTTPConnection):
     """A connection that can be broken off from another thread."""
 
+    response_class = _Response
     _handle: socket.socket | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
