@@ -34,6 +34,18 @@ def one(path: str, content: str | bytes, **others: str) -> Package:
     return package
 
 
+def test_a_file_made_to_be_read_for_hours_is_read_at_once() -> None:
+    """Each of these took minutes at least, or ended the whole survey."""
+    folder = "usr/lib/ruby/specifications"
+    files = {
+        f"{folder}/lines.gemspec": "\n" * 1_000_000,
+        f"{folder}/blanks.gemspec": "s.version = Gem::Version.new" + " " * 1_000_000,
+        "node_modules/deep/package.json": '{"name": "a", "version": "1", "x": ' + "[" * 1_000_000,
+        "node_modules/fine/package.json": '{"name": "fine", "version": "1"}',
+    }
+    assert [package.name for package in survey(Tree(files))] == ["fine"]
+
+
 METADATA = """Metadata-Version: 2.4
 Name: Jinja_2.Extra
 Version: 3.1.4

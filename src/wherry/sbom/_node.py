@@ -36,7 +36,7 @@ def read(files: Files, path: str, _: tuple[str, str]) -> Iterator[Package]:
     content = files.read(path, MAX_DOCUMENT)
     try:
         told = msgspec.json.decode(content or b"", type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     namespace, _slash, name = told.name.rpartition("/")
     if not name or not told.version:

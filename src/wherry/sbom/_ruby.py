@@ -11,14 +11,16 @@ from wherry.sbom._found import Files, Package
 MAX_SPECIFICATION = 1 << 20
 
 _PLACE = re.compile(r"(?:.*/)?specifications/(?:default/)?[^/]+\.gemspec")
+# Blanks are bounded, and no line ends: else a file of nothing else took hours.
+_B = r"[ \t]{0,20}"
 _STRING = r"""["']([^"'\n]{1,500})["'](?:\.freeze)?"""
-_NAME = re.compile(rf"^\s*s\.name\s*=\s*{_STRING}", re.MULTILINE)
+_NAME = re.compile(rf"^{_B}s\.name{_B}={_B}{_STRING}", re.MULTILINE)
 _VERSION = re.compile(
-    rf"^\s*s\.version\s*=\s*(?:Gem::Version\.new\s*\(?\s*)?{_STRING}", re.MULTILINE
+    rf"^{_B}s\.version{_B}={_B}(?:Gem::Version\.new{_B}\(?{_B})?{_STRING}", re.MULTILINE
 )
-_LICENSES = re.compile(r"^\s*s\.licenses\s*=\s*\[([^\]\n]{1,500})\]", re.MULTILINE)
-_SUMMARY = re.compile(rf"^\s*s\.summary\s*=\s*{_STRING}", re.MULTILINE)
-_HOMEPAGE = re.compile(rf"^\s*s\.homepage\s*=\s*{_STRING}", re.MULTILINE)
+_LICENSES = re.compile(rf"^{_B}s\.licenses{_B}={_B}\[([^\]\n]{{1,500}})\]", re.MULTILINE)
+_SUMMARY = re.compile(rf"^{_B}s\.summary{_B}={_B}{_STRING}", re.MULTILINE)
+_HOMEPAGE = re.compile(rf"^{_B}s\.homepage{_B}={_B}{_STRING}", re.MULTILINE)
 _ONE = re.compile(_STRING)
 
 
