@@ -9,7 +9,9 @@ import pytest
 from wherry.build import BuildError
 from wherry.build.files import find, resolve
 from wherry.build.rootfs import KnownLayer, Rootfs, UnpackedLayer
+from wherry.images.beneath import Root
 from wherry.images.tar import Entry, Kind
+from wherry.images.walk import walk
 
 
 def folder(path: Path, files: dict[str, str]) -> Path:
@@ -104,6 +106,21 @@ def test_recorded_owners_are_believed(tmp_path: Path) -> None:
     entry = stack(path).entry("f")
     assert entry is not None
     assert (entry.uid, entry.gid, entry.mode, entry.xattrs) == (12, 34, 0o750, {})
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"1:2", b"1:2:9", b"-1:2:7", b"1:2:" + b"7" * 2000])
+def test_what_a_container_records_as_owner_is_an_owner_or_nothing(
+    tmp_path: Path, value: bytes
+) -> None:
+    path = folder(tmp_path / "1", {"f": "f"})
+    os.setxattr(path / "f", "user.containers.override_stat", value)
+    status = (path / "f").stat()
+    entry = stack(path).entry("f")
+    assert entry is not None
+    assert (entry.uid, entry.mode) == (status.st_uid, status.st_mode & 0o7777)
+    with Root(path) as root:
+        [_, walked] = walk(root)
+    assert (walked.uid, walked.mode) == (entry.uid, entry.mode)
 
 
 def test_known_layers_are_unpacked_only_for_content(tmp_path: Path) -> None:

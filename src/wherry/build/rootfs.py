@@ -17,7 +17,7 @@ from typing import Protocol
 
 from wherry.build.files import join, parent
 from wherry.images.tar import Entry, Kind
-from wherry.images.tree import OVERLAY_XATTRS, OWNER
+from wherry.images.tree import OVERLAY_XATTRS, OWNER, recorded_owner
 from wherry.images.walk import xattrs_of
 
 _KINDS = {
@@ -75,9 +75,8 @@ class UnpackedLayer:
             return None
         kind = _KINDS[stat.S_IFMT(status.st_mode)]
         uid, gid, mode = status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
-        if recorded := xattrs.pop(OWNER, None):
-            owner, group, permissions, *_ = recorded.split(b":")
-            uid, gid, mode = int(owner), int(group), int(permissions, 8) & 0o7777
+        if recorded := recorded_owner(xattrs.pop(OWNER, b"")):
+            uid, gid, mode = recorded
         return Entry(
             path,
             kind,

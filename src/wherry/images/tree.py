@@ -7,11 +7,13 @@ them, are recorded in an extended attribute instead, with the mode they go with.
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from wherry.images.beneath import Root, remove_tree
 from wherry.images.tar import Entry, Kind
@@ -22,6 +24,8 @@ OWNER = "user.containers.override_stat"
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 """What overlayfs itself goes by; never taken from an archive or put into one."""
 
+_RECORDED = re.compile(rb"(\d{1,10}):(\d{1,10}):([0-7]{1,7})(?::.*)?", re.DOTALL)
+_MAX_ID = (1 << 32) - 2
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IGNORED = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE})
 _CHUNK = 1 << 20
@@ -30,8 +34,7 @@ _MODULE = b"\0(; \t\r\n"
 """What a Wasm file may begin with."""
 
 
-@dataclass(slots=True)
-class _Folder:
+class _Folder(msgspec.Struct):
     mode: int
     mtime: int
     uid: int
@@ -239,6 +242,14 @@ class TreeWriter:
                 os.utime(fd, ns=(folder.mtime, folder.mtime))
             finally:
                 os.close(fd)
+
+
+def recorded_owner(value: bytes) -> tuple[int, int, int] | None:
+    """Owner, group and mode of an attribute OWNER; None where a container has written another."""
+    found = _RECORDED.fullmatch(value)
+    if found is None or max(int(found[1]), int(found[2])) > _MAX_ID:
+        return None
+    return int(found[1]), int(found[2]), int(found[3], 8) & 0o7777
 
 
 def _set_xattrs(file: int | str, xattrs: dict[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from io import FileIO
 
 from wherry.images.beneath import Root
 from wherry.images.tar import Entry, Kind
-from wherry.images.tree import OVERLAY_XATTRS, OWNER
+from wherry.images.tree import OVERLAY_XATTRS, OWNER, recorded_owner
 
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
@@ -100,17 +100,9 @@ def _entry(root: Root, path: str, linked: dict[tuple[int, int], str]) -> Entry |
     if kind in (Kind.CHARACTER, Kind.BLOCK):
         entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
     xattrs = xattrs_of(f"/proc/self/fd/{at}/{name}" if name else f"/proc/self/fd/{at}/.")
-    if owner := xattrs.pop(OWNER, None):
-        _apply_owner(entry, owner)
+    if owner := recorded_owner(xattrs.pop(OWNER, b"")):
+        entry.uid, entry.gid, entry.mode = owner
     entry.xattrs = {
         key: value for key, value in xattrs.items() if not key.startswith(OVERLAY_XATTRS)
     }
     return entry
-
-
-def _apply_owner(entry: Entry, recorded: bytes) -> None:
-    """The owner and mode that could not be set when the file was unpacked."""
-    parts = recorded.split(b":")
-    if len(parts) >= 3 and all(part.isdigit() for part in parts[:3]):
-        entry.uid, entry.gid = int(parts[0]), int(parts[1])
-        entry.mode = int(parts[2], 8) & 0o7777
