@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,13 +11,20 @@ if TYPE_CHECKING:
 
 
 def write_file(path: str, portions: Iterable[bytes]) -> None:
-    """Write a file in the place of what is there, when all of it has come. Raises OSError."""
-    temporary = f"{path}.{os.getpid()}.part"
+    """Write a file in the place of what is there, when all of it has come. Raises OSError.
+
+    A link stays one: its target is replaced. What is no file (/dev/null, a FIFO) is written to.
+    """
+    if os.path.exists(path) and not S_ISREG(os.stat(path).st_mode):
+        with open(path, "wb") as file:
+            file.writelines(portions)
+        return
+    target = os.path.realpath(path)
+    temporary = f"{target}.{os.getpid()}.part"
     try:
         with open(temporary, "xb") as file:
-            for data in portions:
-                file.write(data)
-        os.replace(temporary, path)
+            file.writelines(portions)
+        os.replace(temporary, target)
     except BaseException as error:
         if os.path.lexists(temporary):
             os.unlink(temporary)
