@@ -6,6 +6,8 @@ In CI (`CI=true`) nothing may be missing: what is skipped on a person's machine 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -54,6 +56,14 @@ def suite(name: str, *packages: str) -> debian.Suite:
         return debian.Suite(name, *packages)
     except debian.SuiteMissing as error:
         without(str(error), even_in_ci=name != "trixie")
+
+
+def busybox() -> Path:
+    """The machine's statically linked busybox; `without` where there is none."""
+    found = shutil.which("busybox")
+    if found is None or not subprocess.run(["ldd", found], capture_output=True).returncode:
+        without("busybox-static is not installed")
+    return Path(found)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

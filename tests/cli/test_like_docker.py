@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import COMMAND
-from tests.conftest import without
+from tests.conftest import busybox
 from tests.peers import Dockerd
 
 pytestmark = pytest.mark.dockerd
@@ -51,12 +50,9 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair(dockerd: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        without("busybox-static is not installed")
     root = io.BytesIO()
     with tarfile.open(fileobj=root, mode="w") as archive:
-        archive.add(str(busybox), "bin/busybox")
+        archive.add(busybox(), "bin/busybox")
         for tool in TOOLS:
             link = tarfile.TarInfo(f"bin/{tool}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"

@@ -8,21 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import without
+from tests.conftest import busybox, without
 from tests.engine_under_test import Wherry
 from tests.network.machine import Machine
 
 from wherry.oci import HOST
 
 PLATFORM = str(HOST)
-
-
-def busybox() -> Path:
-    """A static busybox. The test is skipped without it."""
-    found = shutil.which("busybox")
-    if found is None or not subprocess.run(["ldd", found], capture_output=True).returncode:
-        without("busybox-static is not installed")
-    return Path(found)
 
 
 @contextlib.contextmanager

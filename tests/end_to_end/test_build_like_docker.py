@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import pytest
 from tests import peers
-from tests.end_to_end.linux_builds import PLATFORM, builder, busybox, folder
+from tests.conftest import busybox
+from tests.end_to_end.linux_builds import PLATFORM, builder, folder
 from tests.engine_under_test import Wherry
 from tests.network.machine import Machine
 

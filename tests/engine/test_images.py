@@ -22,7 +22,7 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
         yield data[start : start + 1000]
 
 
-def _deeds(engine: Engine) -> list[tuple[str, str]]:
+def deeds(engine: Engine) -> list[tuple[str, str]]:
     """Everything that was told of images: what and by which name."""
     with closing(engine.events.subscribe(Filters({"type": ["image"]}), since=0)) as told:
         found = []
@@ -58,7 +58,7 @@ async def test_a_tag_moves_and_leaves_a_dangling_image(engine: Engine) -> None:
     assert engine.images.inspect("one").id == second.id
     dangling = engine.images.list(Filters({"dangling": ["true"]}))
     assert [image.id for image in dangling] == [first.id]
-    assert ("tag", "one:latest") in _deeds(engine)
+    assert ("tag", "one:latest") in deeds(engine)
     with pytest.raises(NotFound):
         await engine.images.tag("nothing", "one", "")
     with pytest.raises(InvalidRequest, match="UPPER"):
@@ -74,8 +74,8 @@ async def test_the_last_name_takes_the_image_with_it(engine: Engine) -> None:
     assert [each.deleted for each in removed] == ["", image.id]
     with pytest.raises(NotFound):
         engine.images.inspect(image.id)
-    assert ("untag", "two:x") in _deeds(engine)
-    assert ("delete", image.id) in _deeds(engine)
+    assert ("untag", "two:x") in deeds(engine)
+    assert ("delete", image.id) in deeds(engine)
 
 
 async def test_an_image_that_a_container_uses_stays(engine: Engine) -> None:
@@ -100,8 +100,8 @@ async def test_what_was_saved_can_be_loaded(engine: Engine) -> None:
     await engine.images.remove("one")
     assert await engine.images.load(_pieces(archive)) == ["one:latest"]
     assert engine.images.inspect("one").id == image.id
-    assert ("save", "one") in _deeds(engine)
-    assert ("load", "one:latest") in _deeds(engine)
+    assert ("save", "one") in deeds(engine)
+    assert ("load", "one:latest") in deeds(engine)
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"\0" * 10240])

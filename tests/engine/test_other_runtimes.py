@@ -1,11 +1,9 @@
 """Any containerd shim is a runtime: here runc's, with a Linux program."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.conftest import without
+from tests.conftest import busybox
 from tests.engine.kitchen import interactive, logged, make, make_image, run
 
 from wherry.engine import Engine, StartFailed
@@ -20,12 +18,7 @@ RUNC = "io.containerd.runc.v2"
 
 def busybox_image(engine: Engine) -> None:
     """An image of one static Linux program."""
-    busybox = shutil.which("busybox")
-    if busybox is None or not subprocess.run(["ldd", busybox], capture_output=True).returncode:
-        without("busybox-static is not installed")
-    assert busybox is not None
-    content = Path(busybox).read_bytes()
-    make_image(engine.store, "linux", {"bin/busybox": content}, platform=HOST)
+    make_image(engine.store, "linux", {"bin/busybox": busybox().read_bytes()}, platform=HOST)
 
 
 async def test_a_linux_container_runs_under_runc(engine: Engine) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 from tests.engine.kitchen import make_image
-from tests.engine.test_images import _deeds
+from tests.engine.test_images import deeds
 from tests.registries import Faults, Hold, RealRegistry, registry
 
 from wherry.engine import Engine, Filters, InvalidRequest, NotFound, Unauthorized
@@ -46,9 +46,9 @@ async def test_an_image_goes_and_comes_and_both_are_told(
     said = await _all(transfers.pull(name))
     assert said[-1] == f"Status: Downloaded newer image for {name}"
     assert engine.images.resolve(name).digest == image.digest
-    deeds = [deed for deed in _deeds(engine) if deed[0] in ("push", "pull")]
+    told = [deed for deed in deeds(engine) if deed[0] in ("push", "pull")]
     repository = f"{real.name}/engine/round"
-    assert deeds == [("push", repository), ("pull", repository)]
+    assert told == [("push", repository), ("pull", repository)]
 
 
 async def test_who_asks_for_what_is_being_pulled_joins_it(

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.conftest import without
+from tests.conftest import busybox, without
 
 _USERS = "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n"
 _GROUPS = "root:x:0:\nweb:x:1000:\nwheel:x:10:web\n"
@@ -14,14 +14,11 @@ _GROUPS = "root:x:0:\nweb:x:1000:\nwheel:x:10:web\n"
 
 def context(folder: Path) -> Path:
     """A build context in `folder`; the image is of this machine's platform."""
-    busybox = shutil.which("busybox")
-    if busybox is None or not subprocess.run(["ldd", busybox], capture_output=True).returncode:
-        without("busybox-static is not installed")
-    assert busybox is not None
+    program = busybox()
     programs = folder / "bin"
     programs.mkdir(parents=True)
-    shutil.copy(busybox, programs / "busybox")
-    names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
+    shutil.copy(program, programs / "busybox")
+    names = subprocess.run([program, "--list"], capture_output=True, text=True, check=True)
     for name in names.stdout.split():
         if name != "busybox":
             (programs / name).symlink_to("busybox")
@@ -45,7 +42,6 @@ def probe(folder: Path) -> Path:
     source = Path(__file__).with_name("probe.c")
     if compiler is None:
         without("there is no C compiler (apt install gcc libc6-dev)")
-    assert compiler is not None
     done = subprocess.run(
         [compiler, "-static", "-O1", "-o", target, source], capture_output=True, text=True
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.conftest import without
+from tests.conftest import busybox
 from tests.engine_under_test import Wherry
 from tests.guests.toolchain import Guests
 from tests.network.machine import INSIDE, Machine
@@ -26,15 +25,11 @@ def machine() -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def engine(machine: Machine, guests: Guests) -> Iterator[Wherry]:
     """An engine with the images `linux`, of busybox, and `sockets`, and the network `fleet`."""
-    busybox = shutil.which("busybox")
-    if busybox is None or not subprocess.run(["ldd", busybox], capture_output=True).returncode:
-        without("busybox-static is not installed")
-    assert busybox is not None
     with Wherry() as wherry:
         wherry.within = machine.within
         context = wherry.folder / "linux"
         context.mkdir()
-        shutil.copy(busybox, context / "busybox")
+        shutil.copy(busybox(), context / "busybox")
         (context / "Dockerfile").write_text(
             'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox"]\n'
         )
