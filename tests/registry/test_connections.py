@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -216,3 +217,32 @@ def test_an_answer_that_is_left_in_the_middle_is_not_waited_for(client: Client) 
         with client.fetch(f"{faults.url}/file") as file:
             assert file.read(4) == b"some"
         more.set()
+
+
+def test_plain_http_on_this_machine_is_found_without_reading_the_authorities(
+    open_registry: RealRegistry,
+    tls_registry: RealRegistry,
+    sample: Sample,
+    path: str,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which takes longer than a small pull; a server that does speak TLS is verified as ever."""
+    sample.push(repository_at(client, f"{open_registry.name}/{path}"))
+    read = []
+    context = ssl.create_default_context
+
+    def reading() -> ssl.SSLContext:
+        read.append(True)
+        return context()
+
+    monkeypatch.setattr("ssl.create_default_context", reading)
+    other = Client(Hosts(), patience=IMPATIENT)
+    for _ in range(2):
+        repository = repository_at(other, f"{open_registry.name}/{path}")
+        assert repository.manifest("latest")[1] == sample.manifest
+    assert not read
+    with pytest.raises(Unreachable, match="signed by nobody known here"):
+        repository_at(other, f"{tls_registry.name}/{path}").resolve("latest")
+    assert read
+    other.close()

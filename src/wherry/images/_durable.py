@@ -36,16 +36,21 @@ def exchange(path: Path, other: Path) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` atomically. The caller lets only one writer in at a time."""
+def replace_file(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Put `data` at `path` atomically. The caller lets only one writer in at a time.
+
+    Without `sync` a power cut may leave the file as it was, or damaged.
+    """
     temporary = path.with_name(f".{path.name}.new")
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if sync:
+        sync_directory(path.parent)

@@ -10,7 +10,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from wherry.disk import allocated
+from wherry.disk import allocated, below
 from wherry.images._durable import sync_directory
 from wherry.images.errors import DigestMismatch, ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
@@ -133,6 +133,10 @@ class BlobStore:
         # Listing a store opens thousands of blobs; pathlib would take half of the time.
         return f"{self._folder}/{digest.replace(':', '/', 1)}"
 
+    def unfinished(self) -> int:
+        """Bytes on disk of half-written blobs."""
+        return below(self._ingest)
+
     def leftovers(self, *, downloads: bool = False) -> Iterator[Path]:
         """Half-written blobs: of writers at work, or of ones that were killed.
 
@@ -180,8 +184,13 @@ class BlobWriter:
         media_type: str,
         expected_digest: Digest | None = None,
         expected_size: int | None = None,
+        *,
+        sync: bool = True,
     ) -> Descriptor:
-        """Put the blob under its digest. Raises DigestMismatch, StorageFull; then nothing stays."""
+        """Put the blob under its digest. Raises DigestMismatch, StorageFull; then nothing stays.
+
+        Without `sync` its name survives a power cut only after `BlobStore.sync`.
+        """
         try:
             digest = self._check(expected_digest, expected_size)
             path = self._blobs.path(digest)
@@ -191,7 +200,8 @@ class BlobWriter:
                     os.fsync(self._file.fileno())
                     path.parent.mkdir(exist_ok=True)
                     self._path.rename(path)
-                    sync_directory(path.parent)
+                    if sync:
+                        sync_directory(path.parent)
                 self.created = True
         finally:
             self.abort()

@@ -137,10 +137,14 @@ class Exchange:
             return {**headers, **dict(self.host.headers), **login}
 
         url = where if isinstance(where, Url) else self.url(where)
+        ours = url.origin == own and url.scheme == "https"
+        if ours and self._web.turns_out_plain(self.host, url, self.cancel):
+            plain = msgspec.structs.replace(url, scheme="http")
+            return self._followed(method, plain, headers, authorization, body)
         try:
             return self._web.follow(method, url, sent, body, self.cancel, self.host)
         except NotTls:
-            if url.origin != own or url.scheme != "https":
+            if not ours:
                 raise
             if not self.host.may_be_plain:
                 file = self._web.hosts.place_for_hosts(self._domain)

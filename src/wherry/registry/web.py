@@ -6,6 +6,7 @@ from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
 from wherry.registry.connections import Body, Connections, UnknownAuthority
 from wherry.registry.errors import InvalidAnswer, Unreachable
+from wherry.registry.greeting import is_plain
 from wherry.registry.hosts import Host, Hosts
 from wherry.registry.patience import Patience
 from wherry.registry.trust import Trust
@@ -26,7 +27,18 @@ class Web:
         self.connections = Connections()
         self.plain: set[str] = set()
         """Servers on this very machine that turned out to speak no TLS."""
+        self._greeted: set[str] = set()
         self._agent = agent
+
+    def turns_out_plain(self, host: Host, url: Url, cancel: Cancel) -> bool:
+        """Whether a server that may speak plain HTTP does. Each is asked once. Raises Abandoned."""
+        if not host.may_be_plain or host.authority in self._greeted:
+            return False
+        plain = is_plain(url.host, url.port, host.connect_seconds, cancel)
+        if plain:
+            self.plain.add(host.authority)
+        self._greeted.add(host.authority)
+        return plain
 
     def follow(
         self,

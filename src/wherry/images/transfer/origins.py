@@ -51,7 +51,7 @@ class Origins:
                 there = set(self._blobs.digests())
                 self._known = {d: names for d, names in self._known.items() if d in there}
                 with suppress(OSError):
-                    replace_file(self._path, msgspec.json.encode(self._known))
+                    replace_file(self._path, msgspec.json.encode(self._known), sync=False)
 
     def _read(self) -> dict[str, list[str]]:
         try:

@@ -1,7 +1,6 @@
 """Doing something for several blobs at once."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,8 +15,16 @@ def for_each(
 ) -> None:
     """Do `work` for each item, in threads called `name` that are in the caller's holds.
 
-    The first error cancels what else is under way, and is raised once all of it has ended.
+    The first error cancels what else is under way, and is raised once all of it has ended. What
+    is the only one is done by the caller itself.
     """
+    items = tuple(items)
+    if len(items) < 2:
+        for item in items:
+            work(item)
+        return
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     with ThreadPoolExecutor(at_once, name) as pool:
         futures = [pool.submit(copy_context().run, work, item) for item in items]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)

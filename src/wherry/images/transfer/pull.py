@@ -28,7 +28,6 @@ from wherry.images.transfer.downloads import Downloads
 from wherry.images.transfer.origins import Origins
 from wherry.images.transfer.parallel import for_each
 from wherry.images.transfer.progress import Announced, BlobState, BlobStatus, Tell, short
-from wherry.images.transfer.unpacking import Unpacking
 from wherry.oci import Descriptor, Digest, MediaType, Platform, Reference
 from wherry.oci.document import MAX_DOCUMENT
 
@@ -271,6 +270,8 @@ class _Pull:
         if image.platform.is_wasm:
             for_each(missing.values(), self._whole_layer, AT_ONCE, "pull", self._cancel)
             return
+        from wherry.images.transfer.unpacking import Unpacking
+
         diff_ids = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
         known = {layer.digest: diff_id for layer, diff_id in diff_ids}
         unpacking = Unpacking(self._store, self._tell)
@@ -325,20 +326,20 @@ class _Pull:
 
     def _store_documents(self, found: _Document, image: Image, config: bytes) -> None:
         """The config, then the manifest, then what is above it."""
-        self._write(image.manifest.config, config)
+        self._write(image.manifest.config, config, sync=False)
         # A manifest must not be there after a power cut without what it names.
         self._blobs.sync()
         for each in (found, *found.above[::-1]):
             self._write(each.descriptor, each.data)
             self.seen.append(Digest(each.descriptor.digest))
 
-    def _write(self, descriptor: Descriptor, data: bytes) -> None:
+    def _write(self, descriptor: Descriptor, data: bytes, *, sync: bool = True) -> None:
         digest = checked(descriptor.digest)
         if self._blobs.has(digest):
             return
         with self._blobs.writer() as writer:
             writer.write(data)
-            writer.commit(descriptor.media_type, digest, descriptor.size)
+            writer.commit(descriptor.media_type, digest, descriptor.size, sync=sync)
         self.written.add(digest)
 
 
