@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.api.conftest import Api
 
+from wherry import oci
 from wherry.engine import (
     Conflict,
     EngineError,
@@ -19,6 +20,8 @@ from wherry.engine import (
     NotFound,
     NotModified,
 )
+from wherry.engine.disk_usage import Usage
+from wherry.engine.image_inspection import ImageSummary
 
 
 async def test_ping_is_answered_before_the_engine_is_open(api: Api) -> None:
@@ -121,6 +124,25 @@ async def test_names_in_paths_are_decoded(api: Api) -> None:
     await api.ask("GET", "/v1.41/images/localhost:5000/a/b:c/history")
     await api.ask("GET", "/volumes/a%20b")
     assert named == ["localhost:5000/a/b:c", "a b"]
+
+
+@pytest.mark.parametrize(("version", "told"), [("1.43", 7), ("1.44", None)])
+async def test_old_clients_read_the_size_of_an_image_elsewhere(
+    api: Api, version: str, told: int | None
+) -> None:
+    async def usage(_: list[str]) -> Usage:
+        return Usage(images=[summary])
+
+    summary = ImageSummary(
+        id="i", repo_tags=[], repo_digests=[], created=0, size=7, labels=None,
+        descriptor=oci.Descriptor(media_type="", digest="", size=1),
+    )  # fmt: skip
+    api.has(
+        images=SimpleNamespace(list=lambda *_, **__: [summary]), system=SimpleNamespace(usage=usage)
+    )
+    listing = json.loads((await api.ask("GET", f"/v{version}/images/json"))[2])
+    df = json.loads((await api.ask("GET", f"/v{version}/system/df"))[2])["Images"]
+    assert [each.get("VirtualSize") for each in (*listing, *df)] == [told, told]
 
 
 async def test_queries_are_read_as_docker_reads_them(api: Api) -> None:

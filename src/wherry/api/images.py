@@ -2,6 +2,7 @@
 
 from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.api._http import Response, StreamResponse
+from wherry.api._virtual_size import tell_virtual_size
 from wherry.api.archive import send_tar
 
 
@@ -10,6 +11,7 @@ async def listing(call: Call) -> Response:
     images = call.engine.images.list(call.filters(), shared_size=call.flag("shared-size"))
     if call.flag("manifests"):
         await call.engine.images.add_manifests(images)
+    tell_virtual_size(call, images)
     return json_answer(images)
 
 
@@ -18,6 +20,7 @@ async def inspect(call: Call) -> Response:
     image = call.engine.images.inspect(call.path["name"], call.text("platform"))
     if call.flag("manifests"):
         await call.engine.images.add_manifests([image])
+    tell_virtual_size(call, [image])
     return json_answer(image)
 
 

@@ -4,6 +4,7 @@ from contextlib import aclosing, closing
 
 from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, json_answer
 from wherry.api._http import Response, StreamResponse
+from wherry.api._virtual_size import tell_virtual_size
 
 _API = f"{CURRENT[0]}.{CURRENT[1]}"
 _MIN_API = f"{OLDEST[0]}.{OLDEST[1]}"
@@ -21,7 +22,9 @@ async def info(call: Call) -> Response:
 
 async def usage(call: Call) -> Response:
     """`docker system df`."""
-    return json_answer(await call.engine.system.usage(call.texts("type")))
+    found = await call.engine.system.usage(call.texts("type"))
+    tell_virtual_size(call, found.images or ())
+    return json_answer(found)
 
 
 async def check(call: Call) -> StreamResponse:

@@ -22,6 +22,8 @@ class ImageSummary(msgspec.Struct, kw_only=True, rename="pascal"):
     created: int
     """Seconds since the epoch."""
     size: int
+    virtual_size: int | UnsetType = UNSET
+    """The same, for clients from before API 1.44."""
     shared_size: int = -1
     labels: dict[str, str] | None
     containers: int = -1
@@ -73,6 +75,8 @@ class ImageInspect(msgspec.Struct, kw_only=True, rename="pascal"):
     os: str
     os_version: str | UnsetType = UNSET
     size: int
+    virtual_size: int | UnsetType = UNSET
+    """The same, for clients from before API 1.44."""
     graph_driver: dict[str, Any]
     root_fs: Layers = msgspec.field(name="RootFS")
     metadata: dict[str, str]
