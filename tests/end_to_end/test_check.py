@@ -114,6 +114,14 @@ def test_a_built_program_is_compiled_before_anybody_runs_it(
     until(lambda: code_files(fresh_wherry), "it was never compiled")
 
 
+def test_an_unused_image_can_be_given_back_whole(fresh_wherry: Wherry, tmp_path: Path) -> None:
+    (tmp_path / "own.wat").write_text(WAT)
+    fresh_wherry.image("own", tmp_path / "own.wat")
+    rows = fresh_wherry.ok("system", "df", "--format", "json").splitlines()
+    images = json.loads(rows[0])
+    assert images["Size"] == images["Reclaimable"].split()[0] != "0B"
+
+
 @pytest.mark.parametrize("removed", ["rmi", "prune"])
 def test_compiled_code_goes_with_its_image(
     fresh_wherry: Wherry, tmp_path: Path, removed: str

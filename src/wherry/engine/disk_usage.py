@@ -114,8 +114,8 @@ def _of_images(usage: Usage, store: StoreUsage) -> KindUsage:
         "Images",
         len(images),
         sum(image.containers > 0 for image in images),
-        store.total - unneeded + store.overhead,
-        store.reclaimable - unneeded,
+        store.total - unneeded + store.unfinished,
+        store.reclaimable - unneeded + store.unfinished,
     )
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wherry import shelf
-from wherry.disk import allocated
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
 from wherry.images.errors import ImageInUse
@@ -50,20 +49,20 @@ class Usage(msgspec.Struct, frozen=True):
     """Bytes on disk: of blobs, of unpacked layers, and what removing unused images frees.
 
     `images` tells of each by the digest of its target. `unneeded` of the blobs and layers that no
-    image needs, by digest and diff_id: they are the build cache's, or garbage. `overhead` is what
-    the store takes beside blobs and layers: catalog, folders, and what is half-made.
+    image needs, by digest and diff_id: they are the build cache's, or garbage. `unfinished` is what
+    is half-made, which `prune` gives back; the catalog and the store's own folders are not counted.
     """
 
     blobs: int
     layers: int
     reclaimable: int
-    overhead: int = 0
+    unfinished: int = 0
     unneeded: Mapping[str, int] = {}
     images: Mapping[Digest, ImageUsage] = {}
 
     @property
     def total(self) -> int:
-        """All of it, without the overhead."""
+        """All that is whole."""
         return self.blobs + self.layers
 
 
@@ -211,7 +210,7 @@ class Housekeeping:
             total - layers,
             layers,
             reclaimable=total - sum(sizes[name] for name in sizes.keys() & kept),
-            overhead=allocated(self._catalog.root) + self._rootfs.overhead() - (total - layers),
+            unfinished=self._blobs.unfinished() + self._rootfs.unfinished(),
             unneeded=self._by_digest({n: size for n, size in sizes.items() if n not in users}),
             images={
                 digest: ImageUsage(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from wherry.disk import allocated
+from wherry.disk import allocated, below
 from wherry.images._durable import exchange, sync_directory, sync_filesystem
 from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
@@ -115,10 +115,9 @@ class RootFilesystems:
             size = self._sizes[name] = allocated(self._root / name)
         return size
 
-    def overhead(self) -> int:
-        """Bytes on disk of the folder itself, and of what is being made or removed in it."""
-        inside = sum(allocated(self._root / name) for name in ("ingest", _EMPTY))
-        return inside + allocated(self._root, alone=True)
+    def unfinished(self) -> int:
+        """Bytes on disk of what is being made or removed."""
+        return below(self._ingest)
 
     def key(self, name: str) -> str:
         """The diff_id of an unpacked layer; what else it is known by, of an artifact's module."""
