@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.engine import cgroups
-from wherry.engine.containers.users import User, find_user
+from wherry.engine.containers.users import User, find_user, mapped
 from wherry.engine.errors import EngineError
 from wherry.engine.linux import Security, choose_capabilities, harden, standard_mounts
 from wherry.engine.step_network import FILES, HOSTNAME
@@ -38,7 +38,10 @@ def write_bundle(
     for number, file in enumerate(step.files):
         mounts.append(_file_mount(files / str(number), file))
     user = find_user(step.user, (), [str(layer) for layer in step.lowerdirs])
-    spec = _wasm_spec(step, user) if step.platform.is_wasm else _linux_spec(step, user, own_network)
+    if step.platform.is_wasm:
+        spec = _wasm_spec(step, user)
+    else:
+        spec = _linux_spec(step, mapped(user), own_network)
     spec.mounts = [*(spec.mounts or ()), *(_etc(private) if not step.platform.is_wasm else ())]
     # Mounts in mounts come after those that they lie in.
     spec.mounts += sorted(mounts, key=lambda mount: mount.destination.count("/"))

@@ -64,9 +64,9 @@ def mapped(user: User) -> User:
     for kind, number in (("uid", user.uid), ("gid", user.gid)):
         if not maps_id(kind, number):
             raise InvalidRequest(
-                f"{kind} {number} is none that this engine may use: run the program as root "
-                "(--user 0), or give yourself ranges of ids (apt install uidmap; a line for you "
-                "in /etc/subuid and /etc/subgid)"
+                f"{kind} {number} is none that this engine may use: run the program as root, "
+                "user 0, or give yourself ranges of ids (apt install uidmap; a line for you in "
+                "/etc/subuid and /etc/subgid)"
             )
     return user._replace(groups=[number for number in user.groups if maps_id("gid", number)])
 
