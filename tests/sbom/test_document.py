@@ -72,6 +72,7 @@ def test_an_image_is_told_with_its_layers() -> None:
     image = told["metadata"]["component"]
     assert (image["type"], image["name"], image["version"]) == ("container", IMAGE.name, "1.2")
     assert unquote(image["purl"]).startswith(f"pkg:oci/web@{DIGEST}?")
+    assert f"repository_url={IMAGE.name}" in unquote(image["purl"])
     assert image["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
     assert told["metadata"]["timestamp"].startswith("2024-05-06T07:08:09")
     [layer] = told["components"]

@@ -25,6 +25,7 @@ from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
 from wherry import __version__
+from wherry.oci import parse_reference
 from wherry.sbom._found import Layer, Module, Package, Subject
 from wherry.wasm import Anatomy, PackageInfo, ToolInfo
 
@@ -95,8 +96,9 @@ def _root(subject: Subject) -> Component:
     properties = {"wherry:platform": subject.platform}
     purl = None
     if subject.is_image:
-        base = subject.name.rpartition("/")[2] or "image"
-        qualifiers = {"repository_url": subject.name, "tag": subject.version}
+        repository = parse_reference(subject.name).name if subject.name else ""
+        base = repository.rpartition("/")[2] or "image"
+        qualifiers = {"repository_url": repository, "tag": subject.version}
         purl = PackageURL(
             "oci",
             name=base.lower(),
