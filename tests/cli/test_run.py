@@ -209,7 +209,7 @@ def test_a_terminal_is_raw_for_the_container_and_detaches(shell: Shell, engine: 
 def test_a_start_that_takes_long_is_explained_at_a_terminal(shell: Shell, engine: Engine) -> None:
     engine.guest.is_let = threading.Event()
     pid, terminal = in_terminal(shell, "run", "-d", "hello")
-    assert b"wherry: still starting: a program is compiled" in read_until(terminal, b"\n")
+    assert b"wherry: still starting (a WebAssembly program" in read_until(terminal, b"\n")
     engine.guest.is_let.set()
     assert ID.encode() in read_until(terminal, b"\n")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 1.0
 """Seconds that a start may take before it is explained."""
-_COMPILING = "still starting: a program is compiled when it is first run"
+_COMPILING = "still starting (a WebAssembly program is compiled when it is first run)"
 
 
 class Session:

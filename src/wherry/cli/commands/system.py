@@ -35,11 +35,13 @@ def _client() -> dict[str, object]:
 
     from wherry import __version__
 
+    machine = platform.machine()
+
     return {
         "Version": __version__,
         "Python": platform.python_version(),
         "Os": sys.platform,
-        "Arch": platform.machine(),
+        "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
     }
 
 
