@@ -1,4 +1,4 @@
-"""How much room files take on a disk, counted as du(1) counts it.
+"""How much room files take on a disk, counted as du(1) counts it, and room that is kept.
 
 Allocated blocks, not lengths: what removing the files would give back. Folders count, a file with
 several names counts once, links are not followed.
@@ -6,19 +6,20 @@ several names counts once, links are not followed.
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 BLOCK = 512
 """Bytes of the unit in which stat(2) tells what is allocated, whatever the file system's own is."""
 
+_RESERVE = 256 << 10
 _LONG = 3000
 """Bytes of a path; a longer one is cut, since the kernel takes 4096 and a guest may nest deeper."""
 
 
-def allocated(path: str | os.PathLike[str], *, alone: bool = False) -> int:
-    """Bytes of a file, or of a folder with all in it unless `alone`; 0 if it is not there."""
+def allocated(path: str | os.PathLike[str]) -> int:
+    """Bytes of a file, or of a folder with all in it; 0 if it is not there."""
     try:
-        itself = _of(os.lstat(path))
-        return itself if alone else itself + below(path)
+        return _of(os.lstat(path)) + below(path)
     except FileNotFoundError:
         return 0
 
@@ -51,6 +52,38 @@ def below(path: str | os.PathLike[str]) -> int:
         for fd in opened:
             os.close(fd)
     return total
+
+
+class Reserve:
+    """A file that takes room and holds nothing, for when there is none: what is to make room has to
+    be written down first. Where none can be kept, there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._taken = False
+        self.take()
+
+    def take(self) -> None:
+        """Take the room, if it is not taken yet and there is as much."""
+        if self._taken:
+            return
+        try:
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return
+        try:
+            os.posix_fallocate(fd, 0, _RESERVE)
+            self._taken = True
+        except OSError:
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def release(self) -> None:
+        """Give the room back, for what must be written now."""
+        self._path.unlink(missing_ok=True)
+        self._taken = False
 
 
 def _of(status: os.stat_result) -> int:

@@ -109,7 +109,7 @@ def test_a_full_disk_can_be_cleared(small: Path) -> None:
     store = ImageStore(small / "data")
     simple_image(store, "kept")
     image = image_of(store, layer_of(store, os.urandom(300_000)), name="big")
-    fill(small, 4096)
+    fill(small, 0)
     assert store.remove("big").deleted == [image.id]
     assert store.resolve("kept")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from wherry.disk import Reserve
 from wherry.engine.errors import EngineError
 from wherry.engine.record import Life, NetworkRecord, Record
-from wherry.engine.reserve import Reserve
 
 _VERSIONS = (
     """
@@ -147,15 +147,16 @@ class State:
         """
         self._owed[id] = msgspec.json.encode(life)
         with suppress(EngineError):
-            self._write()
+            self._write(gives_room=True)
 
     def remove_container(self, id: str, volumes: Sequence[str] = ()) -> None:
         """Forget a container, and mark `volumes` as belonging to nobody: they go next."""
-        self._write(("DELETE FROM container WHERE id = ?", (id,)), *_dooming(volumes))
+        forgetting = ("DELETE FROM container WHERE id = ?", (id,))
+        self._write(forgetting, *_dooming(volumes), gives_room=True)
 
     def doom_volumes(self, names: Sequence[str]) -> None:
         """Mark volumes as belonging to nobody, so that they go even if the engine is killed."""
-        self._write(*_dooming(names))
+        self._write(*_dooming(names), gives_room=True)
 
     def volumes(self) -> Iterator[VolumeRow]:
         """All volumes."""
@@ -178,7 +179,8 @@ class State:
 
     def remove_volumes(self, names: Sequence[str]) -> None:
         """Forget volumes."""
-        self._write(*(("DELETE FROM volume WHERE name = ?", (name,)) for name in names))
+        forgetting = [("DELETE FROM volume WHERE name = ?", (name,)) for name in names]
+        self._write(*forgetting, gives_room=True)
 
     def networks(self) -> Iterator[NetworkRecord]:
         """All networks."""
@@ -196,7 +198,7 @@ class State:
 
     def remove_network(self, id: str) -> None:
         """Forget a network."""
-        self._write(("DELETE FROM network WHERE id = ?", (id,)))
+        self._write(("DELETE FROM network WHERE id = ?", (id,)), gives_room=True)
 
     def fact(self, name: str) -> str | None:
         """A remembered fact about the engine itself."""
@@ -207,14 +209,17 @@ class State:
         """Remember a fact."""
         self._write(("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value)))
 
-    def _write(self, *statements: _Statement) -> None:
-        """All of it or nothing. Raises EngineError when the disk is full or broken."""
+    def _write(self, *statements: _Statement, gives_room: bool = False) -> None:
+        """All of it or nothing; what `gives_room` back may take what is kept for that.
+
+        Raises EngineError when the disk is full or broken.
+        """
         owed = [_saving(id, life) for id, life in self._owed.items()]
         try:
             try:
                 self._transact([*owed, *statements])
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL or not gives_room:
                     raise
                 self._reserve.release()
                 self._transact([*owed, *statements])

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from wherry.disk import Reserve
 from wherry.images._durable import replace_file
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.oci import (
@@ -86,6 +87,7 @@ class Catalog:
         self.root = root
         self._index = root / "index.json"
         self._lock = root / "lock"
+        self._reserve = Reserve(root / "reserve")
         self._cached: tuple[tuple[int, int, int], _Contents] | None = None
         layout = root / "oci-layout"
         if not layout.exists() or not self._index.exists():
@@ -157,8 +159,19 @@ class Catalog:
 
     def _change(self, entries: tuple[Entry, ...], attachments: tuple[Attachment, ...]) -> None:
         if entries != self.entries() or attachments != self.attachments():
+            gives_room = len(entries) + len(attachments) <= self._count()
             with storage_errors("change the image store"):
-                self._write(entries, attachments)
+                try:
+                    self._write(entries, attachments)
+                except OSError:
+                    if not gives_room:
+                        raise
+                    self._reserve.release()
+                    self._write(entries, attachments)
+            self._reserve.take()
+
+    def _count(self) -> int:
+        return len(self.entries()) + len(self.attachments())
 
     def _write(self, entries: Iterable[Entry], attachments: Iterable[Attachment]) -> None:
         manifests = [entry.described() for entry in entries]

@@ -57,7 +57,7 @@ class LinuxLauncher:
         except BaseException as error:
             await self._undo(runtime, request, root)
             if isinstance(error, OSError):
-                raise LaunchError(f"the container cannot be made: {error}") from None
+                raise LaunchError(f"the container cannot be made: {_said(error)}") from None
             raise
 
     async def _create(
@@ -103,7 +103,7 @@ class LinuxLauncher:
                     init.runtime, request, arguments, [init.id], scratch, request.process.terminal
                 )
         except OSError as error:
-            raise LaunchError(f"the process cannot be made: {error}") from None
+            raise LaunchError(f"the process cannot be made: {_said(error)}") from None
         init.cgroup.tell_of(pid)
         return LinuxProcess(pid, init.cgroup, terminal, self._pids.discard)
 
@@ -156,6 +156,11 @@ def _with_terminal(document: bytes, terminal: bool) -> bytes:
     fields = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
     fields["terminal"] = msgspec.Raw(msgspec.json.encode(terminal))
     return msgspec.json.encode(fields)
+
+
+def _said(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what
 
 
 def _has_own_pids(config: spec.Spec) -> bool:

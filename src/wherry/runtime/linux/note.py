@@ -22,7 +22,10 @@ def leave(bundle: str, note: Note) -> None:
     path = f"{bundle}/{NOTE}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    os.symlink(msgspec.json.encode(note).decode(), path)
+    try:
+        os.symlink(msgspec.json.encode(note).decode(), path)
+    except OSError as error:  # names the note itself as well, which is no file
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 def find(bundle: str) -> Note | None:
