@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.images.samples import WASM, saved
+from tests.images.samples import WASM, image_of, layer_of, member, saved, tar_of
 
 from wherry.images import DigestMismatch, Image, ImageStore, InvalidImage, InvalidLayer
 from wherry.images.artifact_writer import is_conformant, write_artifact
@@ -155,12 +155,22 @@ def test_what_has_a_title_is_a_file_and_what_has_none_is_nothing(store: ImageSto
     assert image.config.config and image.config.config.entrypoint == ["/app.wasm"]
 
 
+def test_no_artifact_takes_the_files_of_a_layer_away_from_an_image(store: ImageStore) -> None:
+    """It has the very tar, and calls it something that has no files."""
+    tar = tar_of(member("etc/login", b"asks for a password"))
+    assert files(store, pushed(store, MODULE, ("application/x-other", tar, {}))) == {
+        "app.wasm": WASM
+    }
+    image = image_of(store, layer_of(store, tar), name="trusted")
+    assert files(store, image) == {"etc/login": b"asks for a password"}
+
+
 def test_a_folder_that_oras_packed_is_unpacked(store: ImageStore) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        member = tarfile.TarInfo("assets/logo.svg")
-        member.size = 4
-        tar.addfile(member, io.BytesIO(b"<svg"))
+        logo = tarfile.TarInfo("assets/logo.svg")
+        logo.size = 4
+        tar.addfile(logo, io.BytesIO(b"<svg"))
     annotations = {
         TITLE: "assets.wasm",  # whatever it is called
         "io.deis.oras.content.unpack": "true",

@@ -230,8 +230,8 @@ class RootFilesystems:
         if name is not None:
             found = self._place_file(layer, rootfs / name)
             modules = frozenset([found]) if is_module(layer) else frozenset()
-        elif layer.digest == wanted.diff_id and not is_tar(layer):
-            modules = frozenset()  # Of an artifact: a signature, say, and no file of a guest's.
+        elif _is_nothing(layer, wanted.diff_id):
+            modules = frozenset()
         else:
             with self._blobs.open(Digest(layer.digest)) as blob:
                 modules = unpack(blob, layer, wanted.diff_id, rootfs)
@@ -287,12 +287,24 @@ class RootFilesystems:
 
 
 def _key(layer: Descriptor, diff_id: Digest) -> str:
-    """A tar is known by its content, a file by its content and name."""
+    """A tar is known by its content, a file by its content and name.
+
+    What has no files for a guest is known as that: else an image that calls a tar by another media
+    type would leave an empty folder for all that have this tar.
+    """
     name = file_name(layer)
     if name is not None:
-        text = f"{layer.digest} {name}"
-        return "module:" + hashlib.sha256(text.encode()).hexdigest()
-    return diff_id
+        return f"module:{_hashed(f'{layer.digest} {name}')}"
+    return f"nothing:{_hashed(layer.digest)}" if _is_nothing(layer, diff_id) else diff_id
+
+
+def _is_nothing(layer: Descriptor, diff_id: Digest) -> bool:
+    """Whether a layer is of an artifact and no file of a guest's: a signature, say."""
+    return file_name(layer) is None and layer.digest == diff_id and not is_tar(layer)
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _name(key: str) -> str:
