@@ -39,11 +39,11 @@ async def test_an_image_goes_and_comes_and_both_are_told(
     name = f"{real.name}/engine/round:1"
     image = make_image(engine.store, name)
     transfers = await engine.images.transfers()
-    said = await _all(transfers.push(f"{real.name}/engine/round", "1"))
+    said = await _all(transfers.pushes.push(f"{real.name}/engine/round", "1"))
     assert said[0] == f"The push refers to repository [{real.name}/engine/round]"
     assert said[-1].startswith(f"1: digest: {image.digest} size: ")
     await engine.images.remove(name)
-    said = await _all(transfers.pull(name))
+    said = await _all(transfers.pulls.pull(name))
     assert said[-1] == f"Status: Downloaded newer image for {name}"
     assert engine.images.resolve(name).digest == image.digest
     told = [deed for deed in deeds(engine) if deed[0] in ("push", "pull")]
@@ -58,16 +58,16 @@ async def test_who_asks_for_what_is_being_pulled_joins_it(
         name = f"{faults.name}/joined:1"
         image = make_image(engine.store, name, config=RuntimeConfig(env=["JOINED=1"]))
         transfers = await engine.images.transfers()
-        await _all(transfers.push(f"{faults.name}/joined", "1"))
+        await _all(transfers.pushes.push(f"{faults.name}/joined", "1"))
         await engine.images.remove(name)
         faults.clear()
         hold = Hold()
         faults.add("GET", image.manifest.config.digest, hold)
-        first = asyncio.create_task(_all(transfers.pull(name)))
+        first = asyncio.create_task(_all(transfers.pulls.pull(name)))
         await _reached(hold)
-        second = asyncio.create_task(_all(transfers.pull(name)))
+        second = asyncio.create_task(_all(transfers.pulls.pull(name)))
         # Somebody else's login is another matter: it has to be tried.
-        third = transfers.pull(name, credentials=Credentials("ann", "secret"))
+        third = transfers.pulls.pull(name, credentials=Credentials("ann", "secret"))
         assert await anext(third)
         await third.aclose()
         assert len(faults.requests("GET", "/manifests/1$")) == 2
@@ -81,13 +81,13 @@ async def test_a_pull_ends_with_the_last_who_follows_it(engine: Engine, real: Re
         name = f"{faults.name}/left:1"
         image = make_image(engine.store, name, {"left": b"left"})
         transfers = await engine.images.transfers()
-        await _all(transfers.push(f"{faults.name}/left", "1"))
+        await _all(transfers.pushes.push(f"{faults.name}/left", "1"))
         await engine.images.remove(name)
         hold = Hold()
         faults.add("GET", image.manifest.config.digest, hold)
-        first = asyncio.create_task(_all(transfers.pull(name)))
+        first = asyncio.create_task(_all(transfers.pulls.pull(name)))
         await _reached(hold)
-        second = transfers.pull(name)
+        second = transfers.pulls.pull(name)
         assert await anext(second)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -100,7 +100,7 @@ async def test_a_pull_ends_with_the_last_who_follows_it(engine: Engine, real: Re
         with pytest.raises(NotFound):
             engine.images.resolve(name)
         # And the next is one of its own.
-        await _all(transfers.pull(name))
+        await _all(transfers.pulls.pull(name))
         assert engine.images.resolve(name).digest == image.digest
 
 
@@ -111,11 +111,11 @@ async def test_an_engine_that_closes_leaves_no_transfer_behind(
         name = f"{faults.name}/closing:1"
         image = make_image(engine.store, name, {"closing": b"closing"})
         transfers = await engine.images.transfers()
-        await _all(transfers.push(f"{faults.name}/closing", "1"))
+        await _all(transfers.pushes.push(f"{faults.name}/closing", "1"))
         await engine.images.remove(name)
         hold = Hold()
         faults.add("GET", image.manifest.config.digest, hold)
-        pulling = asyncio.create_task(_all(transfers.pull(name)))
+        pulling = asyncio.create_task(_all(transfers.pulls.pull(name)))
         await _reached(hold)
         await engine.images.close()
         (result,) = await asyncio.gather(pulling, return_exceptions=True)
@@ -129,15 +129,15 @@ async def test_all_tags(engine: Engine, real: RealRegistry) -> None:
     one = make_image(engine.store, f"{repository}:one", {"which": b"1"})
     two = make_image(engine.store, f"{repository}:two", {"which": b"2"})
     transfers = await engine.images.transfers()
-    said = await _all(transfers.push(repository))
+    said = await _all(transfers.pushes.push(repository))
     digests = [line.partition(" size")[0] for line in said if "digest:" in line]
     assert digests == [f"one: digest: {one.digest}", f"two: digest: {two.digest}"]
     await engine.images.remove(f"{repository}:one")
     await engine.images.remove(f"{repository}:two")
-    await _all(transfers.pull(repository, all_tags=True))
+    await _all(transfers.pulls.pull(repository, all_tags=True))
     assert engine.images.resolve(f"{repository}:two").digest == two.digest
     with pytest.raises(InvalidRequest, match="all-tags"):
-        await _all(transfers.pull(f"{repository}:one", all_tags=True))
+        await _all(transfers.pulls.pull(f"{repository}:one", all_tags=True))
 
 
 async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
@@ -147,10 +147,10 @@ async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
         make_image(engine.store, name)
         transfers = await engine.images.transfers()
         with pytest.raises(Unauthorized):
-            await _all(transfers.push(f"{closed.name}/closed", "1"))
-        await _all(transfers.push(f"{closed.name}/closed", "1", credentials=ann))
+            await _all(transfers.pushes.push(f"{closed.name}/closed", "1"))
+        await _all(transfers.pushes.push(f"{closed.name}/closed", "1", credentials=ann))
         with pytest.raises(NotFound, match="pull access denied"):
-            await _all(transfers.pull(name))
+            await _all(transfers.pulls.pull(name))
         with pytest.raises(Unauthorized):
             await transfers.registries.login(closed.name, Credentials("ann", "wrong"))
         assert await transfers.registries.login(closed.name, ann) == ""
@@ -165,7 +165,7 @@ async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegist
     here = make_image(engine.store, f"{real.name}/list/here:1", {"is": b"here"})
     there = make_image(engine.store, f"{real.name}/list/there:1", {"is": b"there"})
     transfers = await engine.images.transfers()
-    await _all(transfers.push(f"{real.name}/list/there", "1"))
+    await _all(transfers.pushes.push(f"{real.name}/list/there", "1"))
     await engine.images.remove(f"{real.name}/list/there:1")
     name = f"{real.name}/list/both:1"
     members = [f"{real.name}/list/here:1", f"{real.name}/list/there:1"]
@@ -179,7 +179,7 @@ async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegist
     with pytest.raises(NotFound, match="not in the manifest list"):
         await transfers.ask(lambda m: m.annotate(name, Annotation(manifest="other:1")))
     mine = await transfers.ask(lambda m: m.inspect(name, "", {}, verbose=False))
-    said = await _all(transfers.push_list(name, None, purge=True))
+    said = await _all(transfers.pushes.push_list(name, None, purge=True))
     assert said[-1].startswith("1: digest: sha256:")
     with pytest.raises(NotFound, match="was made here"):
         await transfers.ask(lambda m: m.remove(name))
@@ -190,6 +190,6 @@ async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegist
     assert verbose.count(b'"OCIManifest"') == 2
     shown = await transfers.registries.distribution(name, None)
     assert [str(platform) for platform in shown.platforms] == ["wasi/wasm", "linux/arm/v7"]
-    await _all(transfers.pull(name, "linux/arm/v7"))
+    await _all(transfers.pulls.pull(name, "linux/arm/v7"))
     found = [image.digest for image in engine.store.platforms(name)]
     assert found == [here.digest, there.digest]

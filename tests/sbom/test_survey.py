@@ -1,6 +1,6 @@
 """What package managers have left among files, as it is found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from wherry.sbom import Package, survey
 class Tree:
     """Files by path, as `survey` reads them."""
 
-    def __init__(self, files: dict[str, str | bytes]) -> None:
+    def __init__(self, files: Mapping[str, str | bytes]) -> None:
         self._files = {
             path: text.encode() if isinstance(text, str) else text for path, text in files.items()
         }

@@ -53,7 +53,7 @@ async def push(call: Call) -> StreamResponse:
     transfers = await call.engine.images.transfers()
     purge = call.flag("purge")
     return await told(
-        call, transfers.push_list(call.path["name"], registry_auth(call), purge=purge)
+        call, transfers.pushes.push_list(call.path["name"], registry_auth(call), purge=purge)
     )
 
 

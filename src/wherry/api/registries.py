@@ -30,7 +30,7 @@ async def pull(call: Call) -> StreamResponse:
     transfers = await call.engine.images.transfers()
     return await told(
         call,
-        transfers.pull(
+        transfers.pulls.pull(
             name,
             call.text("platform"),
             registry_auth(call),
@@ -47,11 +47,11 @@ async def push(call: Call) -> StreamResponse:
     a Wasm artifact.
     """
     name, tag, source = call.path["name"], call.text("tag"), call.text("artifact")
-    transfers = await call.engine.images.transfers()
+    platform, login = _platform(call), registry_auth(call)
+    pushes = (await call.engine.images.transfers()).pushes
     if source:
-        events = transfers.push_artifact(name, tag, source, _platform(call), registry_auth(call))
-        return await told(call, events)
-    return await told(call, transfers.push(name, tag, _platform(call), registry_auth(call)))
+        return await told(call, pushes.push_artifact(name, tag, source, platform, login))
+    return await told(call, pushes.push(name, tag, platform, login))
 
 
 async def search(call: Call) -> Response:

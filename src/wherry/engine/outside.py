@@ -90,7 +90,7 @@ class Outside:
 
         transfers = await self._engine.images.transfers()
         login = credentials_for(self._logins, reference.domain)
-        pushing = transfers.push(reference.familiar_name, reference.tag or "", "", login)
+        pushing = transfers.pushes.push(reference.familiar_name, reference.tag or "", "", login)
         async with aclosing(pushing) as events:
             async for event in events:
                 yield event
@@ -119,6 +119,6 @@ class Outside:
 
         transfers: Transfers = await self._engine.images.transfers()
         login = credentials_for(self._logins, parse_reference(name).domain)
-        async with aclosing(transfers.pull(name, str(platform or ""), login)) as events:
+        async with aclosing(transfers.pulls.pull(name, str(platform or ""), login)) as events:
             async for event in events:
                 self._tell(event)

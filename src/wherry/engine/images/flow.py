@@ -1,15 +1,15 @@
-"""A transfer under way that any number of clients follow."""
+"""Transfers under way, each of which any number of clients follow."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from wherry.engine.worker import run_in_thread
 from wherry.images.transfer import Announced, BlobState, BlobStatus, Published, Tell
 from wherry.images.transfer.progress import Event
 from wherry.registry import Cancel
 
-__all__ = ["Announced", "BlobState", "BlobStatus", "Event", "Flow", "Published"]
+__all__ = ["Announced", "BlobState", "BlobStatus", "Event", "Flow", "Flows", "Published"]
 
 T = TypeVar("T")
 
@@ -109,3 +109,33 @@ class Flow(Generic[T]):
         self._abandoned()
         for follower in self._followers:
             follower.wake.set()
+
+
+class Flows:
+    """All that is under way."""
+
+    def __init__(self) -> None:
+        self._flows: set[Flow[Any]] = set()
+
+    def start(
+        self,
+        work: Callable[[Tell, Cancel], T],
+        name: str,
+        abandoned: Callable[[], None] = lambda: None,
+    ) -> Flow[T]:
+        """Begin one; see `Flow`."""
+        flow = Flow(work, name, abandoned)
+        self._flows.add(flow)
+        watching = asyncio.ensure_future(flow.ended())
+        watching.add_done_callback(lambda _: self._flows.discard(flow))
+        return flow
+
+    def __iter__(self) -> Iterator[Flow[Any]]:
+        return iter(tuple(self._flows))
+
+    async def close(self) -> None:
+        """Cancel all, and wait until their threads have ended."""
+        for flow in self:
+            flow.cancel()
+        for flow in self:
+            await flow.ended()
