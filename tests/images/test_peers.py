@@ -66,6 +66,7 @@ def listing(root: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     inodes: dict[int, str] = {}
     for folder, folders, files in os.walk(root):
+        folders.sort()  # a file is called by its first name, which two copies must agree about
         for name in sorted([*folders, *files]):
             path = Path(folder) / name
             status = path.lstat()

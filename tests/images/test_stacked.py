@@ -34,6 +34,7 @@ def listing(root: Path) -> Listing:
     found: Listing = {}
     inodes: dict[int, str] = {}
     for folder, folders, files in os.walk(root):
+        folders.sort()  # a file is called by its first name, which two copies must agree about
         for name in sorted([*folders, *files]):
             path = Path(folder) / name
             status, relative = path.lstat(), str(path.relative_to(root))
