@@ -198,6 +198,14 @@ def test_a_mistake_is_named_with_file_and_line(
     assert "wrong" not in wherry.ok("images", "--format", "{{.Repository}}").split()
 
 
+def test_a_base_image_for_another_platform_is_told(wherry: Wherry, context: Context) -> None:
+    wherry.ok("build", "-q", "-t", "127.0.0.1:1/base", context("FROM scratch\nCOPY tool.wasm /\n"))
+    folder = context("FROM 127.0.0.1:1/base\n")
+    said = wherry.refused("build", "--platform", "linux/arm64", folder, code=1)
+    assert "is for wasi/wasm, not for linux/arm64; it cannot be pulled: " in said
+    wherry.ok("rmi", "127.0.0.1:1/base")
+
+
 def test_an_empty_dockerfile_is_told(wherry: Wherry, context: Context) -> None:
     assert "Dockerfile" in wherry.refused("build", "-q", context(""), code=1)
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wherry.build import BuildError, WebFile
-from wherry.engine.errors import EngineError
+from wherry.engine.errors import EngineError, NotFound
 from wherry.images import Image, ImageNotFound, NoSuchPlatform
 from wherry.oci import Platform, Reference, parse_reference
 
@@ -56,15 +56,21 @@ class Outside:
 
     def _found(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
         store = self._engine.store
+        other: NoSuchPlatform | None = None
         if not pull:
             try:
                 return store.resolve(name, platform)
-            except (ImageNotFound, NoSuchPlatform):
+            except ImageNotFound:
                 pass
+            except NoSuchPlatform as error:
+                other = error
         try:
             self._ask(self._pull(name, platform))
         except EngineError as error:
-            raise BuildError(f"{name}: {error.message}") from None
+            if not other:
+                raise BuildError(f"{name}: {error.message}") from None
+            why = "" if isinstance(error, NotFound) else f"; it cannot be pulled: {error.message}"
+            raise BuildError(f"{other}{why}") from None
         return store.resolve(name, platform)
 
     @contextmanager

@@ -178,7 +178,10 @@ class ImageStore:
                 f"{len(layers)} layers, but {len(config.rootfs.diff_ids)} in the config"
             )
         if len(layers) > MAX_LAYERS:
-            raise InvalidImage(f"{len(layers)} layers, at most {MAX_LAYERS} can run")
+            raise InvalidImage(
+                f"{len(layers)} layers, at most {MAX_LAYERS} can run: let fewer steps make files, "
+                "or copy the result into one more stage"
+            )
         for layer in layers:
             self.blobs.size(checked(layer.digest))
         manifest = Manifest(
