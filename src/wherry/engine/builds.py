@@ -126,6 +126,6 @@ class Builds:
 
     def _finished(self, image: Image) -> None:
         for name in image.names:
-            self._engine.images.told("tag", image, name)
+            self._engine.images.tell("tag", image.id, name)
         self.prepare(image)
         self._bound()

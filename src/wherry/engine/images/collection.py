@@ -99,7 +99,7 @@ class Images:
                 raise InvalidRequest("refusing to create a tag with a digest reference")
             reference = reference.with_default_tag()
             await asyncio.to_thread(self._store.tag, image.target, reference)
-        self._tell("tag", image.id, reference.familiar)
+        self.tell("tag", image.id, reference.familiar)
 
     async def remove(
         self, name: str, *, force: bool = False, prune: bool = True
@@ -120,7 +120,7 @@ class Images:
             # Somebody may have removed it since.
             with suppress(NotFound):
                 image = self.resolve(name)
-                self._tell("load", image.id, name)
+                self.tell("load", image.id, name)
                 self._engine.builds.prepare(image)
         return names
 
@@ -134,7 +134,7 @@ class Images:
         if not names:
             raise InvalidRequest("no image was named")
         for name in names:
-            self._tell("save", self.resolve(name, platform).id, name)
+            self.tell("save", self.resolve(name, platform).id, name)
         with image_errors():
             wanted = read_platform(platform)
         return self._save(names, wanted)
@@ -170,18 +170,18 @@ class Images:
         """The ids of images that containers were made from."""
         return {Digest(each.image_id) for each in await self._engine.containers.list(all=True)}
 
-    def told(self, action: str, image: Image, name: str) -> None:
-        """Tell that `action` was done to `image`, which was called by `name`."""
-        self._tell(action, image.id, name)
+    def tell(self, action: str, id: str, name: str) -> None:
+        """Tell who listens to events that `action` was done to an image, which was called `name`.
 
-    def _tell(self, action: str, id: str, name: str) -> None:
+        Its `id` is a reference where it goes to a registry or comes from one, as in Docker.
+        """
         self._engine.events.publish("image", action, id, {"name": name})
 
     def _removed(self, removal: Removal, id: str) -> list[ImageDeletion]:
         for name in removal.untagged:
-            self._tell("untag", id, name)
+            self.tell("untag", id, name)
         for digest in removal.deleted:
-            self._tell("delete", digest, digest)
+            self.tell("delete", digest, digest)
         return [
             *(ImageDeletion(untagged=name) for name in removal.untagged),
             *(ImageDeletion(deleted=digest) for digest in removal.deleted),

@@ -127,6 +127,5 @@ class Pulls:
         return images
 
     def _pulled(self, reference: Reference, image: Image) -> None:
-        told = {"name": reference.familiar_name}
-        self._engine.events.publish("image", "pull", reference.familiar, told)
+        self._engine.images.tell("pull", reference.familiar, reference.familiar_name)
         self._engine.builds.prepare(image)

@@ -207,5 +207,4 @@ class Pushes:
         return open_other
 
     def _pushed(self, reference: Reference) -> None:
-        told = {"name": reference.familiar_name}
-        self._engine.events.publish("image", "push", reference.familiar, told)
+        self._engine.images.tell("push", reference.familiar, reference.familiar_name)

@@ -114,7 +114,7 @@ class Signatures:
         """Hang a signature on the image whose digest is in it. Raises NotFound, InvalidRequest."""
         image, manifests = self._images(name)
         await asyncio.to_thread(self._add, _subjects(image, manifests), name, new)
-        self._engine.images.told("sign", image, name)
+        self._engine.images.tell("sign", image.id, name)
 
     def _images(self, name: str) -> tuple[Image, list[Image]]:
         image = self._engine.images.resolve(name)
