@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wherry.api._call import Call, JsonStream, Refused, json_answer
 from wherry.api._credentials import AuthConfig, registry_auth
@@ -47,7 +47,7 @@ async def push(call: Call) -> StreamResponse:
     a Wasm artifact.
     """
     name, tag, source = call.path["name"], call.text("tag"), call.text("artifact")
-    platform, login = _platform(call), registry_auth(call)
+    platform, login = call.text("platform"), registry_auth(call)
     pushes = (await call.engine.images.transfers()).pushes
     if source:
         return await told(call, pushes.push_artifact(name, tag, source, platform, login))
@@ -84,16 +84,6 @@ async def login(call: Call) -> Response:
     transfers = await call.engine.images.transfers()
     token = await transfers.registries.login(sent.serveraddress, sent.credentials())
     return json_answer({"Status": "Login Succeeded", "IdentityToken": token})
-
-
-def _platform(call: Call) -> str:
-    """The platform to push: as words, or as newer clients send it, in JSON."""
-    text = call.text("platform")
-    if not text.startswith("{"):
-        return text
-    named = call.document("platform", dict[str, Any], {})
-    parts = (named.get("os"), named.get("architecture"), named.get("variant"))
-    return "/".join(str(part) for part in parts if part)
 
 
 async def told(call: Call, events: "AsyncGenerator[Event, None]") -> StreamResponse:

@@ -82,7 +82,6 @@ def fetch(session: Session, identity: str, output: Output, *, forget: bool) -> N
     query = {
         "id": identity,
         "type": output.type,
-        "attrs": output.document()["Attrs"],
         "forget": forget,
     }
     response = session.client.request("GET", "/build/output", query)

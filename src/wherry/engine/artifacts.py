@@ -1,6 +1,6 @@
 """Making Wasm OCI artifacts of images: the module that an image runs, and nothing beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from io import BytesIO
 from typing import BinaryIO, cast
@@ -61,7 +61,7 @@ def make_artifact(store: ImageStore, image: Image) -> Image:
     return read_image(store.blobs, target)
 
 
-def write_archive(store: ImageStore, image: Image, _: Mapping[str, str], out: BinaryIO) -> None:
+def write_archive(store: ImageStore, image: Image, out: BinaryIO) -> None:
     """`build --output type=wasm-artifact,dest=FILE`: an OCI archive of the image's artifact.
 
     Raises as `make_artifact`.

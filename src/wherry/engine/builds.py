@@ -51,7 +51,7 @@ class Builds:
                 yield event
 
     async def output(
-        self, reference: str, type: str, attrs: Mapping[str, str], *, forget: bool
+        self, reference: str, type: str, *, forget: bool
     ) -> AsyncGenerator[bytes, None]:
         """What `--output type=…` wants of an image that was built, as an archive.
 
@@ -67,7 +67,7 @@ class Builds:
 
         def work(out: BinaryIO) -> None:
             with store.hold():
-                write(store, image, attrs, out)
+                write(store, image, out)
 
         with image_errors():
             async with aclosing(write_in_thread(work, "output")) as chunks:

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from wherry.engine.errors import InvalidRequest
 from wherry.images import Member
-from wherry.oci import Descriptor, Platform, parse_platform
+from wherry.oci import Descriptor, Platform
 
 _IMAGE, _ATTESTATION, _UNKNOWN = "image", "attestation", "unknown"
 
@@ -81,19 +80,3 @@ def _summary(member: Member, containers: Mapping[str, Sequence[str]]) -> Manifes
         shown.kind = _ATTESTATION
         shown.attestation_data = AttestationData(about=member.about)
     return shown
-
-
-def read_platform(text: str | None) -> Platform | None:
-    """A platform as clients send it: in words, or as JSON of OCI's fields; None if there is none.
-
-    Raises InvalidRequest, InvalidPlatform.
-    """
-    if not text:
-        return None
-    if not text.startswith("{"):
-        return parse_platform(text)
-    try:
-        named = msgspec.json.decode(text, type=Platform)
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"platform: {error}") from None
-    return parse_platform(str(named))

@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
 _ARTIFACT = "wasm-artifact"
 
-Write = Callable[["ImageStore", "Image", Mapping[str, str], BinaryIO], None]
-"""Writes what an image comes to as one archive; the mapping is the output's attributes."""
+Write = Callable[["ImageStore", "Image", BinaryIO], None]
+"""Writes what an image comes to as one archive."""
 
 _KEPT = frozenset({"image", "registry", _ARTIFACT})
 _MOST = 16
 
 
-def _write_files(
-    store: "ImageStore", image: "Image", attrs: Mapping[str, str], out: BinaryIO
-) -> None:
+def _write_files(store: "ImageStore", image: "Image", out: BinaryIO) -> None:
     """All files, as a tar; those of several platforms each in a directory."""
     from wherry.build.export import export_files
     from wherry.build.session import unpacked
@@ -35,20 +33,16 @@ def _write_files(
     export_files(roots, out)
 
 
-def _write_image(
-    store: "ImageStore", image: "Image", attrs: Mapping[str, str], out: BinaryIO
-) -> None:
+def _write_image(store: "ImageStore", image: "Image", out: BinaryIO) -> None:
     """An archive that is both OCI's and Docker's."""
     store.save(image.names or [image.target.digest], out)
 
 
-def _write_artifact(
-    store: "ImageStore", image: "Image", attrs: Mapping[str, str], out: BinaryIO
-) -> None:
+def _write_artifact(store: "ImageStore", image: "Image", out: BinaryIO) -> None:
     """An OCI archive of the image's program as a Wasm artifact."""
     from wherry.engine.artifacts import write_archive
 
-    write_archive(store, image, attrs, out)
+    write_archive(store, image, out)
 
 
 FETCHED: Mapping[str, Write] = {

@@ -7,7 +7,7 @@ from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
 from wherry.engine.inspection import ContainerState, MountPoint
 from wherry.engine.trust import Proof
 from wherry.network import Publication
-from wherry.oci import Descriptor
+from wherry.oci import Descriptor, parse_platform
 
 
 class Mounted(msgspec.Struct, kw_only=True):
@@ -74,6 +74,11 @@ class Record(msgspec.Struct, kw_only=True):
     home: str = "/"
     networks: dict[str, EndpointConfig] = msgspec.field(default_factory=dict)
     """What it asks for in each network that it is in, by the networks' names."""
+
+    @property
+    def is_wasm(self) -> bool:
+        """Whether it is for Wasm, and not for Linux."""
+        return parse_platform(self.platform).is_wasm
 
 
 class Endpoint(msgspec.Struct, kw_only=True):

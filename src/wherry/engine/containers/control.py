@@ -18,7 +18,6 @@ from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.spec import build_resources
 from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, NotModified
 from wherry.engine.inspection import UpdateResult
-from wherry.oci import parse_platform
 from wherry.shim.client import TaskError
 
 _GRACE = 10
@@ -151,9 +150,7 @@ class Control:
                 raise NotFound(f"No such container: {container.id}")
             host = _changed(container, changes)
             check_limits(host)
-            warnings = unkept_limits(
-                host, is_wasm=parse_platform(container.record.platform).is_wasm
-            )
+            warnings = unkept_limits(host, is_wasm=container.record.is_wasm)
             if container.task is not None:
                 with task_errors(f"Cannot update container {container.id}"):
                     await container.task.update(container.id, build_resources(host))

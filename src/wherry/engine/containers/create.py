@@ -32,6 +32,7 @@ from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user, mapped
 from wherry.engine.errors import EngineError, InvalidRequest, NotFound
 from wherry.engine.images import image_errors
+from wherry.engine.images.platform import read_platform
 from wherry.engine.inspection import CreateResult
 from wherry.engine.linux import (
     DEFAULT_CAPABILITIES,
@@ -48,7 +49,7 @@ from wherry.engine.record import Life, Mounted, Record
 from wherry.engine.shims import WHERRY
 from wherry.engine.trust import Proof
 from wherry.images import Image, Selected
-from wherry.oci import RuntimeConfig, parse_platform
+from wherry.oci import RuntimeConfig
 
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})?", re.ASCII)
 
@@ -115,6 +116,8 @@ class Creator:
         args = [*(config.entrypoint or ()), *(config.cmd or ())]
         if not args:
             raise InvalidRequest("no command specified: the image has no ENTRYPOINT and no CMD")
+        if any("\0" in word for word in args):
+            raise InvalidRequest("a word of the command has a zero byte, which no program is given")
         config.hostname = config.hostname or id[:12]
         host.runtime = host.runtime or WHERRY
         user = find_user(config.user, host.group_add or (), layers)
@@ -173,8 +176,7 @@ class Creator:
         if not name:
             raise InvalidRequest("no image was named")
         with image_errors():
-            wanted = parse_platform(platform) if platform else None
-            return self._context.store.select(name, wanted)
+            return self._context.store.select(name, read_platform(platform))
 
     async def _admit(self, image: Image, name: str, verify_key: str) -> list[Proof]:
         """What proves that the image may run, where that is asked. Raises Forbidden."""

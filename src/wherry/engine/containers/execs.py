@@ -26,7 +26,7 @@ from wherry.engine.containers.start_failure import start_failed
 from wherry.engine.containers.users import User, find_user, mapped
 from wherry.engine.errors import Conflict, EngineError, InvalidRequest, NotFound, StartFailed
 from wherry.engine.exec_config import ExecConfig
-from wherry.oci import encode, parse_platform
+from wherry.oci import encode
 from wherry.shim.client import Exit, TaskClient, TaskError
 
 _KILLED = 128 + signal.SIGKILL
@@ -156,7 +156,7 @@ class Execs:
         # What the container has written comes before what its image has.
         upper = str(self._context.bundle(exec.container) / "upper")
         user = find_user(exec.config.user, record.host.group_add or (), [upper, *record.layers])
-        return user if parse_platform(record.platform).is_wasm else mapped(user)
+        return user if record.is_wasm else mapped(user)
 
     async def _undo(
         self,

@@ -6,7 +6,6 @@ from wherry.engine.containers.networking.plan import egress_rules
 from wherry.engine.containers.users import User
 from wherry.engine.linux import choose_capabilities, read_security
 from wherry.engine.record import Record
-from wherry.oci import parse_platform
 from wherry.oci import runtime as oci
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,7 +42,7 @@ def build_process(
 
     A `privileged` one has every capability, though its container has not.
     """
-    is_wasm = parse_platform(record.platform).is_wasm
+    is_wasm = record.is_wasm
     security, _ = read_security(record.host.security_opt or ())
     groups = user.groups
     if not is_wasm and (user.uid or user.gid):

@@ -11,7 +11,6 @@ from wherry.engine.containers.process import capabilities_of, first_process
 from wherry.engine.linux import add_init, harden, read_security, standard_mounts
 from wherry.engine.record import Mounted, Record
 from wherry.engine.shims import WHERRY
-from wherry.oci import parse_platform
 from wherry.oci import runtime as oci
 
 _VERSION = "1.1.0"
@@ -38,7 +37,7 @@ def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str])
         for name in _FILES
         if f"/etc/{name}" not in taken
     ]
-    is_wasm = parse_platform(record.platform).is_wasm
+    is_wasm = record.is_wasm
     # wherry's own runtime makes what Wasm guests need by itself.
     standard = [] if is_wasm and host.runtime == WHERRY else _standard_mounts(host, wiring)
     standard = [mount for mount in standard if mount.destination not in taken]

@@ -28,8 +28,9 @@ from wherry.engine.image_inspection import (
     steps,
     summary,
 )
-from wherry.engine.image_manifests import read_platform, summarize
+from wherry.engine.image_manifests import summarize
 from wherry.engine.images.failures import image_errors
+from wherry.engine.images.platform import read_platform
 from wherry.engine.worker import read_in_thread, write_in_thread
 from wherry.images import Image, Removal
 from wherry.oci import Digest, Platform, parse_reference
@@ -101,9 +102,7 @@ class Images:
             await asyncio.to_thread(self._store.tag, image.target, reference)
         self.tell("tag", image.id, reference.familiar)
 
-    async def remove(
-        self, name: str, *, force: bool = False, prune: bool = True
-    ) -> list[ImageDeletion]:
+    async def remove(self, name: str, *, force: bool = False) -> list[ImageDeletion]:
         """Take the name away, and with the last name the image. Raises NotFound, Conflict."""
         image = self.resolve(name)
         await self._refuse_if_running(name, image)

@@ -11,12 +11,13 @@ from wherry import linux_runtime
 from wherry.engine.errors import InvalidRequest, NotFound, Unauthorized
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flow, Flows
+from wherry.engine.images.platform import read_platform
 from wherry.engine.images.registries import transfer_errors
 from wherry.images import Image
 from wherry.images.attachments import names_attachments
 from wherry.images.transfer import Origins, Puller, Tell
 from wherry.images.transfer.progress import Event
-from wherry.oci import Platform, Reference, parse_platform, parse_reference
+from wherry.oci import Platform, Reference, parse_reference
 from wherry.registry import Cancel, Client, Credentials, Repository
 from wherry.registry import NotFound as NotInRegistry
 
@@ -74,7 +75,7 @@ class Pulls:
         verify_key: str = "",
     ) -> Flow[list[Image]]:
         with image_errors():
-            wanted = parse_platform(platform) if platform else None
+            wanted = read_platform(platform)
             reference = parse_reference(name)
         if all_tags and (reference.tag or reference.digest):
             raise InvalidRequest("tag can't be used with --all-tags/-a")

@@ -9,6 +9,7 @@ from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flows
 from wherry.engine.images.manifests import Manifests
+from wherry.engine.images.platform import read_platform
 from wherry.engine.images.registries import transfer_errors
 from wherry.images.transfer import Announced, Origins, Pusher, Tell
 from wherry.images.transfer.progress import Event
@@ -19,7 +20,6 @@ from wherry.oci import (
     Platform,
     Reference,
     encode,
-    parse_platform,
     parse_reference,
 )
 from wherry.registry import Cancel, Client, Credentials, Repository
@@ -60,7 +60,7 @@ class Pushes:
         """
         with image_errors():
             reference = parse_reference(f"{name}:{tag}" if tag else name)
-            wanted = parse_platform(platform) if platform else None
+            wanted = read_platform(platform)
         if reference.digest:
             raise InvalidRequest("cannot push a digest reference: push one of its tags")
         todo = self._targets(reference, wanted)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from wherry import wasm
 from wherry.engine.record import Record
-from wherry.oci import parse_platform
 
 if TYPE_CHECKING:
     from wherry.wasm import WasmFile
@@ -50,7 +49,7 @@ class Programs:
         return use is Use.ALWAYS or (use is Use.LISTENERS and has_ports)
 
     async def _use(self, record: Record, upper: Path) -> Use:
-        if not parse_platform(record.platform).is_wasm:
+        if not record.is_wasm:
             return Use.ALWAYS
         candidates = _candidates(record)
         mounted = tuple(f"{mount.destination}/".lstrip("/") for mount in record.mounts)
