@@ -99,6 +99,30 @@ def test_redirects_lead_to_the_web_only(
         repository.manifest("v1")
 
 
+@pytest.mark.parametrize(
+    "target",
+    [f"http://{'a' * 300}.invalid/", f"http://[{'f' * 300}]/", f"http://127.0.0.1:1/{'%' * 9}"],
+)
+def test_a_redirect_to_a_host_that_cannot_be_is_told(
+    faults: Faults, tmp_path: Path, path: str, target: str
+) -> None:
+    """It is looked for among the folders of certs.d, too."""
+    repository = repository_at(configured(tmp_path, "x.invalid", ""), f"{faults.name}/{path}")
+    faults.add("GET", "", Redirect(target, exactly=True), times=1000)
+    with pytest.raises(RegistryError):
+        repository.manifest("v1")
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["\0", "a b", "..", "a\r\nX: y", "u:p@host", "127.0.0.1:99999", "[::1", "a" * 9000, "é\0"],
+)
+def test_what_is_no_registry_is_not_logged_in_to(client: Client, domain: str) -> None:
+    with pytest.raises(RegistryError) as raised:
+        client.login(domain, ANN)
+    assert "\n" not in str(raised.value)
+
+
 def test_an_upload_that_goes_on_elsewhere_takes_no_credentials_there(
     password_registry: RealRegistry, client: Client, sample: Sample, path: str
 ) -> None:

@@ -6,7 +6,7 @@ from threading import Lock
 from wherry.oci import Reference
 from wherry.registry.cancel import Cancel
 from wherry.registry.credentials import NOBODY, Credentials
-from wherry.registry.errors import Denied
+from wherry.registry.errors import Denied, RegistryError, one_line
 from wherry.registry.exchange import Exchange
 from wherry.registry.file import WebFile, open_file
 from wherry.registry.hosts import Host, Hosts
@@ -14,6 +14,7 @@ from wherry.registry.patience import Patience
 from wherry.registry.repository import Repository
 from wherry.registry.search import SearchResult, search
 from wherry.registry.tokens import Authorizer
+from wherry.registry.url import parse_url
 from wherry.registry.web import Web
 
 _MAX_LOGINS = 64
@@ -99,6 +100,10 @@ class Client:
     def _exchange(
         self, host: Host, domain: str, credentials: Credentials | None, cancel: Cancel
     ) -> Exchange:
+        try:
+            parse_url(f"{host.scheme}://{host.authority}/")
+        except ValueError as error:
+            raise RegistryError(f"{one_line(domain)!r} is no registry: {error}") from None
         key = host, credentials or NOBODY
         with self._lock:
             authorizer = self._authorizers.pop(key, None)

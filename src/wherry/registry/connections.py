@@ -285,7 +285,8 @@ def explained(error: Exception, url: Url) -> RegistryError:
         case exceptions.ConnectTimeoutError():
             return Unreachable(f"nobody answers at {host}", again=True)
         case exceptions.ProxyError():
-            return Unreachable(f"cannot reach {host} through its proxy: {one_line(str(cause))}")
+            said = str(cause).rpartition(": ")[2].lower()
+            return Unreachable(f"cannot reach {host} through its proxy: {one_line(said)}")
         case exceptions.SSLError():
             return _tls_error(cause, host)
         case exceptions.TimeoutError() | TimeoutError():

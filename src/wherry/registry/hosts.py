@@ -22,7 +22,7 @@ from wherry.registry.trust import Trust
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _MAX_FILE = 1 << 20
-_FOLDER_NAME = re.compile(r"[0-9A-Za-z\[][0-9A-Za-z.:_~%\[\]-]*")
+_FOLDER_NAME = re.compile(r"[0-9A-Za-z\[][0-9A-Za-z.:_~%\[\]-]{0,250}")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ALL = frozenset({"pull", "resolve", "push"})
 

@@ -223,4 +223,6 @@ class Upload:
 
 def _least_chunk(answer: Answer) -> int:
     text = answer.headers.get("OCI-Chunk-Min-Length", "").strip()
-    return min(max(int(text), 1), _MAX_CHUNK) if text.isascii() and text.isdigit() else 1
+    if not (text.isascii() and text.isdigit()):
+        return 1
+    return min(max(int(text), 1), _MAX_CHUNK) if len(text) < 20 else _MAX_CHUNK
