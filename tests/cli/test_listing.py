@@ -251,3 +251,10 @@ def test_disk_usage_as_the_engine_itself_sums_it_up(show: Any) -> None:
     )
     out, _ = show({"GET /system/df": usage}, "system", "df", "-v")
     assert "All together: 12.29kB (12293 bytes, as du counts)" in out
+
+
+def test_nothing_in_a_table_commands_the_terminal(show: Any) -> None:
+    """Who made an image wrote its history, and its labels, which events tell."""
+    layer = {"Id": "a" * 64, "Created": 0, "CreatedBy": "RUN \x1b]0;x\x07\nb\tc", "Size": 0}
+    text, _ = show({"GET /images/x/history": [layer]}, "history", "--no-trunc", "x")
+    assert "RUN ?]0;x? b c" in text

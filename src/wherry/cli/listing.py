@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wherry.cli.columns import align
+from wherry.cli.printable import printable
 from wherry.client import json
 
 TYPE_CHECKING = False
@@ -62,7 +63,7 @@ class Listing:
         """The standard table, headers first."""
         rows = [[self.fields[name][0] for name in self.standard]]
         getters = [self.fields[name][1] for name in self.standard]
-        rows.extend([str(get(item)) for get in getters] for item in items)
+        rows.extend([printable(str(get(item))) for get in getters] for item in items)
         return align(rows)
 
     def _show_template(self, session: Session, items: Iterable[Any], layout: str) -> None:

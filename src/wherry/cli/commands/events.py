@@ -9,6 +9,7 @@ from wherry.cli.command import Command
 from wherry.cli.filters import as_query as filters_of
 from wherry.cli.flags import many, text
 from wherry.cli.moment import as_query
+from wherry.cli.printable import printable
 from wherry.client import json
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ def _describe(event: Any) -> str:
     attributes = sorted((actor.get("Attributes") or {}).items())
     known = ", ".join(f"{name}={value}" for name, value in attributes)
     line = f"{_moment(event)} {event['Type']} {event['Action']} {actor.get('ID', '')}"
-    return f"{line} ({known})" if known else line
+    return printable(f"{line} ({known})" if known else line)
 
 
 def _moment(event: Any) -> str:

@@ -119,7 +119,7 @@ def _history(session: Session, arguments: Arguments) -> int:
 
 
 def _created_by(layer: Any, *, full: bool) -> str:
-    line: str = (layer.get("CreatedBy") or "").replace("\t", " ")
+    line: str = (layer.get("CreatedBy") or "").replace("\t", " ").replace("\n", " ")
     return line if full else ellipsis(line, 45)
 
 
