@@ -71,7 +71,9 @@ def test_signals(text: str, number: int) -> None:
     assert parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "65", "SIG", "SIG_IGN", "HUPP", "RTMIN+99", "-9"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "65", "SIG", "SIG_IGN", "HUPP", "RTMIN+99", "-9", "9" * 5000]
+)
 def test_signals_that_are_none(text: str) -> None:
     with pytest.raises(InvalidRequest, match="Invalid signal"):
         parse_signal(text)

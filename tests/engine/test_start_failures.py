@@ -88,6 +88,12 @@ async def test_an_image_without_a_command_needs_one(engine: Engine) -> None:
         await make(engine, image="bare")
 
 
+async def test_an_image_whose_command_no_program_can_be_given_is_told(engine: Engine) -> None:
+    make_image(engine.store, "zero", config=RuntimeConfig(entrypoint=["/a\0b"]))
+    with pytest.raises(InvalidRequest, match="zero byte"):
+        await make(engine, image="zero")
+
+
 @pytest.mark.parametrize(
     ("config", "host", "reason"),
     [

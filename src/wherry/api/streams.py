@@ -83,7 +83,7 @@ async def logs(call: Call) -> StreamResponse:
 def _tail(call: Call) -> int | None:
     tail = call.text("tail", "all")
     # Docker shows everything for what is no number.
-    return int(tail) if tail.isdecimal() else None
+    return int(tail) if tail.isdecimal() and len(tail) < 20 else None
 
 
 async def stats(call: Call) -> StreamResponse:

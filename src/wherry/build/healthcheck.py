@@ -18,6 +18,8 @@ _UNITS = {
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SHORTEST = 1_000_000
 _LONGEST = (1 << 63) - 1
+_DIGITS = 9
+"""Of the number of retries."""
 
 
 def parse_duration(text: str) -> int:
@@ -41,8 +43,8 @@ def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
             if 0 < durations[name] < _SHORTEST:
                 raise BuildError(f"--{name}={options[name]}: at least 1ms, or 0 for the default")
     retries = options.get("retries") or "0"
-    if not (retries.isascii() and retries.isdigit()):
-        raise BuildError(f"--retries={retries}: a number is needed")
+    if not (retries.isascii() and retries.isdigit()) or len(retries) > _DIGITS:
+        raise BuildError(f"--retries={retries[:40]}: a number is needed")
     return Healthcheck(
         test=test,
         interval=durations["interval"],

@@ -129,7 +129,9 @@ def _ports(text: str) -> list[str]:
 
 def _signal(text: str) -> str:
     name = text.upper().removeprefix("SIG")
-    known = name.isascii() and name.isdigit() and 0 < int(name) <= signal.SIGRTMAX
+    known = (
+        name.isascii() and name.isdigit() and len(name) < 10 and 0 < int(name) <= signal.SIGRTMAX
+    )
     if not known and not hasattr(signal.Signals, f"SIG{name}") and not _is_real_time(name):
         raise BuildError(f"STOPSIGNAL: {text!r} is not a signal; write one like SIGTERM or 15")
     return text

@@ -288,8 +288,8 @@ def _own(folder: Path, mount: Mount) -> None:
 def _number(name: str, text: str) -> int:
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()) or int(text) > _MAX_ID:
-        raise BuildError(f"RUN --mount: {name}={text}: a number is needed")
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > _MAX_ID:
+        raise BuildError(f"RUN --mount: {name}={text[:40]}: a number is needed")
     return int(text)
 
 

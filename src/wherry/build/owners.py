@@ -51,6 +51,6 @@ def _lookup(root: FileTree, database: str, name: str, fields: int) -> list[str]:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > _MAX_ID:
-        raise BuildError(f"--chown: {text!r} is not the number of a user or group")
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > _MAX_ID:
+        raise BuildError(f"--chown: {text[:40]!r} is not the number of a user or group")
     return int(text)

@@ -100,8 +100,8 @@ class _Planner:
     def _find(self, name: str, end: int) -> int | None:
         """The stage before number `end` that has this name or number."""
         named = self._named(name, end)
-        if named is None and name.isascii() and name.isdigit() and int(name) < end:
-            return int(name)
+        if named is None and name.isascii() and name.isdigit() and len(name) < 10:
+            return int(name) if int(name) < end else None
         return named
 
     def _named(self, name: str, end: int) -> int | None:

@@ -13,7 +13,7 @@ def parse_signal(text: str) -> int:
     """The number of a signal. Raises InvalidRequest."""
     name = text.strip().upper().removeprefix("SIG")
     if name.isdecimal():
-        number = int(name)
+        number = int(name) if len(name) < 10 else 0
     elif match := _REAL_TIME.fullmatch(name):
         base = signal.SIGRTMIN if match[1] == "MIN" else signal.SIGRTMAX
         number = base + int((match[2] or "") + (match[3] or "0"))
@@ -22,5 +22,5 @@ def parse_signal(text: str) -> int:
         if not isinstance(number, signal.Signals):
             number = 0
     if not 0 < number <= _LAST:
-        raise InvalidRequest(f"Invalid signal: {text}")
+        raise InvalidRequest(f"Invalid signal: {text[:80]}")
     return int(number)

@@ -43,7 +43,8 @@ class Registries:
     ) -> list[SearchResult]:
         """Repositories that fit `term`, which may begin with a registry. Raises InvalidRequest."""
         filters.check(_SEARCH_FILTERS)
-        stars = int(filters.one("stars") or 0) if (filters.one("stars") or "0").isdecimal() else 0
+        least = filters.one("stars") or ""
+        stars = int(least[:19]) if least.isdecimal() else 0
         with image_errors():
             reference = parse_reference(term)
         on_docker_io = reference.domain == "docker.io"
