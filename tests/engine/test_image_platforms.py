@@ -6,6 +6,7 @@ from wasmtime import wat2wasm
 
 from wherry import linux_runtime
 from wherry.engine import Engine, InvalidRequest, NotFound
+from wherry.engine.filters import Filters
 from wherry.images import LayerWriter
 from wherry.oci import (
     HOST,
@@ -117,6 +118,9 @@ async def test_what_is_run_of_it_is_told(engine: Engine, monkeypatch: pytest.Mon
     native = await make(engine, image="multi")
     assert native.record.platform == str(HOST)
     assert "it is this machine's" in native.record.choice
+    of_it = Filters({"ancestor": ["multi"]})
+    listed = await engine.containers.list(all=True, filters=of_it)
+    assert [each.image for each in listed] == ["multi", "multi"]
 
 
 async def test_what_is_to_run_and_is_not_there_is_to_be_pulled(

@@ -314,13 +314,13 @@ class Containers:
         context = self._context
         chosen = select(context, all=all, filters=filters or Filters(), limit=limit)
         names = {
-            name: description.image_id(context, name)
+            name: description.image_ids(context, name)
             for name in {container.config.image for container in chosen}
         }
         summaries = []
         for container in chosen:
             image = container.config.image
-            if names[image] != container.image_id:
+            if container.image_id not in names[image]:
                 image = container.image_id
             found = None
             if size:

@@ -92,12 +92,12 @@ def summarise(
     )
 
 
-def image_id(context: Context, name: str) -> str:
-    """The id of the image that has the name now; empty if none has."""
+def image_ids(context: Context, name: str) -> set[str]:
+    """The ids of the images that have the name now, one for each platform that is here."""
     try:
-        return context.store.resolve(name).id
+        return {image.id for image in context.store.platforms(name)}
     except (ImageError, ValueError):
-        return ""
+        return set()
 
 
 def status(container: Container) -> str:

@@ -7,10 +7,10 @@ from msgspec import UNSET
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.description import image_ids
 from wherry.engine.containers.networking import Port, exposed_ports, parse_ports
 from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.filters import Filters
-from wherry.images import ImageError
 
 _KEYS = frozenset(
     {
@@ -57,7 +57,7 @@ def _conditions(context: Context, filters: Filters) -> list[Callable[[Container]
     add("status", lambda words: lambda c: c.state.status in words)
     add("exited", lambda codes: _exited({_code(code) for code in codes}))
     add("label", lambda _: lambda c: filters.accepts_labels(c.config.labels))
-    add("ancestor", lambda names: _ancestor({_image(context, name) for name in names}))
+    add("ancestor", lambda names: _ancestor(set().union(*(_images(context, n) for n in names))))
     add("volume", lambda names: lambda c: _has_mount(c, names))
     add("network", lambda names: _in_network(_networks(context, names)))
     add("health", lambda words: lambda c: _health(c) in words)
@@ -137,11 +137,9 @@ def _code(text: str) -> int:
         raise InvalidRequest(f"invalid filter 'exited={text}'") from None
 
 
-def _image(context: Context, name: str) -> str:
-    try:
-        return context.store.resolve(name).id
-    except (ImageError, ValueError):
-        return name
+def _images(context: Context, name: str) -> set[str]:
+    """What containers may have been made of: the images of that name, or the name itself."""
+    return image_ids(context, name) or {name}
 
 
 def _has_mount(container: Container, names: list[str]) -> bool:
