@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -193,6 +194,26 @@ async def test_a_shim_that_is_killed_while_it_makes_a_container(shim: LinuxShim)
     os.kill(pid, signal.SIGKILL)  # it is runc that starts hooks, and leaves them alone
     assert not bundle.is_mounted() and not bundle.cgroups
     assert list(shim.state.iterdir()) == []
+
+
+async def test_a_runtime_that_is_killed_while_it_makes_a_container(shim: LinuxShim) -> None:
+    bundle = shim.bundle("a", "true")
+    news = shim.fifo("news")
+    script = f"echo $$ > {news}; exec sleep 1000"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}
+    bundle.config["hooks"] = {"createRuntime": [hook]}
+    making = asyncio.ensure_future(shim.create(bundle))
+    pid = int(await asyncio.to_thread(Path(news).read_text))
+    runtime = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    state = list(shim.state.iterdir())
+    for folder in state:  # as if it had been killed a moment before it wrote it
+        shutil.rmtree(folder)
+    assert bundle.cgroups
+    os.kill(runtime, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(TaskError):
+        await making
+    assert not bundle.is_mounted() and not bundle.cgroups
 
 
 async def test_a_shim_that_is_killed_before_its_runtime_has_made_anything(shim: LinuxShim) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import signal
 import subprocess
+import time
 
 from wherry.oci import runtime as spec
 from wherry.runtime.config import read_config
@@ -10,6 +12,12 @@ from wherry.runtime.exits import LaunchError
 from wherry.runtime.linux import note, rootfs
 from wherry.runtime.linux.runtime import OciRuntime, environment, last_error, memory_file
 from wherry.runtime.sandbox.cgroups import Cgroup, CgroupError
+from wherry.runtime.sandbox.cgroups.cgroup import (
+    PATIENCE,
+    processes_beneath,
+    remove_folder,
+    send_signal,
+)
 from wherry.runtime.sandbox.cgroups.hierarchies import of_this_process
 from wherry.runtime.sandbox.cgroups.unbounded import UnboundedCgroup
 
@@ -33,12 +41,37 @@ def delete(bundle: str, id: str, state: str, cgroup: str) -> None:
     _call_delete(OciRuntime(found.program, state, found.systemd_cgroup, (0, 0)), id)
     try:
         group.delete()
-        _remove_from_hybrid(group.path)
+        for folder in _folders(group.path):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
         if found.root is not None:
             rootfs.unmount(found.root)
     except OSError as error:
         raise LaunchError(f"what container {id} leaves behind: {error}") from None
     note.forget(bundle)
+
+
+def remove_group(bundle: str, id: str) -> None:
+    """End and remove what lies in the container's own cgroup. Blocks; never fails.
+
+    For after its runtime has deleted it: one that was killed while it made the container had not
+    written down yet that there is one, or had not made all of it.
+    """
+    path = _cgroup(bundle, "").path
+    if os.path.basename(path) != id:  # another may be shared
+        return
+    folders = _folders(path)
+    deadline = time.monotonic() + PATIENCE
+
+    def pids() -> list[int]:
+        return [pid for folder in folders for pid in processes_beneath(folder)]
+
+    with contextlib.suppress(OSError):
+        for pid in pids():
+            send_signal(pid, signal.SIGKILL)
+        for folder in folders:
+            while not remove_folder(folder, pids, deadline):
+                pass
 
 
 def _call_delete(runtime: OciRuntime, id: str) -> None:
@@ -61,12 +94,10 @@ def _call_delete(runtime: OciRuntime, id: str) -> None:
             raise LaunchError(f"{runtime.name} delete: {said}")
 
 
-def _remove_from_hybrid(path: str) -> None:
-    """Remove what runc makes in a v2 hierarchy that stands, without controllers, beside v1."""
+def _folders(path: str) -> set[str]:
+    """Where a group may be: of all controllers, and where v2 stands without any beside v1."""
     found = of_this_process()
-    for home in () if found.is_unified else found.homes():
-        with contextlib.suppress(OSError):
-            os.rmdir(home + path)
+    return {home + path for each in ("", *found.legacy) for home in found.homes(each)}
 
 
 def _cgroup(bundle: str, known: str) -> Cgroup:

@@ -1,5 +1,6 @@
 """Makes Linux containers by calling runc or crun."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable
@@ -128,8 +129,11 @@ class LinuxLauncher:
         return pid, terminal
 
     async def _undo(self, runtime: OciRuntime, request: CreateRequest, root: str | None) -> None:
+        from wherry.runtime.linux.cleanup import remove_group
+
         with contextlib.suppress(LaunchError):
             await runtime.call("delete", "--force", request.id)
+        await asyncio.to_thread(remove_group, request.bundle, request.id)
         if root is not None:
             with contextlib.suppress(OSError):
                 rootfs.unmount(root)
