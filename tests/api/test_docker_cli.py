@@ -3,56 +3,15 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.conftest import without
-from tests.engine_under_test import SCRIPTS, Wherry
-
-GUESTS = Path(__file__).parent.parent / "guests"
+from tests.api.docker_command import Docker, docker_and_wherryd
 
 pytestmark = pytest.mark.root
-
-
-class Docker:
-    """`docker` against a wherryd of its own."""
-
-    def __init__(self, program: str, folder: Path, socket: Path) -> None:
-        self.program = program
-        self.folder = folder
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "DOCKER_HOST": f"unix://{socket}",
-            "DOCKER_BUILDKIT": "0",
-        }
-
-    def __call__(self, *words: str, input: str = "", code: int = 0) -> str:
-        """What `docker WORDS` prints; it must end with `code`."""
-        done = subprocess.run(
-            [self.program, *words],
-            input=input,
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.folder,
-            timeout=120,
-        )
-        assert done.returncode == code, f"docker {' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stderr if code else done.stdout
-
-    def typing(self, *words: str) -> tuple[int, int]:
-        """Start `docker WORDS` at a terminal; its pid and the terminal's other end."""
-        pid, terminal = pty.fork()
-        if not pid:
-            os.execve(self.program, [self.program, *words], self.environment)
-        return pid, terminal
 
 
 def _read_until(terminal: int, wanted: bytes) -> bytes:
@@ -66,30 +25,13 @@ def _read_until(terminal: int, wanted: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def docker() -> Iterator[Docker]:
-    program = shutil.which("docker")
-    if program is None:
-        without("the docker command is not installed")
-    assert program
-    with Wherry() as wherry:
-        wherry.run_dir.mkdir(mode=0o700)
-        # Started as a person would by hand, so that docker finds it.
-        with subprocess.Popen(
-            [SCRIPTS / "wherryd"], env=wherry.environment, stderr=subprocess.PIPE
-        ) as daemon:
-            wherry.ok("version")
-            docker = Docker(program, wherry.folder, wherry.socket_path)
-            context = wherry.folder / "context"
-            context.mkdir()
-            for name in ("echo", "environ", "exit", "loop"):
-                shutil.copy(GUESTS / f"{name}.wat", context)
-            (context / "Dockerfile").write_text(
-                'FROM scratch\nCOPY *.wat /\nENV A=1\nLABEL made=here\nCMD ["/echo.wat"]\n'
-            )
-            built = docker("build", "-t", "guests", "context")
-            assert "Step 5/5 : CMD" in built
-            assert "Successfully tagged guests:latest" in built
-            yield docker
-            daemon.terminate()
+    """With an image `guests`."""
+    dockerfile = 'FROM scratch\nCOPY *.wat /\nENV A=1\nLABEL made=here\nCMD ["/echo.wat"]\n'
+    with docker_and_wherryd("echo", "environ", "exit", "loop", dockerfile=dockerfile) as docker:
+        built = docker("build", "-t", "guests", "context")
+        assert "Step 5/5 : CMD" in built
+        assert "Successfully tagged guests:latest" in built
+        yield docker
 
 
 def test_version_and_info_are_shown(docker: Docker) -> None:

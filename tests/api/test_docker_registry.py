@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.api.test_docker_cli import Docker
-from tests.conftest import without
-from tests.engine_under_test import SCRIPTS, Wherry, until
+from tests.api.docker_command import Docker, docker_and_wherryd
+from tests.engine_under_test import Wherry, until
 from tests.images.mover import Mover, ingested, sized_image
 from tests.registries import Answer, Faults, Hold, RealRegistry, registry
 
 from wherry.images import ImageStore
 from wherry.oci import Digest
-
-GUESTS = Path(__file__).parent.parent / "guests"
 
 pytestmark = pytest.mark.root
 
@@ -33,20 +28,10 @@ def real() -> Iterator[RealRegistry]:
 
 @pytest.fixture(scope="module")
 def docker() -> Iterator[Docker]:
-    program = shutil.which("docker")
-    if program is None:
-        without("the docker command is not installed")
-    assert program
-    with Wherry() as wherry:
-        wherry.run_dir.mkdir(mode=0o700)
-        with subprocess.Popen([SCRIPTS / "wherryd"], env=wherry.environment) as daemon:
-            wherry.ok("version")
-            context = wherry.folder / "context"
-            context.mkdir()
-            shutil.copy(GUESTS / "echo.wat", context)
-            (context / "Dockerfile").write_text('FROM scratch\nCOPY *.wat /\nCMD ["/echo.wat"]\n')
-            yield Docker(program, wherry.folder, wherry.socket_path)
-            daemon.terminate()
+    """With a context of `echo`."""
+    dockerfile = 'FROM scratch\nCOPY *.wat /\nCMD ["/echo.wat"]\n'
+    with docker_and_wherryd("echo", dockerfile=dockerfile) as docker:
+        yield docker
 
 
 def test_login_push_pull_search_and_run(docker: Docker, real: RealRegistry) -> None:

@@ -20,26 +20,10 @@ from wherry.registry import Abandoned, Cancel, Client, Hosts, NotFound, Registry
 ARM = parse_platform("linux/arm64")
 
 
-@pytest.fixture(scope="module")
-def real() -> Iterator[RealRegistry]:
-    with registry() as running:
-        yield running
-
-
 @pytest.fixture
 def faults(real: RealRegistry) -> Iterator[Faults]:
     with Faults(real) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Mover:
-    return Mover(tmp_path / "here")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Mover:
-    return Mover(tmp_path / "there")
 
 
 def test_an_image_comes_back_as_it_went(real: RealRegistry, here: Mover, there: Mover) -> None:

@@ -13,7 +13,7 @@ from tests.images.mover import Mover, index_of, ingested, sized_image
 from tests.images.samples import layer_of, member, simple_image, tar_of
 from tests.images.test_full_disk import fill
 from tests.images.test_peers import rich_image, run
-from tests.registries import Faults, RealRegistry, registry
+from tests.registries import Faults, RealRegistry
 
 from wherry.images import ImageError, StorageFull
 from wherry.images.transfer import progress
@@ -31,22 +31,6 @@ from wherry.oci import (
 )
 
 _DIRECT = ("--src-tls-verify=false", "--dest-tls-verify=false")
-
-
-@pytest.fixture(scope="module")
-def real() -> Iterator[RealRegistry]:
-    with registry() as running:
-        yield running
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Mover:
-    return Mover(tmp_path / "here")
-
-
-@pytest.fixture
-def there(tmp_path: Path) -> Mover:
-    return Mover(tmp_path / "there")
 
 
 def test_digests_survive_every_leg_of_a_round_trip(
