@@ -140,6 +140,8 @@ def test_images_have_a_line_for_each_name(show: Any) -> None:
         "<none> <none> abababababab 1.98MB",
         "hello <none> abababababab 1.98MB",
     ]
+    out, _ = show(documents, "images", "--format", "{{.CreatedSince}}")
+    assert set(out.split()) == {"N/A"}
     out, _ = show(documents, "images", "--digests", "-q", "--no-trunc")
     assert set(out.split()) == {IMAGE["Id"]}
     _, (request,) = show(documents, "images", "hello", "--filter", "dangling=true")

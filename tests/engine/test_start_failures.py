@@ -62,11 +62,14 @@ async def test_what_nothing_here_runs_is_refused_before_it_starts(
 ) -> None:
     make_image(engine.store, "far", platform=Platform(architecture="s390x", os="linux"))
     make_image(engine.store, "other", platform=Platform(architecture="amd64", os="windows"))
+    make_image(engine.store, "untold", platform=Platform(architecture="", os=""))
     make_image(engine.store, "linux", platform=HOST)
     with pytest.raises(InvalidRequest, match=r"image far:latest is for linux/s390x: this machine"):
         await make(engine, image="far")
     with pytest.raises(InvalidRequest, match="nothing here that runs windows"):
         await make(engine, image="other")
+    with pytest.raises(InvalidRequest, match="untold:latest does not say what platform it is for"):
+        await make(engine, image="untold")
     monkeypatch.setattr(linux_runtime, "find", lambda: None)
     with pytest.raises(InvalidRequest, match=r"no runtime for Linux programs.*apt install crun"):
         await make(engine, image="linux")

@@ -58,5 +58,7 @@ def local_text(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """`3 minutes ago`."""
+    """`3 minutes ago`; reproducible images often have no time, or the epoch for it."""
+    if seconds <= 0:
+        return "N/A"
     return f"{human_duration(time.time() - seconds)} ago"

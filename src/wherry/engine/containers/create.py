@@ -311,7 +311,9 @@ def _check_program(image: Image, config: ContainerConfig, host: HostConfig) -> l
         return []
     if host.runtime in ("", WHERRY) and (reason := obstacle(image.platform)):
         name = image.names[0] if image.names else image.id
-        raise InvalidRequest(f"image {name} is for {image.platform}: {reason}")
+        platform = str(image.platform)
+        told = f"is for {platform}" if platform else "does not say what platform it is for"
+        raise InvalidRequest(f"image {name} {told}: {reason}")
     if host.init is True:
         find_init()
     if host.device_requests:

@@ -22,7 +22,8 @@ def obstacle(platform: Platform) -> str:
         return ""
     normal = platform.normal
     if normal.os != "linux":
-        return f"there is nothing here that runs {normal.os}: wherry runs linux and wasi/wasm"
+        nothing = f"there is nothing here that runs {normal.os}: " if normal.os else ""
+        return f"{nothing}wherry runs linux and wasi/wasm"
     if not linux_runtime.is_there():
         return f"no runtime for Linux programs is installed: {linux_runtime.HINT}"
     own = native()
