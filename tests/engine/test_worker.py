@@ -2,12 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import aclosing
 from typing import BinaryIO
 
 import pytest
 
-from wherry.engine.worker import CHUNK, read_in_thread, run_in_thread, write_in_thread
+from wherry.engine.worker import (
+    CHUNK,
+    iterate_in_thread,
+    read_in_thread,
+    run_in_thread,
+    write_in_thread,
+)
 
 
 async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -93,3 +100,32 @@ async def test_the_result_of_a_thread_is_returned_and_its_error_raised() -> None
     assert await run_in_thread(lambda: 7, "test") == 7
     with pytest.raises(KeyError):
         await run_in_thread(lambda: dict[str, str]()["x"], "test")
+
+
+async def test_what_a_generator_in_a_thread_yields_and_raises_comes_in_order() -> None:
+    def steps() -> Generator[int, None, None]:
+        yield from (1, 2)
+        raise KeyError("three")
+
+    seen = []
+    with pytest.raises(KeyError, match="three"):
+        async for step in iterate_in_thread(steps(), "test"):
+            seen.append(step)
+    assert seen == [1, 2]
+
+
+async def test_a_generator_in_a_thread_is_closed_when_nobody_listens() -> None:
+    closed, left = threading.Event(), threading.Event()
+
+    def steps() -> Generator[int, None, None]:
+        try:
+            yield 1
+            left.wait()
+            yield 2
+        finally:
+            closed.set()
+
+    async with aclosing(iterate_in_thread(steps(), "test")) as stream:
+        assert await anext(stream) == 1
+    left.set()
+    assert await asyncio.to_thread(closed.wait, 60)

@@ -5,15 +5,14 @@ Images, their blobs and layers; the engine's own file; containers and volumes; c
 
 import asyncio
 import os
-import threading
-from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from wherry.engine.worker import run_in_thread
+from wherry.engine.worker import iterate_in_thread
 from wherry.images import ImageError, Layer
 from wherry.images.checking import Fault, Progress
 from wherry.interpreter import command
@@ -73,7 +72,7 @@ async def _everything(engine: "Engine", repair: bool) -> AsyncGenerator[_Found, 
             for layer in each.record.layers}  # fmt: skip
     cached = await asyncio.to_thread(_cached_layers, engine)
     store = engine.store.checking(repair=repair, busy=busy, layers=cached)
-    async with aclosing(_in_thread(store, "system check")) as found:
+    async with aclosing(iterate_in_thread(store, "system check")) as found:
         async for step in found:
             yield step
     for what in engine.state.faults():
@@ -158,27 +157,3 @@ async def _code_faults(root: Path, repair: bool) -> AsyncGenerator[Fault, None]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def _in_thread(steps: Generator[T, None, None], name: str) -> AsyncGenerator[T, None]:
-    """What a blocking generator yields, which runs in a thread; it is left at its next step."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[T | None] = asyncio.Queue()
-    left = threading.Event()
-
-    def work() -> None:
-        with closing(steps):
-            for step in steps:
-                if left.is_set():
-                    return
-                loop.call_soon_threadsafe(queue.put_nowait, step)
-
-    working = asyncio.ensure_future(run_in_thread(work, name))
-    working.add_done_callback(lambda _: queue.put_nowait(None))
-    try:
-        while (step := await queue.get()) is not None:
-            yield step
-        await working
-    finally:
-        left.set()
-        working.cancel()

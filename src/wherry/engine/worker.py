@@ -7,8 +7,9 @@ threads and is for short calls; what may take minutes gets its own.
 import asyncio
 import io
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from concurrent.futures import Future
+from contextlib import closing
 from typing import BinaryIO, TypeVar, cast
 
 T = TypeVar("T")
@@ -151,4 +152,31 @@ async def write_in_thread(
         await working
     finally:
         sink.cut()
+        working.cancel()
+
+
+async def iterate_in_thread(steps: Generator[T, None, None], name: str) -> AsyncGenerator[T, None]:
+    """Yield what a blocking generator does, which runs in a thread; it is left at its next step.
+
+    What it raises is raised here.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[T | None] = asyncio.Queue()
+    left = threading.Event()
+
+    def work() -> None:
+        with closing(steps):
+            for step in steps:
+                if left.is_set():
+                    return
+                loop.call_soon_threadsafe(queue.put_nowait, step)
+
+    working = asyncio.ensure_future(run_in_thread(work, name))
+    working.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (step := await queue.get()) is not None:
+            yield step
+        await working
+    finally:
+        left.set()
         working.cancel()
