@@ -7,7 +7,7 @@ import os
 from tests.build.kitchen import Kitchen
 
 from wherry.build import StepFinished
-from wherry.engine.build_cache import Keeping
+from wherry.engine.builds.cache import Keeping
 
 TEXT = "FROM scratch AS one\nCOPY f /f\nCOPY n /n\nFROM scratch\nCOPY --from=one /n /n"
 

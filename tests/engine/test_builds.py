@@ -11,8 +11,8 @@ import pytest
 from tests.engine.kitchen import GUESTS, make, run
 
 from wherry.engine import Engine, InvalidRequest
-from wherry.engine.build_request import BuildRequest
-from wherry.engine.building import Built, StepFinished, StepOutput, StepStarted, Tagged
+from wherry.engine.builds.building import Built, StepFinished, StepOutput, StepStarted, Tagged
+from wherry.engine.builds.request import BuildRequest
 
 pytestmark = pytest.mark.root
 

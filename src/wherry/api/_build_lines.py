@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from wherry.engine.building import (
+from wherry.engine.builds.building import (
     BuildEvent,
     Built,
     StepFinished,

@@ -7,7 +7,7 @@ from wherry.api._credentials import registry_config
 from wherry.api._http import Response, StreamResponse
 from wherry.api.archive import send_tar
 from wherry.engine import EngineError, InvalidRequest
-from wherry.engine.build_request import BuildRequest, Output
+from wherry.engine.builds.request import BuildRequest, Output
 from wherry.engine.errors import BuildFailed
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from wherry import shelf
 from wherry.disk import allocated, below
-from wherry.engine.build_records import CacheRecord
+from wherry.engine.builds.records import CacheRecord
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.image_inspection import ImageSummary
 from wherry.engine.inspection import ContainerSummary, Volume

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wherry import linux_runtime
 from wherry.engine.builds import Builds
+from wherry.engine.builds.steps import sweep
 from wherry.engine.containers import Containers
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.index import Index
@@ -19,7 +20,6 @@ from wherry.engine.networks import Networks
 from wherry.engine.privileges import maps_ids
 from wherry.engine.shims import Shims
 from wherry.engine.state import State
-from wherry.engine.steps import sweep
 from wherry.engine.system import System
 from wherry.engine.trash import Trash
 from wherry.engine.trust import Gate

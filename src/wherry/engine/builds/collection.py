@@ -5,20 +5,20 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from wherry.engine.build_records import BuildPruneReport, CacheRecord
-from wherry.engine.build_request import BuildRequest
-from wherry.engine.build_secrets import BuildSecrets
+from wherry.engine.builds.outputs import FETCHED
+from wherry.engine.builds.records import BuildPruneReport, CacheRecord
+from wherry.engine.builds.request import BuildRequest
+from wherry.engine.builds.secrets import BuildSecrets
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.filters import Filters
 from wherry.engine.images.failures import image_errors
-from wherry.engine.outputs import FETCHED
 from wherry.engine.precompile import Precompiler
 from wherry.engine.worker import write_in_thread
 from wherry.images import Image, ImageError
 
 if TYPE_CHECKING:
-    from wherry.engine.build_cache import Keeping
-    from wherry.engine.building import BuildEvent
+    from wherry.engine.builds.building import BuildEvent
+    from wherry.engine.builds.cache import Keeping
     from wherry.engine.engine import Engine
 
 
@@ -43,7 +43,7 @@ class Builds:
         self, request: BuildRequest, context: AsyncIterator[bytes]
     ) -> AsyncGenerator["BuildEvent", None]:
         """Build from a context that comes as a tar; yields what happens until it is done."""
-        from wherry.engine.building import run_build
+        from wherry.engine.builds.building import run_build
 
         running = run_build(self._engine, self._folder, request, context, self._finished)
         async with aclosing(running):
@@ -105,7 +105,7 @@ class Builds:
 
     async def _keeping(self) -> "Keeping":
         def get() -> "Keeping":
-            from wherry.engine.build_cache import Keeping
+            from wherry.engine.builds.cache import Keeping
 
             return Keeping(self._folder, self._engine.store)
 
@@ -117,7 +117,7 @@ class Builds:
             self._bounding = asyncio.create_task(self._shrink())
 
     async def _shrink(self) -> None:
-        from wherry.engine.build_cache import ROOM
+        from wherry.engine.builds.cache import ROOM
 
         with suppress(ImageError, OSError):  # what cannot go now goes after the next build
             await asyncio.to_thread(

@@ -26,12 +26,12 @@ from wherry.build import (
     build,
 )
 from wherry.engine.artifacts import keep_artifact
-from wherry.engine.build_request import BuildRequest
+from wherry.engine.builds.outputs import check_outputs, keeps_artifact, names_of, pushes
+from wherry.engine.builds.outside import Outside
+from wherry.engine.builds.request import BuildRequest
+from wherry.engine.builds.steps import StepRunner
 from wherry.engine.errors import BuildFailed, InvalidRequest
 from wherry.engine.images import image_errors
-from wherry.engine.outputs import check_outputs, keeps_artifact, names_of, pushes
-from wherry.engine.outside import Outside
-from wherry.engine.steps import StepRunner
 from wherry.engine.worker import CHUNK, read_in_thread
 from wherry.images import Image
 from wherry.oci import Platform, parse_platform, parse_reference

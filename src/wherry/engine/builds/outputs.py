@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from wherry.engine.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from wherry.engine.build_request import Output
+    from wherry.engine.builds.request import Output
     from wherry.images import Image, ImageStore
 
 _ARTIFACT = "wasm-artifact"

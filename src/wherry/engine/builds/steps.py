@@ -12,12 +12,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wherry.engine.builds.step_bundle import root_mount, write_bundle
+from wherry.engine.builds.step_network import StepNetwork
 from wherry.engine.errors import EngineError
 from wherry.engine.linux import obstacle
 from wherry.engine.privileges import maps_id
 from wherry.engine.shims import WHERRY, Shims
-from wherry.engine.step_bundle import root_mount, write_bundle
-from wherry.engine.step_network import StepNetwork
 from wherry.shim.client import TaskClient, TaskError
 from wherry.shim.client.log import LogReader
 

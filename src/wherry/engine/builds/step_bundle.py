@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry.engine import cgroups
+from wherry.engine.builds.step_network import FILES, HOSTNAME
 from wherry.engine.containers.users import User, find_user, mapped
 from wherry.engine.errors import EngineError
 from wherry.engine.linux import Security, choose_capabilities, harden, standard_mounts
-from wherry.engine.step_network import FILES, HOSTNAME
 from wherry.oci import encode
 from wherry.oci import runtime as oci
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wherry.build.cache import BuildCache, Kept
 from wherry.build.cache_mounts import CacheFolder, CacheMounts
-from wherry.engine.build_records import CacheRecord
+from wherry.engine.builds.records import CacheRecord
 from wherry.engine.clock import timestamp
 from wherry.images import ImageStore, Layer
 from wherry.oci import Digest
