@@ -97,6 +97,17 @@ def test_a_name_is_preferred_to_an_id(store: ImageStore) -> None:
     assert store.resolve(other.id.removeprefix("sha256:")[:6]).id == named.id
 
 
+@pytest.mark.parametrize("form", ["{id}", "{hex}", "{digest}"])
+def test_no_name_stands_before_a_whole_id(store: ImageStore, form: str) -> None:
+    """An archive may say that its image is called like another's id."""
+    wanted = simple_image(store, "wanted", "wanted")
+    other = simple_image(store, "other", "other")
+    name = form.format(id=wanted.id, hex=wanted.id.partition(":")[2], digest=wanted.digest)
+    store.tag(other.target, parse_reference(name).with_default_tag())
+    assert store.resolve(name).id == wanted.id
+    assert store.select(name, None).image.id == wanted.id
+
+
 def test_a_moved_name_leaves_the_old_image_dangling(store: ImageStore) -> None:
     old = simple_image(store, "hello", "old")
     new = simple_image(store, "hello", "new")

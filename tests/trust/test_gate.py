@@ -16,6 +16,7 @@ from tests.trust.pairs import private
 from wherry.engine.errors import Forbidden, InvalidRequest
 from wherry.engine.trust import Gate
 from wherry.engine.trust.attached import signatures_in
+from wherry.engine.trust.gate import names_of
 from wherry.images import DigestMismatch, Image, ImageStore
 from wherry.oci import Digest, MediaType, digest_of, parse_reference
 from wherry.registry import Client, Hosts, RegistryError, Repository
@@ -106,6 +107,14 @@ def test_other_bytes_than_those_of_a_signature_are_refused(pull: Pull) -> None:
     pull.proxy.add("GET", f"/blobs/{digest_of(payload)}", other, times=10)
     with pytest.raises(DigestMismatch, match="other bytes"):
         pull.decide()
+
+
+def test_by_its_id_an_image_must_meet_what_is_asked_of_all_its_names(pull: Pull) -> None:
+    """Also where one of them looks like the id."""
+    pull.store.tag(pull.image.target, parse_reference(pull.image.id))
+    image = pull.store.resolve(pull.image.id)
+    assert len(names_of(image, image.id)) == len(image.names) > 1
+    assert names_of(image, f"docker.io/library/{image.id}") == [parse_reference(image.id)]
 
 
 def test_what_is_in_the_store_counts_where_the_registry_has_none(pull: Pull) -> None:

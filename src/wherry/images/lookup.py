@@ -27,6 +27,7 @@ from wherry.oci import (
 )
 
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+_WHOLE = 64
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -139,11 +140,13 @@ class Lookup:
         return replace(image, names=names[found.target.digest], target=found.target)
 
     def find(self, name: str) -> Found:
-        """What `name` stands for: a name, a name with digest, or the beginning of an id.
+        """What `name` stands for: a whole id, a name, a name with digest, or an id's beginning.
 
         Raises ImageNotFound, AmbiguousImage, InvalidImage.
         """
         entries = self._catalog.entries()
+        if (id := whole_id(name)) and (found := self._by_id(entries, id)):
+            return found[0]
         entry = _by_name(entries, name)
         if entry:
             return Found(entry.target, self.below(entry.target), entry.reference)
@@ -204,6 +207,15 @@ class Lookup:
             return self.below(target)
         except (ImageNotFound, InvalidImage):
             return ()
+
+
+def whole_id(name: str) -> str:
+    """The hexadecimal digits of an id or digest, if all of them are there; else empty.
+
+    An archive can bring an image that is called so: this is never the one that is meant.
+    """
+    pattern = _ID.fullmatch(name)
+    return pattern[1] if pattern and len(pattern[1]) == _WHOLE else ""
 
 
 def _platform(image: Image | None, descriptor: Descriptor) -> Platform | None:

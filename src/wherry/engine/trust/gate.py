@@ -12,6 +12,7 @@ from wherry.engine.errors import Forbidden, InvalidRequest
 from wherry.engine.trust.policies import Policies, policy_files
 from wherry.engine.trust.proof import Proof
 from wherry.images import Image, ImageStore
+from wherry.images.lookup import whole_id
 from wherry.oci import Descriptor, Digest, InvalidReference, Reference, parse_reference
 
 if TYPE_CHECKING:
@@ -180,6 +181,8 @@ def names_of(image: Image, name: str) -> list[Reference | None]:
     no name in, an image must meet what is asked of each of its names, or else of images without.
     """
     names = [parse_reference(each) for each in image.names]
+    if whole_id(name):
+        return [*names] or [None]
     try:
         wanted = parse_reference(name).with_default_tag()
     except InvalidReference:
