@@ -55,4 +55,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # the command has said what is wrong
+    except FileNotFoundError:
+        sys.exit("wherry is not on the PATH")

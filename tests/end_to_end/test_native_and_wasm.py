@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.conftest import without
@@ -58,6 +59,19 @@ def test_both_are_built_unchanged_and_compared(wherry: Wherry) -> None:
         out = wherry.ok("run", "--rm", "-i", image, input=text)
         assert out.startswith(f"counted on {place}")
         assert out.splitlines()[1:] == ["     3 three", "     2 two", "     1 one"]
+
+
+def test_a_comparison_that_fails_says_what_the_command_said(tmp_path: Path) -> None:
+    command = tmp_path / "wherry"
+    command.write_text("#!/bin/sh\necho wherry: no >&2\nexit 3\n")
+    command.chmod(0o755)
+    words = [sys.executable, str(EXAMPLE / "compare.py")]
+    for path, said in (
+        (str(tmp_path), (3, "wherry: no\n")),
+        ("", (1, "wherry is not on the PATH\n")),
+    ):
+        done = subprocess.run(words, env={"PATH": path}, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == said
 
 
 def test_a_second_build_does_nothing_anew(wherry: Wherry) -> None:
