@@ -21,7 +21,7 @@ from wherry.engine import (
     NotModified,
 )
 from wherry.engine.disk_usage import Usage
-from wherry.engine.image_inspection import ImageSummary
+from wherry.engine.images.inspection import ImageSummary
 
 
 async def test_ping_is_answered_before_the_engine_is_open(api: Api) -> None:

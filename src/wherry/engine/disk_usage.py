@@ -18,7 +18,7 @@ from wherry import shelf
 from wherry.disk import allocated, below
 from wherry.engine.builds.records import CacheRecord
 from wherry.engine.errors import InvalidRequest
-from wherry.engine.image_inspection import ImageSummary
+from wherry.engine.images.inspection import ImageSummary
 from wherry.engine.inspection import ContainerSummary, Volume
 from wherry.images import Usage as StoreUsage
 from wherry.oci import Digest

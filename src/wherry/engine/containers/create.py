@@ -32,7 +32,7 @@ from wherry.engine.containers.signals import parse_signal
 from wherry.engine.containers.users import find_user, mapped
 from wherry.engine.errors import EngineError, InvalidRequest, NotFound
 from wherry.engine.images import image_errors
-from wherry.engine.images.platform import read_platform
+from wherry.engine.images.platforms import read_platform
 from wherry.engine.inspection import CreateResult
 from wherry.engine.linux import (
     DEFAULT_CAPABILITIES,

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from wherry.engine.errors import Conflict, InvalidRequest, NotFound
 from wherry.engine.filters import Filters
-from wherry.engine.image_inspection import (
+from wherry.engine.images.failures import image_errors
+from wherry.engine.images.inspection import (
     HistoryItem,
     ImageDeletion,
     ImageInspect,
@@ -28,9 +29,7 @@ from wherry.engine.image_inspection import (
     steps,
     summary,
 )
-from wherry.engine.image_manifests import summarize
-from wherry.engine.images.failures import image_errors
-from wherry.engine.images.platform import read_platform
+from wherry.engine.images.platforms import read_platform, summarize
 from wherry.engine.worker import read_in_thread, write_in_thread
 from wherry.images import Image, Removal
 from wherry.oci import Digest, Platform, parse_reference

@@ -11,7 +11,7 @@ from wherry import linux_runtime
 from wherry.engine.errors import InvalidRequest, NotFound, Unauthorized
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flow, Flows
-from wherry.engine.images.platform import read_platform
+from wherry.engine.images.platforms import read_platform
 from wherry.engine.images.registries import transfer_errors
 from wherry.images import Image
 from wherry.images.attachments import names_attachments

@@ -9,7 +9,7 @@ from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flows
 from wherry.engine.images.manifests import Manifests
-from wherry.engine.images.platform import read_platform
+from wherry.engine.images.platforms import read_platform
 from wherry.engine.images.registries import transfer_errors
 from wherry.images.transfer import Announced, Origins, Pusher, Tell
 from wherry.images.transfer.progress import Event

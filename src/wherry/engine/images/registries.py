@@ -3,20 +3,27 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 from msgspec.structs import replace
 
 from wherry.engine.errors import EngineError, NotFound, Unauthorized
 from wherry.engine.filters import Filters
-from wherry.engine.images.answers import DistributionInspect
 from wherry.engine.images.credentials import host_of
 from wherry.engine.images.failures import image_errors
 from wherry.engine.worker import run_in_thread
 from wherry.images.transfer import look
-from wherry.oci import parse_reference
+from wherry.oci import Descriptor, Platform, parse_reference
 from wherry.registry import Client, Credentials, Denied, RegistryError, SearchResult
 from wherry.registry import NotFound as NotInRegistry
 
 _SEARCH_FILTERS = {"is-automated", "is-official", "stars"}
+
+
+class DistributionInspect(msgspec.Struct, kw_only=True, rename="pascal"):
+    """`GET /distribution/NAME/json`."""
+
+    descriptor: Descriptor
+    platforms: list[Platform]
 
 
 class Registries:

@@ -1,12 +1,16 @@
-"""The platforms of an image as Docker lists them: `?manifests=1` (Engine API 1.48)."""
+"""Platforms as clients send them, and those of an image as Docker lists them.
+
+The list is that of `?manifests=1` (Engine API 1.48).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from wherry.engine.errors import InvalidRequest
 from wherry.images import Member
-from wherry.oci import Descriptor, Platform
+from wherry.oci import Descriptor, Platform, parse_platform
 
 _IMAGE, _ATTESTATION, _UNKNOWN = "image", "attestation", "unknown"
 
@@ -80,3 +84,19 @@ def _summary(member: Member, containers: Mapping[str, Sequence[str]]) -> Manifes
         shown.kind = _ATTESTATION
         shown.attestation_data = AttestationData(about=member.about)
     return shown
+
+
+def read_platform(text: str | None) -> Platform | None:
+    """In words, or as newer clients do it, OCI's fields as JSON; None where none is asked for.
+
+    Raises InvalidRequest, InvalidPlatform.
+    """
+    if not text:
+        return None
+    if not text.startswith("{"):
+        return parse_platform(text)
+    try:
+        named = msgspec.json.decode(text, type=Platform)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"platform: {error}") from None
+    return parse_platform(str(named))

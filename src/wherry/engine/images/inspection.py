@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from wherry.engine.image_manifests import ManifestSummary
+from wherry.engine.images.platforms import ManifestSummary
 from wherry.engine.inspection import NEVER
 from wherry.images import Image
 from wherry.oci import Descriptor, Healthcheck, RuntimeConfig
