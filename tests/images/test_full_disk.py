@@ -40,9 +40,9 @@ def fill(path: Path, leave: int) -> None:
     (path / "ballast").write_bytes(bytes(max(0, free - leave)))
 
 
-def big_image(store: ImageStore) -> Image:
+def big_image(store: ImageStore, size: int = 20_000) -> Image:
     layers = [
-        layer_of(store, tar_of(*(member(f"{p}{n}", os.urandom(20_000)) for n in range(40))))
+        layer_of(store, tar_of(*(member(f"{p}{n}", os.urandom(size)) for n in range(40))))
         for p in "abc"
     ]
     return image_of(store, *layers, name="big")
@@ -112,6 +112,16 @@ def test_a_full_disk_can_be_cleared(small: Path) -> None:
     fill(small, 0)
     assert store.remove("big").deleted == [image.id]
     assert store.resolve("kept")
+
+
+def test_that_there_is_no_room_for_a_check_is_told_once(small: Path) -> None:
+    store = ImageStore(small / "data")
+    store.lowerdirs(big_image(store, 2_000))
+    fill(small, 0)
+    (told,) = store.check()
+    assert "cannot be compared" in told and "no space left" in told
+    (small / "ballast").unlink()
+    assert store.check() == []
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ import msgspec
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Attachment, Catalog, Entry
-from wherry.images.errors import ImageError, ImageNotFound, InvalidImage, StoreDamaged
+from wherry.images.errors import (
+    ImageError,
+    ImageNotFound,
+    InvalidImage,
+    StorageFull,
+    StoreDamaged,
+)
 from wherry.images.holds import Holds
 from wherry.images.image import images_below
 from wherry.images.layer import Layer
@@ -163,8 +169,13 @@ class Checking:
             elif name in layers:
                 yield Progress("layers", done, total)
                 done += layers[name][0].size
-                if fault := self._check_layer(name, *layers[name]):
-                    yield fault
+                try:
+                    if fault := self._check_layer(name, *layers[name]):
+                        yield fault
+                except StorageFull as error:
+                    what, _, remedy = str(error).partition(": ")
+                    yield Fault(f"layers cannot be compared with their blobs, {what}", remedy)
+                    break
         yield Progress("layers", total, total)
 
     def _check_layer(self, name: str, layer: Descriptor, diff_id: str) -> Fault | None:
@@ -180,6 +191,8 @@ class Checking:
             pass  # What is missing was told with the images.
         except InvalidImage as error:
             return Fault(f"layer {diff_id} cannot be unpacked: {error}", _AGAIN)
+        except StorageFull:
+            raise
         except (ImageError, OSError) as error:
             if self._rootfs.path(name).exists():
                 what = f"layer {diff_id} cannot be compared with its blob"

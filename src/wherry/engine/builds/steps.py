@@ -29,6 +29,7 @@ _ONE_ID = (
     b"wherry: without root, and without ids for this user in /etc/subuid and /etc/subgid, a step "
     b"has one user: it can give files to no other, nor become one\n"
 )
+_SHIM_DIED = "the shim that ran the step died: build again"
 _A_MOMENT = 0.1
 """Seconds between looks at what another build has in use."""
 
@@ -92,7 +93,10 @@ class StepRunner:
                 return code
             finally:
                 await asyncio.shield(task.end())
-        except (TaskError, EngineError) as error:
+        except TaskError as error:
+            died = error.code == "UNAVAILABLE"
+            raise _refusal(_SHIM_DIED if died else error.message) from None
+        except EngineError as error:
             raise _refusal(error.message) from None
         except OSError as error:
             raise _refusal(f"the step cannot be made: {error.strerror or error}") from None
