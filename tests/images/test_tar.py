@@ -232,6 +232,20 @@ def test_broken_pax_headers_are_told(records: bytes) -> None:
         read(pax(records))
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_records_that_cost_every_entry_are_few(kind: bytes) -> None:
+    body = b"".join(b"11 k%05d=\n" % number for number in range(1000))
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = kind, len(body)
+    header = info.tobuf() + body + bytes(-len(body) % 512)
+    with pytest.raises(InvalidTar, match="records in pax headers"):
+        read(header + tarfile.TarInfo("f").tobuf())
+    few = b"".join(b"11 k%05d=\n" % number for number in range(500, 540))
+    info.size = len(few)
+    again = info.tobuf() + few + bytes(-len(few) % 512)
+    assert len(read(again * 3 + tarfile.TarInfo("f").tobuf())) == 1
+
+
 def test_an_extension_header_of_absurd_size_is_not_read() -> None:
     info = tarfile.TarInfo("pax")
     info.type, info.size = tarfile.XHDTYPE, 1 << 32

@@ -10,6 +10,10 @@ from wherry.images.tar.entry import Entry, Kind
 BLOCK = 512
 _MAX_EXTENSION = 1 << 20
 _MAX_EXTENTS = 1 << 16
+_MAX_RECORDS = 256
+"""Of one entry, extended attributes included."""
+_MAX_GLOBALS = 64
+"""Records for all entries that follow: each of them costs each of those."""
 _MAX_ID = (1 << 32) - 2
 _CHUNK = 1 << 18
 _EMPTY = bytes(BLOCK)
@@ -69,9 +73,9 @@ class TarReader:
             if flag in b"xgLK" and flag:
                 data = self._extension(_number(header[124:136], "size"))
                 if flag == b"x":
-                    pax = {**pax, **_records(data)}
+                    pax = _joined(pax, data, _MAX_RECORDS)
                 elif flag == b"g":
-                    self._globals = pax = {**self._globals, **_records(data)}
+                    self._globals = pax = _joined(self._globals, data, _MAX_GLOBALS)
                 elif flag == b"L":
                     name = os.fsdecode(data.partition(b"\0")[0])
                 else:
@@ -254,6 +258,14 @@ def _apply(entry: Entry, pax: dict[str, bytes]) -> int:
             case _ if key.startswith(_XATTR):
                 entry.xattrs[key.removeprefix(_XATTR)] = value
     return stored
+
+
+def _joined(known: dict[str, bytes], data: bytes, most: int) -> dict[str, bytes]:
+    """The records of one more header beside those that are known."""
+    joined = {**known, **_records(data)}
+    if len(joined) > most:
+        raise InvalidTar(f"more than {most} records in pax headers")
+    return joined
 
 
 def _records(data: bytes) -> dict[str, bytes]:
