@@ -288,6 +288,14 @@ def test_mistakes_name_the_line_and_leave_no_image(
     assert kitchen.store.list() == []
 
 
+def test_an_archive_is_nested_as_deep_as_a_layer_may_be(kitchen: Kitchen) -> None:
+    """One name of 400 KB would be a remembered path for each folder of it: tens of gigabytes."""
+    deep = make_tar({"a/" * 200_000 + "f": ""})
+    for files in ({"x.tar": deep}, {"a/" * 200_000 + "f": ""}):
+        with pytest.raises(BuildError, match="nested more than"):
+            kitchen.build("FROM scratch\nADD x.tar /", files)
+
+
 def test_climbing_archives_are_refused(kitchen: Kitchen) -> None:
     with pytest.raises(BuildError, match="climbs out"):
         kitchen.build("FROM scratch", {"../../etc/passwd": "x"})

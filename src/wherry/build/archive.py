@@ -19,6 +19,8 @@ from wherry.images.tar import Entry, InvalidTar, Kind, TarReader
 _CHUNK = 1 << 18
 _ZEROS = bytes(_CHUNK)
 _MAX_ENTRIES = 1_000_000
+_MAX_DEPTH = 256
+"""Folders in folders, as in layers: each of them has a path of its own to be remembered."""
 _KEPT = frozenset({Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK, Kind.HARDLINK})
 
 
@@ -178,4 +180,8 @@ def _inside(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise BuildError(f"the archive's {name!r} climbs out of it: pack it again without '..'")
+    if len(parts) > _MAX_DEPTH:
+        raise BuildError(
+            f"the archive's '{name[:80]}…' is nested more than {_MAX_DEPTH} folders deep"
+        )
     return "/".join(parts)
