@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.build.expansion import ExpansionError, expand, expand_words
+from wherry.build.expansion import ExpansionError, expand
 
 VARIABLES = {
     "PWD": "/home",
     "NAME": "wherry",
     "EMPTY": "",
-    "SPACED": "abc  def",
     "FILE": "a.tar.gz",
 }
 PLAIN = st.text(st.characters(exclude_characters="\\'\"$`", exclude_categories=["Cs"]))
@@ -103,21 +102,6 @@ def test_backtick_can_be_the_escape_character() -> None:
 
 def test_quotes_stay_within_documents() -> None:
     assert expand('it\'s "$NAME" \\$x', VARIABLES, keep_quotes=True) == 'it\'s "wherry" $x'
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [
-        ("a $SPACED b", ["a", "abc", "def", "b"]),
-        ('a "$SPACED" b', ["a", "abc  def", "b"]),
-        ("x$SPACED", ["xabc", "def"]),
-        (r"a\ b", ["a b"]),
-        ("''", [""]),
-        ("$EMPTY", []),
-    ],
-)
-def test_splits_outside_quotes_only(word: str, expected: list[str]) -> None:
-    assert expand_words(word, VARIABLES) == expected
 
 
 @given(PLAIN)

@@ -28,31 +28,11 @@ def expand(
     With `keep_quotes`, quotes are ordinary characters, as within a here-document.
     Raises ExpansionError.
     """
-    parts = _Expander(word, variables, escape, keep_quotes).parts()
-    return "".join(text for text, _ in parts)
-
-
-def expand_words(word: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
-    """Like `expand`, then split at the blanks that stood outside quotes. Raises ExpansionError."""
-    words: list[str] = []
-    open_word = False
-    for text, literal in _Expander(word, variables, escape, False).parts():
-        pieces = [text] if literal else re.split(r"\s+", text)
-        for number, piece in enumerate(pieces):
-            if number:
-                open_word = False
-            if not piece and not literal:
-                continue
-            if open_word:
-                words[-1] += piece
-            else:
-                words.append(piece)
-            open_word = True
-    return words
+    return _Expander(word, variables, escape, keep_quotes).read()
 
 
 class _Expander:
-    """One pass over one word. A part is a text and whether it is literal, never to be split."""
+    """One pass over one word."""
 
     def __init__(
         self, text: str, variables: Mapping[str, str], escape: str, keep_quotes: bool
@@ -65,29 +45,29 @@ class _Expander:
         self._depth = 0
         self._grown = 0
 
-    def parts(self, stop: str = "", *, keep_escapes: bool = False) -> list[tuple[str, bool]]:
-        found: list[tuple[str, bool]] = []
+    def read(self, stop: str = "", *, keep_escapes: bool = False) -> str:
+        found: list[str] = []
         while self._at < len(self._text):
             character = self._text[self._at]
             if character == stop:
                 self._at += 1
-                return found
+                return "".join(found)
             if character == "'" and not self._keep_quotes:
-                found.append((self._single_quoted(), True))
+                found.append(self._single_quoted())
             elif character == '"' and not self._keep_quotes:
-                found.append((self._double_quoted(), True))
+                found.append(self._double_quoted())
             elif character == "$":
-                found.append((self._dollar(), False))
+                found.append(self._dollar())
             elif character == self._escape:
                 start = self._at if keep_escapes else self._at + 1
-                found.append((self._text[start : self._at + 2], True))
+                found.append(self._text[start : self._at + 2])
                 self._at += 2
             else:
-                found.append((character, False))
+                found.append(character)
                 self._at += 1
         if stop:
             raise ExpansionError(f"{self._text!r}: a {stop!r} is missing at the end")
-        return found
+        return "".join(found)
 
     def _single_quoted(self) -> str:
         end = self._text.find("'", self._at + 1)
@@ -157,7 +137,7 @@ class _Expander:
         if operator == "/":
             everywhere = self._text[self._at : self._at + 1] == "/"
             self._at += everywhere
-            pattern, replacement = self._pattern("/"), self._operand("}")
+            pattern, replacement = self._pattern("/"), self.read("}")
             return _replace(value or "", pattern, replacement, everywhere)
         given = value is not None
         if operator == ":":
@@ -165,7 +145,7 @@ class _Expander:
             operator = self._next()
         if operator not in ("-", "+", "?"):
             raise ExpansionError(f"{self._text!r}: ${{{name}… has an unknown modifier")
-        word = self._operand("}")
+        word = self.read("}")
         if operator == "+":
             return word if given else ""
         if given:
@@ -181,13 +161,10 @@ class _Expander:
         self._at += 1
         return character
 
-    def _operand(self, stop: str) -> str:
-        return "".join(text for text, _ in self.parts(stop))
-
     def _pattern(self, stop: str) -> list[str]:
         """A shell pattern of `*`, `?` and escapes, each as a regular expression."""
         found = []
-        characters = iter("".join(text for text, _ in self.parts(stop, keep_escapes=True)))
+        characters = iter(self.read(stop, keep_escapes=True))
         for character in characters:
             if character == self._escape:
                 found.append(re.escape(next(characters, character)))
