@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,8 @@ _RUNS = 3
 _LAYERS, _LAYER = 20, 10 << 20
 _SMALL = 100 << 10
 _LISTED = 1000
+_PATIENCE, _PAUSE = 30.0, 0.1
+"""Seconds to wait for an image to be gone."""
 _TREES = ("lib/python3.11", "share/perl", "share/zoneinfo")
 """Of /usr: what is unpacked, a layer each. Many small files, as in every distribution."""
 
@@ -101,6 +104,9 @@ class _Moving:
     def __init__(self, stage: Stage, real: RealRegistry, store: ImageStore, name: str) -> None:
         self._wherry = stage.wherry
         self._real = real
+        blobs = self._wherry.root / "images" / "blobs"
+        layers = store.resolve(name).manifest.layers
+        self._files = [blobs / layer.digest.replace(":", "/") for layer in layers]
         self.remote = f"{real.name}/bench/{name}:1"
         archive = stage.wherry.folder / f"{name}.tar"
         with open(archive, "wb") as file:
@@ -112,13 +118,32 @@ class _Moving:
         stage.wherry.ok("push", "-q", self.remote)
 
     def pull(self) -> Attempt:
-        argv = self._wherry.argv("pull", "-q", self.remote)
-        gone: Callable[[], object] = lambda: self._wherry("rmi", self.remote)  # noqa: E731
-        return _after(gone, whole(argv, self._wherry.environment))
+        attempt = whole(self._wherry.argv("pull", "-q", self.remote), self._wherry.environment)
+
+        def pulled() -> float:
+            taken = attempt()
+            self._remove()
+            return taken
+
+        self._remove()
+        return _after(lambda: None, pulled)
 
     def push(self) -> Attempt:
+        self._wherry.ok("pull", "-q", self.remote, timeout=_PATIENCE)
         argv = self._wherry.argv("push", "-q", self.remote)
         return _after(self.forget, whole(argv, self._wherry.environment))
+
+    def _remove(self) -> None:
+        """Take the image away whole, so that the next pull brings it and its peer is undisturbed.
+
+        An engine that still unpacks or compiles it in the background keeps it meanwhile.
+        """
+        self._wherry("rmi", self.remote)
+        until = time.monotonic() + _PATIENCE
+        while any(file.exists() for file in self._files):
+            assert time.monotonic() < until, f"{self.remote} cannot be removed"
+            time.sleep(_PAUSE)
+            self._wherry("image", "prune", "-f")
 
     def forget(self) -> None:
         """Have the registry forget all it has."""
