@@ -24,7 +24,7 @@ CALLS = frozenset(
     }
 )  # fmt: skip
 """The interpreter's functions before whose calls a process is killed."""
-POINTS = 80
+POINTS = 50
 MODULE = b"\0asm\1\0\0\0of the victim"
 
 
