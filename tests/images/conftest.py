@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.images.mover import Mover
-from tests.registries import RealRegistry, registry
+from tests.registries import Faults, RealRegistry, registry
 
 from wherry.images import ImageStore
 
@@ -21,6 +21,13 @@ def real() -> Iterator[RealRegistry]:
     """A registry for the tests of a module."""
     with registry() as running:
         yield running
+
+
+@pytest.fixture
+def faults(real: RealRegistry) -> Iterator[Faults]:
+    """A proxy before it."""
+    with Faults(real) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -212,8 +212,6 @@ def _read_key(key: str) -> "PublicKey":
 
 
 def _hint(name: str, signature_wanted: bool, any_found: bool) -> str:
-    if not signature_wanted:
-        return ""
-    if any_found:
+    if not signature_wanted or any_found:
         return ""
     return f": sign it by 'wherry sign --key FILE {name}', or pull it from where it was signed"
