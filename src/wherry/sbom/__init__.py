@@ -3,7 +3,7 @@
 `survey` reads what package managers have left among files; `wherry.wasm` knows what modules tell of
 themselves; `write` makes one document of both. The document is the same for the same content,
 whenever and wherever it is written. CycloneDX's own library does the writing, and is imported by
-that alone: it takes a fifth of a second.
+that alone: it takes a tenth of a second.
 """
 
 from wherry.sbom._found import Files, Layer, Module, Package, Subject
