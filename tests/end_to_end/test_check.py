@@ -91,11 +91,14 @@ def test_df_is_what_du_says(wherry: Wherry, toolbox: str) -> None:
     shown = wherry.ok("system", "df", "-v")
     du = subprocess.run(["du", "-sB1", wherry.root], capture_output=True, text=True, check=True)
     assert f"({du.stdout.split()[0]} bytes, as du counts)" in shown
-    kinds = [
-        json.loads(line) for line in wherry.ok("system", "df", "--format", "json").splitlines()
-    ]
-    assert [kind["Type"] for kind in kinds][-2:] == ["Compiled Code", "Engine"]
+    assert [kind["Type"] for kind in sizes(wherry)][-2:] == ["Compiled Code", "Engine"]
     wherry.ok("container", "prune", "-f")
+
+
+def sizes(wherry: Wherry) -> list[dict[str, str]]:
+    """A row of `system df` for each kind of thing."""
+    shown = wherry.ok("system", "df", "--format", "json")
+    return [json.loads(line) for line in shown.splitlines()]
 
 
 def test_the_cache_may_be_removed_under_a_running_engine(wherry: Wherry, hello: str) -> None:
@@ -117,9 +120,11 @@ def test_a_built_program_is_compiled_before_anybody_runs_it(
 def test_an_unused_image_can_be_given_back_whole(fresh_wherry: Wherry, tmp_path: Path) -> None:
     (tmp_path / "own.wat").write_text(WAT)
     fresh_wherry.image("own", tmp_path / "own.wat")
-    rows = fresh_wherry.ok("system", "df", "--format", "json").splitlines()
-    images = json.loads(rows[0])
+    images, *_ = sizes(fresh_wherry)
     assert images["Size"] == images["Reclaimable"].split()[0] != "0B"
+    fresh_wherry.ok("system", "prune", "-af")
+    images, _, _, builds, *_ = sizes(fresh_wherry)
+    assert images["Size"] == builds["Size"] == "0B"
 
 
 @pytest.mark.parametrize("removed", ["rmi", "prune"])

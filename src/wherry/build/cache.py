@@ -141,13 +141,16 @@ class BuildCache:
                 )
 
     def forget(self, key: str) -> None:
-        """Drop a record."""
-        self._path(key).unlink(missing_ok=True)
+        """Drop a record, and its folder if that is empty then."""
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
 
     def clear(self) -> int:
         """Forget everything; returns the bytes given back on disk."""
         freed = 0
-        for folder, _, names in os.walk(self._root):
+        for folder, folders, names in os.walk(self._root, topdown=False):
             for name in names:
                 path = os.path.join(folder, name)
                 try:
@@ -155,6 +158,9 @@ class BuildCache:
                     os.unlink(path)
                 except FileNotFoundError:
                     continue
+            for name in folders:
+                with suppress(OSError):
+                    os.rmdir(os.path.join(folder, name))
         return freed
 
     def _path(self, key: str) -> Path:
