@@ -1,6 +1,7 @@
 """Stop, kill, restart, remove, wait, rename, update: Docker's rules."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from tests.engine.kitchen import interactive, logged, make, run
@@ -245,3 +246,20 @@ async def _settled(engine: Engine, container: Container) -> None:
     await engine.containers.wait(container)
     async with container.lock:
         pass
+
+
+async def test_an_open_data_root_shows_nobody_what_containers_have(
+    places: tuple[Path, Path],
+) -> None:
+    """Set-id programs that a container wrote, and what stands in its variables."""
+    root, run = places
+    root.mkdir()
+    root.chmod(0o755)
+    for left_open in ("containers", "volumes"):
+        (root / left_open).mkdir(mode=0o711)
+    engine = await Engine.open(root, run)
+    try:
+        shown = [path.name for path in root.iterdir() if path.stat().st_mode & 0o077]
+    finally:
+        await engine.close()
+    assert shown == []

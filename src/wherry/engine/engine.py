@@ -143,8 +143,12 @@ class Engine:
 
 def _prepare(root: Path, run: Path) -> int:
     """Make the folders and take the lock. Raises StateInUse, OSError."""
-    for folder in (root, root / "containers"):
-        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Closed even where somebody has made the root, and left it open: what containers write may be
+    # set-id programs, for anybody who gets there.
+    containers = root / "containers"
+    containers.mkdir(mode=0o700, exist_ok=True)
+    containers.chmod(0o700)
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     return _lock(root)
 

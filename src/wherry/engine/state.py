@@ -79,6 +79,8 @@ class State:
         self._owed: dict[str, bytes] = {}
         """How containers are, where that could not be written."""
         self._reserve = Reserve(path.with_suffix(".reserve"))
+        # Variables of containers are in it; what SQLite puts beside it has the mode of the file.
+        path.touch(mode=0o600)
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")

@@ -45,7 +45,8 @@ class Volumes:
         self._users: defaultdict[str, set[str]] = defaultdict(set)
         self.filling = asyncio.Lock()
         """Held while new volumes get what their image has."""
-        path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)  # What containers write may be set-id programs.
 
     def recover(self) -> None:
         """Read what is there, and drop the volumes of containers that never came to be."""
