@@ -64,6 +64,7 @@ def pair(dockerd: Dockerd, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     pair = Pair(dockerd, tmp_path_factory.mktemp("like-docker"))
     made = pair.docker("import", "-", IMAGE, input=root.getvalue())
     assert made.returncode == 0, made.stderr
+    pair.docker("image", "prune", "-f")  # what other tests have left would be one's alone
     pair.ok("run", "-d", "--name", "up", "-l", "a=b", "-v", "data:/d", IMAGE, "sleep", "1000")
     pair.wherry("run", "--name", "down", "-e", "X=<&>", IMAGE, "sh", "-c", "seq 9; exit 3")
     pair.ok("logs", "-f", "down")
