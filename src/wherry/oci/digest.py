@@ -25,8 +25,8 @@ def parse_digest(text: str) -> Digest:
     return Digest(text)
 
 
-def digest_of(data: bytes) -> Digest:
-    """The sha256 digest of `data`."""
+def digest_of(data: bytes, algorithm: str = "sha256") -> Digest:
+    """The digest of `data`; `algorithm` is that of another digest."""
     import hashlib  # it loads OpenSSL, which who only reads documents need not have
 
-    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+    return Digest(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")

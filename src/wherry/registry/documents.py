@@ -1,10 +1,8 @@
 """Manifests and indexes as they come from a registry: bounded, checked, named by their type."""
 
-import hashlib
-
 import msgspec
 
-from wherry.oci import Descriptor, InvalidDigest, MediaType, parse_digest
+from wherry.oci import Descriptor, InvalidDigest, MediaType, digest_of, parse_digest
 from wherry.oci.document import MAX_DOCUMENT
 from wherry.registry.answer import Answer
 from wherry.registry.errors import InvalidAnswer, one_line
@@ -60,7 +58,7 @@ def _checked(data: bytes, told: str, name: str) -> str:
     algorithm = told.partition(":")[0] if told else "sha256"
     if algorithm not in ("sha256", "sha512"):
         algorithm, told = "sha256", ""
-    digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+    digest = digest_of(data, algorithm)
     if told and digest != told:
         raise InvalidAnswer(f"{name}: what came has the digest {digest}, not {one_line(told)}")
     return digest

@@ -5,7 +5,6 @@ registry without that part of OCI's distribution-spec 1.1 lists under another su
 when a registry is asked.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -13,7 +12,8 @@ import msgspec
 
 from wherry.engine.errors import EngineError
 from wherry.engine.trust.attached import MAX_TOTAL, is_simple, simple_manifests
-from wherry.images import DigestMismatch, ImageStore
+from wherry.images import ImageStore
+from wherry.images.transfer.documents import read_blob
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -28,7 +28,6 @@ from wherry.oci import (
 )
 from wherry.registry import NotFound, Repository
 from wherry.trust import (
-    MAX_PAYLOAD,
     MAX_SIGNATURES,
     InvalidSignature,
     Signature,
@@ -171,19 +170,6 @@ def _whole(
     left[1] -= len(parts)
     if not parts or min(left) < 0 or any(part.size < 0 for part in wanted.values()):
         return []
-    blobs = {digests[name]: _blob(repository, part) for name, part in wanted.items()}
+    blobs = {digests[name]: read_blob(repository, part) for name, part in wanted.items()}
     signatures = [part.signature(blobs[digests[part.blob.digest]]) for part in parts]
     return [Fetched(subject, data, blobs, signatures, tag)]
-
-
-def _blob(repository: Repository, descriptor: Descriptor) -> bytes:
-    """The bytes of a small blob. Raises DigestMismatch, RegistryError."""
-    chunks = []
-    with repository.blob(descriptor) as stream:
-        while data := stream.read(MAX_PAYLOAD):
-            chunks.append(data)
-    whole = b"".join(chunks)
-    algorithm, _, expected = descriptor.digest.partition(":")
-    if hashlib.new(algorithm, whole).hexdigest() != expected:
-        raise DigestMismatch(f"the registry sent other bytes than those of {descriptor.digest}")
-    return whole

@@ -1,11 +1,17 @@
-"""Manifests and indexes as registries give them: which of them one is, and what is refused."""
+"""Documents as registries give them: which kind one is, and what is refused."""
+
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from wherry.images.errors import InvalidImage
-from wherry.oci import Descriptor, InvalidDocument, MediaType, decode
+from wherry.images.errors import DigestMismatch, InvalidImage
+from wherry.images.image import checked
+from wherry.oci import Descriptor, InvalidDocument, MediaType, decode, digest_of
 from wherry.oci.document import MAX_DOCUMENT
+
+if TYPE_CHECKING:
+    from wherry.registry import Repository
 
 _KNOWN = MediaType.INDEXES | MediaType.MANIFESTS
 
@@ -45,6 +51,23 @@ def typed(descriptor: Descriptor, data: bytes) -> Descriptor:
     if is_index != (said in MediaType.INDEXES):
         raise InvalidImage(f"{name} says it is a {said!r}, which it is not")
     return msgspec.structs.replace(descriptor, media_type=said)
+
+
+def read_blob(repository: "Repository", descriptor: Descriptor) -> bytes:
+    """A small blob of a repository, whole, its digest checked.
+
+    Raises InvalidImage for one that is not small, DigestMismatch, RegistryError.
+    """
+    check_size(descriptor)
+    digest = checked(descriptor.digest)
+    parts = []
+    with repository.blob(descriptor) as stream:
+        while part := stream.read(MAX_DOCUMENT):
+            parts.append(part)
+    data = b"".join(parts)
+    if len(data) != descriptor.size or digest_of(data, digest.partition(":")[0]) != digest:
+        raise DigestMismatch(f"the registry sent other bytes than those of {digest}")
+    return data
 
 
 def check_size(descriptor: Descriptor) -> None:

@@ -5,7 +5,6 @@ Layers and config come first, then the manifest, then the index above it, then t
 manifest in the store is whole whenever this ends.
 """
 
-import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -23,7 +22,7 @@ from wherry.images.image import (
 )
 from wherry.images.layer import Layer
 from wherry.images.store import ImageStore
-from wherry.images.transfer.documents import check_size, typed
+from wherry.images.transfer.documents import check_size, read_blob, typed
 from wherry.images.transfer.downloads import Downloads
 from wherry.images.transfer.origins import Origins
 from wherry.images.transfer.parallel import for_each
@@ -242,20 +241,7 @@ class _Pull:
         try:
             return self._blobs.read(digest, MAX_DOCUMENT)
         except (ImageNotFound, DigestMismatch):
-            pass
-        parts = []
-        with self._repository.blob(descriptor) as stream:
-            while data := stream.read(MAX_DOCUMENT):
-                parts.append(data)
-        raw = b"".join(parts)
-        found = (
-            f"{digest.partition(':')[0]}:{hashlib.new(digest.partition(':')[0], raw).hexdigest()}"
-        )
-        if len(raw) != descriptor.size or found != digest:
-            raise DigestMismatch(
-                f"the {len(raw)} bytes sent as config {digest} have the digest {found}"
-            )
-        return raw
+            return read_blob(self._repository, descriptor)
 
     # Its layers
 
