@@ -12,8 +12,9 @@ from tests.images.samples import simple_image
 from tests.registries import Answer, CutAnswer, CutRequest, Faults, Hold, RealRegistry
 
 from wherry.images import DigestMismatch, InvalidImage
+from wherry.images.transfer import look
 from wherry.images.transfer.pull import AT_ONCE
-from wherry.oci import parse_platform
+from wherry.oci import WASM, parse_platform, parse_reference
 from wherry.registry import Abandoned, Cancel, Client, Hosts, NotFound, RegistryError
 
 ARM = parse_platform("linux/arm64")
@@ -133,6 +134,19 @@ def test_a_blob_that_a_mirror_lies_about_is_fetched_from_the_registry(
         assert there.pull(name).image.digest == image.digest
         assert len(liar.requests("GET", layer.digest)) == 1
     assert there.store.check() == []
+
+
+def test_a_config_of_other_bytes_is_not_looked_at_either(faults: Faults, here: Mover) -> None:
+    name = f"{faults.name}/look/lie:1"
+    image = sized_image(here.store, name, [10], seed="look lie")
+    here.push(name)
+    reference = parse_reference(name)
+    repository = here.client.repository(reference)
+    assert look(repository, reference)[1] == [WASM]
+    config = here.store.blobs.read(image.id, 1 << 20).replace(b"wasm", b"arm6")
+    faults.add("GET", f"/blobs/{image.id}", Answer(200, {}, config), times=9)
+    with pytest.raises(DigestMismatch, match="other bytes"):
+        look(repository, reference)
 
 
 def test_a_pull_that_is_cut_anywhere_leaves_a_whole_store_and_goes_on(
