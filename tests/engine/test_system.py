@@ -91,6 +91,12 @@ async def test_what_is_called_reclaimable_is_what_pruning_frees(engine: Engine) 
     assert after.disk[0].reclaimable == 0
 
 
+async def test_usage_is_told_before_anything_was_built(engine: Engine) -> None:
+    assert not (engine.root / "build").exists()
+    usage = await engine.system.usage(["build-cache"])
+    assert (usage.build_cache, usage.builder_size) == ([], 0)
+
+
 async def test_only_what_was_asked_for_is_counted(engine: Engine) -> None:
     usage = await engine.system.usage(["volume"])
     assert usage.volumes == []

@@ -74,7 +74,8 @@ async def disk_usage(engine: "Engine", kinds: Collection[str] = ()) -> Usage:
             usage.images = _images(engine, store, containers)
         if "build-cache" in wanted:
             usage.build_cache = await engine.builds.cache_records(store.unneeded)
-            folders = (engine.root / "build").iterdir()
+            builds = engine.root / "build"
+            folders = builds.iterdir() if builds.is_dir() else ()  # nothing was built yet
             usage.builder_size = sum(store.unneeded.values()) + sum(map(below, folders))
         if wanted.issuperset(_KINDS):
             usage.disk = await asyncio.to_thread(_disk, engine, usage, store)
