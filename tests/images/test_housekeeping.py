@@ -74,6 +74,19 @@ def test_by_force_an_image_in_use_stays_without_a_name(store: ImageStore) -> Non
     assert store.usage().total == 0
 
 
+def test_layers_that_an_older_store_unpacked_stay_for_its_containers(store: ImageStore) -> None:
+    image = simple_image(store, "hello")
+    (folder,) = (path.parent for path in store.lowerdirs(image))
+    older = folder.with_name(image.config.rootfs.diff_ids[0].partition(":")[2][:32])
+    folder.rename(older)
+    assert store.check() == []
+    assert store.prune().reclaimed == 0
+    assert older.exists()
+    store.remove("hello")
+    store.prune()
+    assert not older.exists()
+
+
 def test_what_is_not_there_is_not_removed(store: ImageStore) -> None:
     with pytest.raises(ImageNotFound):
         store.remove("nope")

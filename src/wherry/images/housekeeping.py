@@ -266,7 +266,7 @@ class Housekeeping:
         live: set[str] = set(in_use)
         for target in {entry.digest: entry.target for entry in self._catalog.entries()}.values():
             live |= self.reach.with_attachments(target)
-        return live
+        return live | self._rootfs.formerly(live)
 
     def _detach(self, staying: Collection[str]) -> None:
         """Take out of the catalog what hangs on nothing any more; under its lock.

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -130,7 +130,14 @@ class RootFilesystems:
     def damaged(self) -> list[str]:
         """The names of folders that are no whole layer."""
         self._records.clear()
-        return [name for name in self.names() if _name(self._record(name).key) != name]
+        return [name for name in self.names() if not _begins(self._record(name).key, name)]
+
+    def formerly(self, names: Collection[str]) -> set[str]:
+        """Folders of these layers that an older store made, which has longer names for them.
+
+        Containers that were made then have their paths.
+        """
+        return {name for name in self.names() if name[:_NAME_LENGTH] in names}
 
     def discard(self, name: str) -> tuple[int, str]:
         """Take a layer out of use at once; returns its bytes, and what `sweep` is to remove."""
@@ -305,6 +312,10 @@ def _is_nothing(layer: Descriptor, diff_id: Digest) -> bool:
 
 def _hashed(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _begins(key: str, name: str) -> bool:
+    return len(name) >= _NAME_LENGTH and key.partition(":")[2].startswith(name)
 
 
 def _name(key: str) -> str:
