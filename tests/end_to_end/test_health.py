@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.engine_under_test import Wherry
+from tests.engine_under_test import Wherry, until
 from tests.guests.toolchain import Guests
 
 TOOL = "/module.wasm"
@@ -167,8 +167,10 @@ def test_checks_begin_again_where_an_engine_was_killed(
     )
     wait_for(wherry, identity, "unhealthy")
     wherry.kill_daemon()
+    # The new engine checks as soon as it is there, so that it may be told as unhealthy once more.
     wherry.ok("exec", identity, TOOL, "put", "/alive", "")
-    wait_for(wherry, identity, "healthy")
+    health = ("inspect", "-f", "{{.State.Health.Status}}", identity)
+    until(lambda: wherry.ok(*health) == "healthy", "it does not become healthy")
     folder = wherry.root / "containers" / identity / "execs"
     wherry.ok("stop", identity)
     assert not folder.exists() or not list(folder.iterdir())
