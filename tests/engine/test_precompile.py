@@ -1,14 +1,16 @@
 """Which program of an image is compiled ahead."""
 
+import asyncio
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from wherry.engine.precompile import find_program
-from wherry.images import Image
-from wherry.oci import RuntimeConfig
+from wherry.engine.precompile import Precompiler, find_program
+from wherry.images import Image, ImageStore
+from wherry.oci import WASM, RuntimeConfig
 
 
 def _image(**config: object) -> Image:
@@ -51,3 +53,27 @@ def test_links_are_not_followed(layers: list[Path], tmp_path: Path) -> None:
     assert find_program(_image(cmd=["/link"]), layers) is None
     with pytest.raises(OSError, match="directory"):
         find_program(_image(cmd=["/folder/secret"]), layers)
+
+
+async def test_an_image_that_is_to_be_removed_is_let_go_first() -> None:
+    begun, unpacked, seen = threading.Event(), threading.Event(), []
+
+    def lowerdirs(image: Image) -> list[Path]:
+        seen.append(image.id)
+        begun.set()
+        unpacked.wait(60)
+        return []
+
+    precompiler = Precompiler(cast("ImageStore", SimpleNamespace(lowerdirs=lowerdirs)))
+    for id in ("first", "second"):
+        image = SimpleNamespace(id=id, platform=WASM, config=SimpleNamespace(config=None))
+        precompiler.add(cast("Image", image))
+    assert await asyncio.to_thread(begun.wait, 60)
+    await precompiler.let_go("second")
+    going = asyncio.create_task(precompiler.let_go("first"))
+    await asyncio.sleep(0)
+    assert not going.done()
+    unpacked.set()
+    await going
+    await precompiler.close()
+    assert seen == ["first"]

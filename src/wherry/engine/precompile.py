@@ -24,17 +24,23 @@ class Precompiler:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
-        self._waiting: asyncio.Queue[Image] = asyncio.Queue(_WAITING)
+        self._waiting: dict[str, Image] = {}
+        self._unpacking: tuple[str, asyncio.Future[list[Path]]] | None = None
         self._worker: asyncio.Task[None] | None = None
 
     def add(self, image: Image) -> None:
         """Compile the program of `image` when its turn comes."""
-        if not image.platform.is_wasm:
+        if not image.platform.is_wasm or len(self._waiting) >= _WAITING:
             return
-        with suppress(asyncio.QueueFull):
-            self._waiting.put_nowait(image)
+        self._waiting[image.id] = image
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
+
+    async def let_go(self, id: str) -> None:
+        """Have nothing to do with an image any more, so that it can be removed."""
+        self._waiting.pop(id, None)
+        if self._unpacking and self._unpacking[0] == id:
+            await asyncio.wait([self._unpacking[1]])
 
     async def close(self) -> None:
         """Give up what is not done."""
@@ -43,16 +49,25 @@ class Precompiler:
             await asyncio.gather(self._worker, return_exceptions=True)
 
     async def _work(self) -> None:
-        while not self._waiting.empty():
-            image = self._waiting.get_nowait()
+        while self._waiting:
+            image = self._waiting.pop(next(iter(self._waiting)))
             with suppress(ImageError, OSError):
-                layers = await asyncio.to_thread(self._store.lowerdirs, image)
+                layers = await self._unpack(image)
                 program = find_program(image, layers)
                 if program:
                     modules = self._store.modules(image)
                     await _compile(program)
                     # The image may have been removed meanwhile, and with it what it had by then.
                     await asyncio.to_thread(self._store.forget_code, modules)
+
+    async def _unpack(self, image: Image) -> list[Path]:
+        # Not to be cancelled: a thread goes on, and the image is held until it is done.
+        unpacking = asyncio.ensure_future(asyncio.to_thread(self._store.lowerdirs, image))
+        self._unpacking = (image.id, unpacking)
+        try:
+            return await asyncio.shield(unpacking)
+        finally:
+            self._unpacking = None
 
 
 def find_program(image: Image, layers: Sequence[Path]) -> Path | None:

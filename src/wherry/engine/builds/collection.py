@@ -80,6 +80,10 @@ class Builds:
         """Have the image's program compiled in the background, so that its first run is quick."""
         self._precompiler.add(image)
 
+    async def let_go(self, image: Image) -> None:
+        """Have no image compiled that is to be removed: it would be kept meanwhile."""
+        await self._precompiler.let_go(image.id)
+
     async def prune(self, filters: Filters | None = None, *, keep: int = 0) -> BuildPruneReport:
         """Forget what builds keep, and give back the layers that only it had.
 

@@ -105,6 +105,7 @@ class Images:
         """Take the name away, and with the last name the image. Raises NotFound, Conflict."""
         image = self.resolve(name)
         await self._refuse_if_running(name, image)
+        await self._engine.builds.let_go(image)
         in_use = await self.in_use()
         with image_errors():
             removal = await asyncio.to_thread(self._store.remove, name, force=force, in_use=in_use)
