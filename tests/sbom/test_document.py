@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.guests.toolchain import Guests
 from tests.wasm.test_anatomy import AUDITABLE, METADATA, custom, program
@@ -180,6 +180,9 @@ TEXT = st.text(max_size=30)
 
 
 @given(name=TEXT, version=TEXT, licenses=st.lists(TEXT, max_size=3), homepage=TEXT)
+@example(name="", version="", licenses=[], homepage="%")
+@example(name="", version="", licenses=[], homepage="a#b#c")
+@example(name="", version="", licenses=[], homepage="[a]:b")
 @settings(max_examples=60, deadline=None)
 def test_whatever_packages_say_the_bill_is_valid(
     name: str, version: str, licenses: list[str], homepage: str

@@ -1,5 +1,6 @@
 """The bill as a document in CycloneDX 1.6 (ECMA-424), JSON or XML."""
 
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -273,6 +274,9 @@ def _hashes(digest: str) -> list[HashType]:
 
 
 _FACTORY = LicenseFactory()
+_PART = r"(?:[\w.~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
+_WEB = re.compile(rf"https?://{_PART}(?:#{_PART})?", re.ASCII)
+"""An address on the web as RFC 3986 spells it; what packages say is often none."""
 
 
 def _licenses(told: Iterable[str]) -> list[License]:
@@ -293,14 +297,8 @@ def _licenses(told: Iterable[str]) -> list[License]:
 def _references(homepage: str, source: str) -> list[ExternalReference]:
     kinds = ((ExternalReferenceType.WEBSITE, homepage), (ExternalReferenceType.VCS, source))
     return [
-        ExternalReference(type=kind, url=XsUri(url))
-        for kind, url in kinds
-        if url.startswith(("https://", "http://")) and _is_plain(url)
+        ExternalReference(type=kind, url=XsUri(url)) for kind, url in kinds if _WEB.fullmatch(url)
     ]
-
-
-def _is_plain(url: str) -> bool:
-    return url.isascii() and url.isprintable() and not set(' "<>\\^`{|}') & set(url)
 
 
 def _properties(values: dict[str, str]) -> list[Property]:
