@@ -35,7 +35,7 @@ class Session:
     @property
     def client(self) -> Client:
         if self._client is None:
-            self._client = Client(self.address)
+            self._client = Client(self.address, _interrupts())
         return self._client
 
     def another_client(self) -> Client:
@@ -96,6 +96,13 @@ class Session:
         self.write(f"{warning}\nAre you sure you want to continue? [y/N] ")
         sys.stdout.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _interrupts() -> int:
+    """A pipe that gets a byte with every signal that has a handler. For the main thread."""
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
 
 
 def print_error(message: str) -> None:

@@ -51,10 +51,15 @@ def target_of(path: str, query: Query | None) -> str:
 
 
 class Client:
-    """The Engine API at one address. For one thread; another one takes a client of its own."""
+    """The Engine API at one address. For one thread; another one takes a client of its own.
 
-    def __init__(self, address: Address) -> None:
+    `interrupts` is a descriptor that becomes readable with every signal (`signal.set_wakeup_fd`):
+    with it no signal goes unnoticed while an answer is awaited.
+    """
+
+    def __init__(self, address: Address, interrupts: int | None = None) -> None:
         self.address = address
+        self._interrupts = interrupts
         self._idle: list[Connection] = []
         self._host = "localhost" if address.path else f"{address.host}:{address.port}"
 
@@ -76,7 +81,7 @@ class Client:
             from wherry.client.autostart import start_daemon
 
             sock = start_daemon(self.address)
-        return Connection(sock, self._host, self._idle.append)
+        return Connection(sock, self._host, self._idle.append, self._interrupts)
 
     def _unreachable(self, error: OSError) -> DaemonUnreachable:
         if isinstance(error, PermissionError):

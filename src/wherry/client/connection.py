@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import os
 import select
 
 from wherry.client import json
@@ -51,15 +52,23 @@ def open_socket(address: Address) -> _socket.socket:
 
 
 class Connection:
-    """A connected socket that speaks HTTP/1.1. `release` is told when it is free for the next."""
+    """A connected socket that speaks HTTP/1.1. `release` is told when it is free for the next.
+
+    `interrupts` becomes readable with every signal (see `Client`).
+    """
 
     def __init__(
-        self, sock: _socket.socket, host: str, release: Callable[[Connection], None]
+        self,
+        sock: _socket.socket,
+        host: str,
+        release: Callable[[Connection], None],
+        interrupts: int | None = None,
     ) -> None:
         self.socket = sock
         self.used = False
         self._host = host
         self._release = release
+        self._interrupts = interrupts
 
     @property
     def stale(self) -> bool:
@@ -111,10 +120,24 @@ class Connection:
 
     def receive(self) -> bytes:
         """What arrived next; empty at the end. A broken connection is an end, too."""
+        if self._interrupts is not None:
+            self._await_bytes(self._interrupts)
         try:
             return self.socket.recv(_PORTION)
         except OSError:
             return b""
+
+    def _await_bytes(self, interrupts: int) -> None:
+        """Waits until there is something to read; signals' handlers run meanwhile.
+
+        recv(2) alone loses a signal that comes after the interpreter has last looked for one and
+        before the call has begun: its handler would run when the next byte arrives.
+        """
+        poll = select.poll()
+        poll.register(self.socket.fileno(), select.POLLIN)
+        poll.register(interrupts, select.POLLIN)
+        while (interrupts, select.POLLIN) in poll.poll():
+            os.read(interrupts, _PORTION)
 
     def response(self, method: str) -> Response:
         """Waits for the head of the next response. Raises `ConnectionLost`, `ProtocolError`."""
