@@ -33,7 +33,7 @@ def plug(network: Network, *addresses: str, names: tuple[str, ...] = ()) -> Atta
 
 
 def query(name: str, kind: str = "A") -> bytes:
-    return dns.message.make_query(name, kind).to_wire()
+    return dns.message.make_query(name, kind, id=0x1234).to_wire()
 
 
 class World:
