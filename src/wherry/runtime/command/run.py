@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PATIENCE = 2.0
 """Seconds for a warm process to be forked, after which this one does the work itself."""
 
+_DAY = 86_400.0
+
 _HANDED_ON = (
     _signal.SIGHUP,
     _signal.SIGINT,
@@ -76,20 +78,14 @@ def _ask(options: Options, given: bytes) -> int | None:
         connection.connect(f"/proc/self/fd/{folder}/{place.name}")
         if len(request) > warm.MAX_REQUEST or connection.recv(1) != warm.READY:
             return None
-        connection.settimeout(None)
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for number in _HANDED_ON:
-            _signal.signal(number, lambda number, _: _tell(connection, number))
         descriptors = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*warm.STREAMS, here))
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)
         connection.sendmsg([request], [rights], _socket.MSG_NOSIGNAL)
     except OSError:
         # Nothing was begun: a request that cannot be sent was not heard.
         return None
-    try:
-        answer = connection.recv(16)
-    except OSError:
-        answer = b""
+    answer = _answer(connection)
     if answer == warm.COLD:
         return None
     if not answer:
@@ -97,11 +93,27 @@ def _ask(options: Options, given: bytes) -> int | None:
     return int(answer)
 
 
-def _tell(connection: "_socket.socket", number: int) -> None:
+def _answer(connection: "_socket.socket") -> bytes:
+    """Wait for the status it ended with; empty if nobody tells it.
+
+    Each signal goes to the other side as one byte, its number. The interpreter's own handler
+    writes it: one of ours might run only after the wait that it came just before.
+    """
+    connection.settimeout(_DAY)  # with one it does not block, as wake-ups demand
+    _signal.set_wakeup_fd(connection.fileno(), warn_on_full_buffer=False)
+    before = {number: _signal.signal(number, lambda *_: None) for number in _HANDED_ON}
     try:
-        connection.send(bytes([number]), _socket.MSG_NOSIGNAL)
-    except OSError:
-        return  # it is gone, which the answer tells
+        while True:
+            try:
+                return connection.recv(16)
+            except TimeoutError:
+                continue
+            except OSError:
+                return b""
+    finally:
+        _signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            _signal.signal(number, handler)
 
 
 COMMANDS = {"run": run}
