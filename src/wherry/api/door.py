@@ -6,6 +6,8 @@ import select
 import socket
 from pathlib import Path
 
+from wherry.locks import try_lock
+
 
 class Door:
     """Clients that find no socket at its path start a daemon, one at a time under a lock of theirs.
@@ -27,9 +29,7 @@ class Door:
 
         Once shut, clients that would start another daemon wait until `remove`.
         """
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(self._lock):
             return False
         if self._identity is None or self._seen() != self._identity:
             return True

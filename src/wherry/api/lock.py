@@ -1,9 +1,10 @@
 """One wherryd for each run directory."""
 
-import errno
 import fcntl
 import os
 from pathlib import Path
+
+from wherry.locks import try_lock
 
 _SERVING = b"serving"
 _LEAVING = b"leaving"
@@ -27,18 +28,14 @@ class DaemonLock:
     def take(cls, path: Path) -> "DaemonLock":
         """Raises AlreadyRunning."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno != errno.EWOULDBLOCK:
-                raise
+        if not try_lock(fd):
             pid, _, doing = os.pread(fd, 64, 0).partition(b" ")
             if doing.strip() != _LEAVING:
                 os.close(fd)
                 raise AlreadyRunning(
                     f"already running as process {pid.decode(errors='replace') or '?'} "
                     f"in {path.parent}"
-                ) from None
+                )
             fcntl.flock(fd, fcntl.LOCK_EX)
         lock = cls(fd)
         lock._say(_SERVING)

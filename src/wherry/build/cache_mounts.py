@@ -18,6 +18,7 @@ import msgspec
 from wherry.build.errors import BuildError
 from wherry.disk import allocated
 from wherry.images.beneath import remove_tree
+from wherry.locks import is_locked, try_lock
 
 _KEY_LENGTH = 32
 _ID = "id"
@@ -88,9 +89,7 @@ class CacheMounts:
             for folder in _folders(place):
                 lock = _open(folder)
                 locks.callback(os.close, lock)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not try_lock(lock):
                     return False
             _remove(place)
         return True
@@ -116,15 +115,11 @@ def _open(folder: Path) -> int:
 def _lock(lock: int, sharing: str, waiting: Callable[[], None]) -> bool:
     """Lock a folder; False if it is in use and another one is to be had instead."""
     kind = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
-    while True:
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if sharing == "private":
-                return False
-            waiting()
-        else:
-            return True
+    while not try_lock(lock, kind):
+        if sharing == "private":
+            return False
+        waiting()
+    return True
 
 
 def _is_open_as(lock: int, folder: Path) -> bool:
@@ -164,22 +159,8 @@ def _look(place: Path) -> CacheFolder:
         key=place.name,
         size=allocated(place),
         last_used=status.st_mtime_ns if status else 0,
-        in_use=any(map(_in_use, folders)),
+        in_use=any(map(is_locked, folders)),
     )
-
-
-def _in_use(folder: Path) -> bool:
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def _remove(path: Path) -> None:

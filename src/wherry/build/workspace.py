@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wherry.locks import try_lock
+
 
 @contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
@@ -37,10 +39,7 @@ def workspace(parent: Path) -> Iterator[Path]:
 def _remove_unlocked(path: Path) -> None:
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+        if try_lock(lock):
+            shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(lock)

@@ -1,7 +1,6 @@
 """The engine: everything that wherryd does, behind a few nouns."""
 
 import asyncio
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ from wherry.engine.trust import Gate
 from wherry.engine.trust.signatures import Signatures
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageError, ImageStore
+from wherry.locks import try_lock
 from wherry.network import NetworkClient
 
 
@@ -156,11 +156,9 @@ def _prepare(root: Path, run: Path) -> int:
 def _lock(root: Path) -> int:
     """The lock that one engine for each root holds. Raises StateInUse, OSError."""
     fd = os.open(root / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(fd):
         os.close(fd)
         raise StateInUse(
             f"another wherryd works on {root}: stop it, or set WHERRY_ROOT to another folder"
-        ) from None
+        )
     return fd

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from wherry.locks import try_lock
+
 _entered: ContextVar[tuple["_Hold", ...]] = ContextVar("_entered", default=())
 """The holds that the running thread or task is in."""
 
@@ -77,7 +79,7 @@ class Holds:
         with self._mutex:
             fd = self._fd if self._active else self._open()
             try:
-                yield self._spared() if self._lock_alone(fd) else None
+                yield self._spared() if try_lock(fd) else None
             finally:
                 if self._active:
                     fcntl.flock(fd, fcntl.LOCK_SH)
@@ -86,13 +88,6 @@ class Holds:
 
     def _spared(self) -> frozenset[str]:
         return frozenset().union(*(hold.touched for hold in self._active))
-
-    def _lock_alone(self, fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -11,10 +11,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from wherry.interpreter import command
+from wherry.locks import is_locked, try_lock
 
 LISTENER, LOCK = 3, 4
 """The helper's descriptors."""
@@ -40,17 +41,7 @@ class Place:
 
     def is_served(self) -> bool:
         """Whether there is a helper, maybe one that is about to leave."""
-        try:
-            lock = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
+        return is_locked(self.lock)
 
     def connect(self) -> socket.socket:
         """A connection to the helper, which is started if there is none. Raises OSError."""
@@ -58,8 +49,7 @@ class Place:
         while time.monotonic() < until:
             lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                with suppress(BlockingIOError):
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if try_lock(lock):
                     self._start(lock)
             finally:
                 os.close(lock)

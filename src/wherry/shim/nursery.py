@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from wherry import __version__
+from wherry.locks import try_lock
 from wherry.places import data_folder
 from wherry.shim.detached import become_server, detach
 from wherry.shim.group import Group
@@ -180,9 +181,7 @@ class Nursery:
     def _leave(self) -> bool:
         """End, unless somebody has begun to ask: who asks holds the lock."""
         lock = os.open(f"{self._folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             os.close(lock)
             return False
         os.unlink(self._place)
