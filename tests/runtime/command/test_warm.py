@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,28 @@ def test_signals_to_the_command_reach_the_container(
     running.command.send_signal(number)
     assert running.end() == (128 + number, "")
     assert [path.name for path in warm.root.iterdir()] == [".warm"]
+
+
+SIGNALLED_EARLY = """
+import _socket, os, signal, sys
+from wherry.runtime.command import main, warm
+
+class Early(_socket.socket):
+    def sendmsg(self, *message):
+        super().sendmsg(*message)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+warm.new_socket = lambda: Early(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+sys.exit(main())
+"""
+
+
+def test_a_signal_while_the_container_is_asked_for_reaches_it(warm: Runtime, waits: Bundle) -> None:
+    write_config(waits)
+    arguments = warm.argv("run", "--bundle", str(waits.path), "waits")[1:]
+    command = [sys.executable, "-c", SIGNALLED_EARLY, *arguments]
+    done = subprocess.run(command, env=warm.environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"")
 
 
 def test_streams_folder_and_environment_are_the_callers(

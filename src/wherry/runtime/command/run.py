@@ -81,11 +81,18 @@ def _ask(options: Options, given: bytes) -> int | None:
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         descriptors = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (*warm.STREAMS, here))
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)
+    except OSError:
+        return None
+    # Until it can be handed on a signal waits: by then the container may be there.
+    held = _signal.pthread_sigmask(_signal.SIG_BLOCK, _HANDED_ON)
+    try:
         connection.sendmsg([request], [rights], _socket.MSG_NOSIGNAL)
+        answer = _answer(connection, held)
     except OSError:
         # Nothing was begun: a request that cannot be sent was not heard.
         return None
-    answer = _answer(connection)
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, held)
     if answer == warm.COLD:
         return None
     if not answer:
@@ -93,8 +100,8 @@ def _ask(options: Options, given: bytes) -> int | None:
     return int(answer)
 
 
-def _answer(connection: "_socket.socket") -> bytes:
-    """Wait for the status it ended with; empty if nobody tells it.
+def _answer(connection: "_socket.socket", mask: "set[_signal.Signals]") -> bytes:
+    """Wait, with the signals of `mask` blocked, for the status it ended with; empty if none comes.
 
     Each signal goes to the other side as one byte, its number. The interpreter's own handler
     writes it: one of ours might run only after the wait that it came just before.
@@ -102,6 +109,7 @@ def _answer(connection: "_socket.socket") -> bytes:
     connection.settimeout(_DAY)  # with one it does not block, as wake-ups demand
     _signal.set_wakeup_fd(connection.fileno(), warn_on_full_buffer=False)
     before = {number: _signal.signal(number, lambda *_: None) for number in _HANDED_ON}
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     try:
         while True:
             try:
