@@ -14,6 +14,8 @@ from wherry.images.checking import Fault, Progress
 from wherry.oci import Digest
 
 XATTR = {"SCHILY.xattr.user.mine": "value"}
+SPARSE = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": "100003",
+          "GNU.sparse.map": "100000,3"}  # fmt: skip
 
 
 @pytest.fixture
@@ -28,6 +30,10 @@ def image(store: ImageStore) -> Image:
             member("folder/again", type=tarfile.LNKTYPE, linkname="folder/file"),
             member("link", type=tarfile.SYMTYPE, linkname="folder/file"),
             member("pipe", type=tarfile.FIFOTYPE, mode=0o600),
+            member("replaced", b"first"),
+            member("kept", type=tarfile.LNKTYPE, linkname="replaced"),
+            member("replaced", b"second"),
+            member("sparse", b"end", mode=0o600, pax_headers=SPARSE),
             member("folder/.wh.below"),
             member("other/.wh..wh..opq"),
             member("other/caf\udce9", b""),
@@ -86,6 +92,7 @@ def relink(root: Path) -> None:
 
 HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit": (lambda root: flip(root / "folder/file"), "/folder/again has other content"),
+    "a bit in a hole": (lambda root: flip(root / "sparse"), "/sparse has other content"),
     "mode": (lambda root: (root / "folder/file").chmod(0o4755), "the mode 4755 instead of 644"),
     "owner": (lambda root: os.chown(root / "pipe", 5, 6), "belongs to 5:6 instead of 0:0"),
     "folder's mode": (lambda root: (root / "folder").chmod(0o700), "/folder has the mode 700"),

@@ -13,6 +13,7 @@ import zstandard
 from tests.images.samples import Snapshot, image_of, layer_of, member, tar_of, unpacked
 
 from wherry.images import DigestMismatch, ImageStore, InvalidLayer, Layer
+from wherry.images.tree import TreeWriter
 from wherry.images.unpack import Limits, unpack
 from wherry.oci import Descriptor, Digest, MediaType
 
@@ -396,8 +397,9 @@ def test_a_bomb_is_stopped(store: ImageStore, tmp_path: Path, limits: Limits, me
     with (
         pytest.raises(InvalidLayer, match=message),
         store.blobs.open(Digest(layer.descriptor.digest)) as blob,
+        TreeWriter(tmp_path / "out") as tree,
     ):
-        unpack(blob, layer.descriptor, layer.diff_id, tmp_path / "out", limits)
+        unpack(blob, layer.descriptor, layer.diff_id, tree, limits)
 
 
 def test_a_sparse_file_of_absurd_size_is_refused(store: ImageStore) -> None:

@@ -1,11 +1,10 @@
 """Reading a whole store and comparing it with what it must be.
 
-Documents are decoded, blobs hashed, unpacked layers compared with a copy that is made anew from
-their blobs. What is removed by somebody meanwhile is no fault.
+Documents are decoded, blobs hashed, unpacked layers compared with what their blobs say. What is
+removed by somebody meanwhile is no fault.
 """
 
 import hashlib
-import time
 from collections.abc import Collection, Generator
 from pathlib import Path
 
@@ -30,8 +29,6 @@ from wherry.oci import Descriptor, Digest
 _CHUNK = 1 << 20
 _STEP = 64 << 20
 """Bytes that are read between two words of how far it has come."""
-_CLOCK_OF_FILES = 5
-"""CLOCK_REALTIME_COARSE, by which the kernel says when a file was changed."""
 _REPAIR = "'wherry system check --repair' mends that"
 _AGAIN = "pull, load or build it again"
 _SIGN_AGAIN = "sign it again, or pull it with --verify-key"
@@ -179,14 +176,12 @@ class Checking:
         yield Progress("layers", total, total)
 
     def _check_layer(self, name: str, layer: Descriptor, diff_id: str) -> Fault | None:
-        since = time.clock_gettime_ns(_CLOCK_OF_FILES)
         try:
-            with self._rootfs.made_anew(layer, diff_id) as copy:
-                found = self._rootfs.compare(copy, name, since)
-                if found:
-                    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-                    what = f"layer {diff_id}, unpacked in {self._rootfs.path(name)}: "
-                    return self._mended(name, copy, f"{what}{found[0]}{more}")
+            found = self._rootfs.differences(name, layer, diff_id)
+            if found:
+                more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+                what = f"layer {diff_id}, unpacked in {self._rootfs.path(name)}: {found[0]}{more}"
+                return self._made_anew(name, layer, diff_id, what)
         except ImageNotFound:
             pass  # What is missing was told with the images.
         except InvalidImage as error:
@@ -198,6 +193,15 @@ class Checking:
                 what = f"layer {diff_id} cannot be compared with its blob"
                 return Fault(f"{what}: {error}", "mend that, and check again")
         return None
+
+    def _made_anew(self, name: str, layer: Descriptor, diff_id: str, what: str) -> Fault:
+        if not self._repair:
+            return Fault(what, _REPAIR)
+        try:
+            with self._rootfs.made_anew(layer, diff_id) as copy:
+                return self._mended(name, copy, what)
+        except StorageFull as error:
+            return Fault(f"{what}; it cannot be made anew", str(error))
 
     def _mended(self, name: str, copy: str | None, what: str) -> Fault:
         if not self._repair:

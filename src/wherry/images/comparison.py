@@ -1,34 +1,37 @@
-"""Whether two folders are the same in all that a layer says: content, owners, modes, times, links.
+"""Whether a folder is as an outline says: content, owners, modes, times, links.
 
 What the kernel itself keeps beside (times of access, labels of security modules) is not compared.
 """
 
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wherry.images.beneath import Root
+from wherry.images.outline import content_hash
 from wherry.images.walk import open_file
 
-_CHUNK = 1 << 20
 _ATTRIBUTES = ("user.", "trusted.overlay.", "security.capability")
 _Inodes = dict[tuple[int, int], str]
 
 
-def differences(expected: Path, found: Path, since: int) -> Iterator[str]:
+def differences(
+    expected: Path, digests: Mapping[int, bytes], found: Path, since: int
+) -> Iterator[str]:
     """One short line for each path that is not as expected; what lies in such a one is left out.
 
-    `since` is when `expected` was begun, in nanoseconds: what is no older are folders that the
-    layer does not speak of, and deletions, whose time may be any. Neither is changed by anybody
-    meanwhile. Raises OSError.
+    `expected` is an outline with the `digests` of its files, begun at `since` (nanoseconds): what
+    is no older are folders that the layer does not speak of, and deletions, whose time may be any.
+    Neither is changed by anybody meanwhile. Raises OSError.
     """
     with Root(expected) as one, Root(found) as other:
         links: tuple[_Inodes, _Inodes] = ({}, {})
         pending = [""]
         while pending:
             path = pending.pop()
-            what = _difference(one, other, path, links)
+            what = _difference(one, digests, other, path, links)
             folder = stat.S_ISDIR(_status(one, path).st_mode)
             if not what and not _same_time(one, other, path, since):
                 what = "has another time"
@@ -43,7 +46,13 @@ def differences(expected: Path, found: Path, since: int) -> Iterator[str]:
             pending += (_below(path, name) for name in sorted(wanted & there, reverse=True))
 
 
-def _difference(one: Root, other: Root, path: str, links: tuple[_Inodes, _Inodes]) -> str:
+def _difference(
+    one: Root,
+    digests: Mapping[int, bytes],
+    other: Root,
+    path: str,
+    links: tuple[_Inodes, _Inodes],
+) -> str:
     """What is another in itself; "" if nothing is."""
     wanted, found = _status(one, path), _status(other, path)
     kind = stat.S_IFMT(wanted.st_mode)
@@ -59,8 +68,10 @@ def _difference(one: Root, other: Root, path: str, links: tuple[_Inodes, _Inodes
         return "has other extended attributes"
     if wanted.st_rdev != found.st_rdev:
         return "is another device"
-    if kind == stat.S_IFREG and not _same_content(one, other, path, wanted, found, links):
-        return "has other content"
+    if kind == stat.S_IFREG:
+        digest = digests.get(wanted.st_ino, b"")
+        if not _same_content(digest, other, path, wanted, found, links):
+            return "has other content"
     if kind == stat.S_IFLNK and _target(one, path) != _target(other, path):
         return "leads elsewhere"
     return ""
@@ -72,7 +83,7 @@ def _same_time(one: Root, other: Root, path: str, since: int) -> bool:
 
 
 def _same_content(
-    one: Root,
+    digest: bytes,
     other: Root,
     path: str,
     wanted: os.stat_result,
@@ -89,15 +100,8 @@ def _same_content(
         )
         if first != also or first != path:
             return first == also
-    with open_file(one, path) as right, open_file(other, path) as file:
-        while data := right.read(_CHUNK):
-            rest = memoryview(data)
-            while rest:
-                got = file.read(len(rest))
-                if not got or got != rest[: len(got)]:
-                    return False
-                rest = rest[len(got) :]
-    return True
+    with open_file(other, path) as file:
+        return hashlib.file_digest(file, content_hash).digest() == digest
 
 
 def _status(root: Root, path: str) -> os.stat_result:

@@ -10,9 +10,11 @@ import errno
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -22,13 +24,19 @@ from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
+from wherry.images.tar import Entry, Kind
+from wherry.images.tree import TreeWriter
 from wherry.images.unpack import Digesting, unpack
-from wherry.oci import Descriptor, Digest, file_name, is_module, is_tar
+from wherry.oci import Descriptor, Digest, file_name, is_tar
+
+_Writer = TypeVar("_Writer", bound=TreeWriter)
 
 _NAME_LENGTH = 20
 _EMPTY = "empty"
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """Layers that are unpacked at the same time."""
+_CLOCK_OF_FILES = 5
+"""CLOCK_REALTIME_COARSE, by which the kernel says when a file was changed."""
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -154,26 +162,36 @@ class RootFilesystems:
 
         Raises as `lowerdirs`.
         """
+        with self._beside() as copy:
+            self._unpack(_Wanted.of(layer, diff_id), copy)
+            yield copy.name
+
+    def differences(self, name: str, layer: Descriptor, diff_id: str) -> list[str]:
+        """What of the layer `name` is not as its blob says, a short line each.
+
+        Takes no room for content. Raises as `lowerdirs`, and OSError.
+        """
+        from wherry.images.comparison import differences
+        from wherry.images.outline import Outline
+
+        since = time.clock_gettime_ns(_CLOCK_OF_FILES)
+        rootfs = self._root / name / "fs"
+        if rootfs.parent.is_dir() and not rootfs.is_dir():
+            return ["its files are missing"]
+        with self._beside() as copy:
+            outline = self._write(_Wanted.of(layer, diff_id), copy / "fs", Outline)
+            return [*differences(copy / "fs", outline.digests, rootfs, since)]
+
+    @contextmanager
+    def _beside(self) -> Iterator[Path]:
+        """A folder that nobody else has, for as long as this lasts."""
         copy = os.urandom(8).hex()
         with self._holds.hold(), storage_errors("unpack a layer"):
             self._holds.touch(copy)
             try:
-                self._unpack(_Wanted.of(layer, diff_id), self._ingest / copy)
-                yield copy
+                yield self._ingest / copy
             finally:
                 self.sweep([copy])
-
-    def compare(self, copy: str, name: str, since: int) -> list[str]:
-        """What of the layer `name` is not as in a copy made anew, begun at `since` (nanoseconds).
-
-        Raises OSError.
-        """
-        from wherry.images.comparison import differences
-
-        rootfs = self._root / name / "fs"
-        if rootfs.parent.is_dir() and not rootfs.is_dir():
-            return ["its files are missing"]
-        return [*differences(self._ingest / copy / "fs", rootfs, since)]
 
     def exchange(self, name: str, copy: str) -> None:
         """Put a copy that was made anew into the place of the layer `name`, in one step."""
@@ -230,19 +248,23 @@ class RootFilesystems:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _unpack(self, wanted: _Wanted, folder: Path) -> None:
-        layer, rootfs = wanted.layer, folder / "fs"
+        tree = self._write(wanted, folder / "fs", TreeWriter)
+        record = _Record(wanted.key, frozenset(tree.modules))
+        (folder / "layer.json").write_bytes(msgspec.json.encode(record))
+
+    def _write(self, wanted: _Wanted, rootfs: Path, writer: type[_Writer]) -> _Writer:
+        """Let a layer be written into a new folder, and return what wrote it."""
+        layer = wanted.layer
         rootfs.mkdir(parents=True)
         rootfs.chmod(0o755)
-        name = file_name(layer)
-        if name is not None:
-            found = self._place_file(layer, rootfs / name)
-            modules = frozenset([found]) if is_module(layer) else frozenset()
-        elif _is_nothing(layer, wanted.diff_id):
-            modules = frozenset()
-        else:
-            with self._blobs.open(Digest(layer.digest)) as blob:
-                modules = unpack(blob, layer, wanted.diff_id, rootfs)
-        (folder / "layer.json").write_bytes(msgspec.json.encode(_Record(wanted.key, modules)))
+        with writer(rootfs) as tree:
+            name = file_name(layer)
+            if name is not None:
+                self._write_file(layer, name, tree)
+            elif not _is_nothing(layer, wanted.diff_id):
+                with self._blobs.open(Digest(layer.digest)) as blob:
+                    unpack(blob, layer, wanted.diff_id, tree)
+        return tree
 
     def _settle(self, unpacked: Path, path: Path) -> None:
         try:
@@ -252,17 +274,15 @@ class RootFilesystems:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 
-    def _place_file(self, layer: Descriptor, path: Path) -> str:
-        """Put a layer that is a file into its place; its SHA-256."""
-        found = hashlib.sha256()
-        with self._blobs.open(Digest(layer.digest)) as blob, open(path, "wb") as file:
+    def _write_file(self, layer: Descriptor, name: str, tree: TreeWriter) -> None:
+        """Put a layer that is a file into its place."""
+        entry = Entry(
+            name, Kind.FILE, 0o755, os.geteuid(), os.getegid(), layer.size, time.time_ns()
+        )
+        with self._blobs.open(Digest(layer.digest)) as blob:
             checking = Digesting(blob, layer.digest)
-            while data := checking.read(1 << 20):
-                file.write(data)
-                found.update(data)
+            tree.add(name, entry, checking.read)
             checking.check(layer.size)
-        path.chmod(0o755)
-        return found.hexdigest()
 
     def _record(self, name: str) -> _Record:
         """What stands beside a layer, read once; nothing, for what is no layer."""

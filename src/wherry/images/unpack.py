@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import stat
-from pathlib import Path
 
 import msgspec
 
@@ -47,10 +46,10 @@ def unpack(
     source: Source,
     descriptor: Descriptor,
     diff_id: Digest,
-    path: Path,
+    tree: TreeWriter,
     limits: Limits = LIMITS,
-) -> frozenset[str]:
-    """Unpack a layer into the empty folder `path`; returns the SHA-256 of its Wasm modules.
+) -> None:
+    """Unpack a layer into the empty folder that `tree` writes.
 
     Raises InvalidLayer, and DigestMismatch when the blob or its content is not what the
     descriptor and `diff_id` say; the folder is then to be thrown away.
@@ -58,14 +57,12 @@ def unpack(
     blob = Digesting(source, descriptor.digest)
     content = _Content(decompressed(blob), blob, diff_id, limits)
     try:
-        with TreeWriter(path) as tree:
-            _Unpacking(tree, limits).run(TarReader(content))
+        _Unpacking(tree, limits).run(TarReader(content))
         content.drain()
     except (InvalidTar, InvalidLayer, ValueError) as error:
         raise InvalidLayer(f"layer {descriptor.digest}: {error}") from None
     blob.check(descriptor.size)
     content.check(descriptor)
-    return frozenset(tree.modules)
 
 
 class _Unpacking:
