@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from wherry.api._server import Server
+from wherry.api.server import Server
 from wherry.engine import Engine
 
 

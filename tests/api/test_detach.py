@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.api._detach import DetachKeys, InvalidKeys
+from wherry.api.detach import DetachKeys, InvalidKeys
 
 
 def test_the_default_is_control_p_and_control_q() -> None:

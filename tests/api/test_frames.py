@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.api._frames import frame, media_type
+from wherry.api.frames import frame, media_type
 from wherry.client.frames import FrameDecoder
 
 

@@ -16,7 +16,7 @@ def test_the_server_comes_without_the_client() -> None:
     assert (
         _python(
             "import sys\n"
-            "from wherry.api._http import BaseRequest, HttpServer, Response, StreamResponse\n"
+            "from wherry.api.http import BaseRequest, HttpServer, Response, StreamResponse\n"
             "print('aiohttp.client' in sys.modules, 'wherry.build' in sys.modules)"
         )
         == "False False"
@@ -26,7 +26,7 @@ def test_the_server_comes_without_the_client() -> None:
 def test_the_client_can_still_be_had_afterwards() -> None:
     assert (
         _python(
-            "import wherry.api._http\n"
+            "import wherry.api.http\n"
             "from aiohttp.client import ClientSession\n"
             "print(ClientSession.__name__)"
         )
@@ -38,7 +38,7 @@ def test_an_aiohttp_that_is_there_already_is_used() -> None:
     assert (
         _python(
             "import aiohttp.web\n"
-            "from wherry.api._http import HttpServer\n"
+            "from wherry.api.http import HttpServer\n"
             "print(HttpServer is aiohttp.web.Server)"
         )
         == "True"
@@ -56,7 +56,7 @@ def test_an_aiohttp_that_needs_its_package_is_imported_whole() -> None:
             "        from aiohttp import ClientSession\n"
             "    return real(name)\n"
             "importlib.import_module = changed\n"
-            "from wherry.api._http import HttpServer\n"
+            "from wherry.api.http import HttpServer\n"
             "import aiohttp\n"
             "print(HttpServer.__name__, aiohttp.ClientSession.__name__)"
         )

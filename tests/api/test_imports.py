@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 _WITH_WHAT_NEEDS_IT = (
-    *("wherry.build", "wherry.registry", "wherry.sbom", "wherry.trust", "wherry.wasm._facts"),
+    *("wherry.build", "wherry.registry", "wherry.sbom", "wherry.trust", "wherry.wasm.facts"),
     *("wherry.engine.artifacts", "wherry.engine.checking", "wherry.images.checking"),
     *("wherry.images.comparison", "wherry.images.transfer", "concurrent.futures.thread"),
     *("cryptography", "nacl", "cyclonedx", "urllib3", "aiohttp.client", "csv"),
@@ -13,7 +13,7 @@ _WITH_WHAT_NEEDS_IT = (
 
 def test_what_only_some_requests_need_is_not_loaded_with_wherryd() -> None:
     code = (
-        "import sys, wherry.api.daemon, wherry.api.serving, wherry.api._routes\n"
+        "import sys, wherry.api.daemon, wherry.api.serving, wherry.api.routes\n"
         f"print(*(name for name in {_WITH_WHAT_NEEDS_IT!r} if name in sys.modules))\n"
         "print('wherry.engine.engine' in sys.modules)"
     )

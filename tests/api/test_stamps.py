@@ -1,6 +1,6 @@
 """Times before the lines of a log."""
 
-from wherry.api._stamps import LineStamps
+from wherry.api.stamps import LineStamps
 
 _TIME = 1_700_000_000_000_000_001
 _STAMP = b"2023-11-14T22:13:20.000000001Z "

@@ -20,7 +20,7 @@ from wherry import wasm
 from wherry.runtime.wasi.sockets.layer import SocketLayer
 from wherry.runtime.wasi.sockets.table import SocketTable
 from wherry.wasm import Anatomy, Machine
-from wherry.wasm._hosting import SOCKET_SIGNATURES, is_given
+from wherry.wasm.hosting import SOCKET_SIGNATURES, is_given
 
 
 def custom(title: str, contents: bytes) -> bytes:
@@ -229,7 +229,7 @@ def test_a_stripped_file_is_known_by_marks(content: bytes, language: str, tool: 
 
 
 def test_a_mark_across_the_end_of_a_window_is_found() -> None:
-    from wherry.wasm._strings import WINDOW
+    from wherry.wasm.strings import WINDOW
 
     text = b"\0" * (WINDOW - 5) + b"/rustc-1.80.0/library"
     content = HEAD + section(11, leb(1) + b"\1" + leb(len(text)) + text)

@@ -11,7 +11,7 @@ from tests.wasm.test_modules import HEAD, leb, module, section
 
 from wherry import wasm
 from wherry.wasm import Section
-from wherry.wasm._instructions import MAX_FUNCTIONS, look
+from wherry.wasm.instructions import MAX_FUNCTIONS, look
 
 TEXTS = {
     "nothing": ("(module (memory 1) (table 1 funcref) (func (export `f`)))", set()),

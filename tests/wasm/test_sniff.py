@@ -53,6 +53,6 @@ def test_sniffing_imports_nothing_else() -> None:
     assert done.stdout.split() == [
         "wherry",
         "wherry.wasm",
-        "wherry.wasm._preamble",
         "wherry.wasm.errors",
+        "wherry.wasm.preamble",
     ]

@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import msgspec
 
-from wherry.api._call import HEADERS, Call, empty_answer
-from wherry.api._http import Response, StreamResponse
+from wherry.api.call import HEADERS, Call, empty_answer
 from wherry.api.containers import named
+from wherry.api.http import Response, StreamResponse
 from wherry.engine import InvalidRequest
 from wherry.engine.containers import PathStat
 

@@ -2,10 +2,10 @@
 
 from contextlib import aclosing
 
-from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
-from wherry.api._credentials import registry_config
-from wherry.api._http import Response, StreamResponse
 from wherry.api.archive import send_tar
+from wherry.api.call import Call, JsonStream, Refused, empty_answer, json_answer
+from wherry.api.credentials import registry_config
+from wherry.api.http import Response, StreamResponse
 from wherry.engine import EngineError, InvalidRequest
 from wherry.engine.builds.request import BuildRequest, Output
 from wherry.engine.errors import BuildFailed
@@ -13,7 +13,7 @@ from wherry.engine.errors import BuildFailed
 
 async def build(call: Call) -> StreamResponse:
     """`docker build`. Errors after the first step come in the stream, as Docker sends them."""
-    from wherry.api._build_lines import shown
+    from wherry.api.build_lines import shown
 
     request, quiet = _request(call), call.flag("q")
     answer = JsonStream(call)

@@ -1,7 +1,7 @@
 """Containers: their life, in one request each."""
 
-from wherry.api._call import MAX_BODY, Call, empty_answer, json_answer
-from wherry.api._http import Response
+from wherry.api.call import MAX_BODY, Call, empty_answer, json_answer
+from wherry.api.http import Response
 from wherry.api.signatures import verify_key
 from wherry.engine.config import decode_create, decode_update
 from wherry.engine.containers import Container

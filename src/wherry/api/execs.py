@@ -1,12 +1,12 @@
 """Programs started in a running container: `docker exec`."""
 
-from wherry.api._call import MAX_BODY, Call, empty_answer, json_answer
-from wherry.api._conversation import Ending, converse
-from wherry.api._detach import DetachKeys, InvalidKeys
-from wherry.api._frames import frame, media_type
-from wherry.api._hijack import Hijacked
-from wherry.api._http import Response, StreamResponse
+from wherry.api.call import MAX_BODY, Call, empty_answer, json_answer
 from wherry.api.containers import named
+from wherry.api.conversation import Ending, converse
+from wherry.api.detach import DetachKeys, InvalidKeys
+from wherry.api.frames import frame, media_type
+from wherry.api.hijack import Hijacked
+from wherry.api.http import Response, StreamResponse
 from wherry.engine import InvalidRequest, StartFailed
 from wherry.engine.containers import Exec, Session
 from wherry.engine.exec_config import ExecStart, decode_exec, decode_exec_start

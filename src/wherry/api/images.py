@@ -1,9 +1,9 @@
 """Images."""
 
-from wherry.api._call import Call, JsonStream, Refused, empty_answer, json_answer
-from wherry.api._http import Response, StreamResponse
-from wherry.api._virtual_size import tell_virtual_size
 from wherry.api.archive import send_tar
+from wherry.api.call import Call, JsonStream, Refused, empty_answer, json_answer
+from wherry.api.http import Response, StreamResponse
+from wherry.api.virtual_size import tell_virtual_size
 
 
 async def listing(call: Call) -> Response:

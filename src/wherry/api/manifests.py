@@ -2,9 +2,9 @@
 
 import msgspec
 
-from wherry.api._call import Call, empty_answer, json_answer
-from wherry.api._credentials import registry_auth, registry_config
-from wherry.api._http import Response, StreamResponse
+from wherry.api.call import Call, empty_answer, json_answer
+from wherry.api.credentials import registry_auth, registry_config
+from wherry.api.http import Response, StreamResponse
 from wherry.api.registries import told
 from wherry.engine import InvalidRequest
 

@@ -1,7 +1,7 @@
 """Networks."""
 
-from wherry.api._call import MAX_BODY, Call, empty_answer, json_answer
-from wherry.api._http import Response
+from wherry.api.call import MAX_BODY, Call, empty_answer, json_answer
+from wherry.api.http import Response
 from wherry.engine import NotFound
 from wherry.engine.networks import decode_connect, decode_disconnect, decode_network
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from wherry.api._call import Call, JsonStream, Refused, json_answer
-from wherry.api._credentials import AuthConfig, registry_auth
-from wherry.api._http import Response, StreamResponse
+from wherry.api.call import Call, JsonStream, Refused, json_answer
+from wherry.api.credentials import AuthConfig, registry_auth
+from wherry.api.http import Response, StreamResponse
 from wherry.api.signatures import verify_key
 from wherry.engine import EngineError, InvalidRequest
 
@@ -88,7 +88,7 @@ async def login(call: Call) -> Response:
 
 async def told(call: Call, events: "AsyncGenerator[Event, None]") -> StreamResponse:
     """What happens, as it does; an error that comes before any of it is the answer's status."""
-    from wherry.api._transfer_lines import failure, shown
+    from wherry.api.transfer_lines import failure, shown
 
     answer = JsonStream(call)
     try:

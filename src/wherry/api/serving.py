@@ -5,10 +5,10 @@ import signal
 import socket
 import sys
 
-from wherry.api._server import Server
 from wherry.api.door import Door
 from wherry.api.lock import DaemonLock
 from wherry.api.places import Places
+from wherry.api.server import Server
 from wherry.engine import Engine, EngineError
 
 

@@ -1,8 +1,8 @@
 """Signatures of images."""
 
-from wherry.api._call import Call, empty_answer, json_answer
-from wherry.api._credentials import registry_auth
-from wherry.api._http import Response
+from wherry.api.call import Call, empty_answer, json_answer
+from wherry.api.credentials import registry_auth
+from wherry.api.http import Response
 from wherry.engine.trust.signatures import NewSignature
 
 VERIFY_KEY = "X-Wherry-Verify-Key"

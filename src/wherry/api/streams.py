@@ -2,14 +2,14 @@
 
 from contextlib import aclosing
 
-from wherry.api._call import HEADERS, Call, JsonStream, empty_answer
-from wherry.api._conversation import converse
-from wherry.api._detach import DetachKeys, InvalidKeys
-from wherry.api._frames import frame, media_type
-from wherry.api._hijack import Hijacked
-from wherry.api._http import StreamResponse
-from wherry.api._stamps import LineStamps
+from wherry.api.call import HEADERS, Call, JsonStream, empty_answer
 from wherry.api.containers import named
+from wherry.api.conversation import converse
+from wherry.api.detach import DetachKeys, InvalidKeys
+from wherry.api.frames import frame, media_type
+from wherry.api.hijack import Hijacked
+from wherry.api.http import StreamResponse
+from wherry.api.stamps import LineStamps
 from wherry.engine import InvalidRequest
 
 

@@ -2,9 +2,9 @@
 
 from contextlib import aclosing, closing
 
-from wherry.api._call import CURRENT, OLDEST, Call, JsonStream, json_answer
-from wherry.api._http import Response, StreamResponse
-from wherry.api._virtual_size import tell_virtual_size
+from wherry.api.call import CURRENT, OLDEST, Call, JsonStream, json_answer
+from wherry.api.http import Response, StreamResponse
+from wherry.api.virtual_size import tell_virtual_size
 
 _API = f"{CURRENT[0]}.{CURRENT[1]}"
 _MIN_API = f"{OLDEST[0]}.{OLDEST[1]}"

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from wherry.api._call import Call, empty_answer, json_answer
-from wherry.api._http import Response
+from wherry.api.call import Call, empty_answer, json_answer
+from wherry.api.http import Response
 
 
 class _Creation(msgspec.Struct, kw_only=True, rename="pascal"):

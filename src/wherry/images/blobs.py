@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from wherry.disk import allocated, below
-from wherry.images._durable import sync_directory
+from wherry.images.durable import sync_directory
 from wherry.images.errors import DigestMismatch, ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.partial import PartialBlob

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from wherry.disk import Reserve
-from wherry.images._durable import replace_file
+from wherry.images.durable import replace_file
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.oci import (
     Descriptor,

@@ -19,9 +19,9 @@ from typing import TypeVar
 import msgspec
 
 from wherry.disk import allocated, below
-from wherry.images._durable import exchange, sync_directory, sync_filesystem
 from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
+from wherry.images.durable import exchange, sync_directory, sync_filesystem
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.tar import Entry, Kind

@@ -6,12 +6,12 @@ whenever and wherever it is written. CycloneDX's own library does the writing, a
 that alone: it takes a tenth of a second.
 """
 
-from wherry.sbom._found import Files, Layer, Module, Package, Subject
-from wherry.sbom._survey import survey
+from wherry.sbom.facts import Files, Layer, Module, Package, Subject
+from wherry.sbom.packages import survey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.sbom._document import FORMATS, write
+    from wherry.sbom.document import FORMATS, write
 
 __all__ = ["FORMATS", "Files", "Layer", "Module", "Package", "Subject", "survey", "write"]
 
@@ -19,6 +19,6 @@ __all__ = ["FORMATS", "Files", "Layer", "Module", "Package", "Subject", "survey"
 def __getattr__(name: str) -> object:
     if name not in ("FORMATS", "write"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wherry.sbom import _document
+    from wherry.sbom import document
 
-    return getattr(_document, name)
+    return getattr(document, name)

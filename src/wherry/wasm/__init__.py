@@ -10,14 +10,14 @@ is quick for files of any size, and a hostile file costs little memory.
     dissect(file)                          # reads all of it: what a person may want to know
 """
 
-from wherry.wasm._preamble import DEFERRED_START, sniff
 from wherry.wasm.errors import InvalidWasm
+from wherry.wasm.preamble import DEFERRED_START, sniff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.wasm._anatomy import dissect
-    from wherry.wasm._document import Anatomy, PackageInfo, ToolInfo
-    from wherry.wasm._facts import (
+    from wherry.wasm.anatomy import dissect
+    from wherry.wasm.document import Anatomy, PackageInfo, ToolInfo
+    from wherry.wasm.facts import (
         Export,
         FunctionType,
         Import,
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
         Table,
         WasmFile,
     )
-    from wherry.wasm._hosting import Machine
-    from wherry.wasm._inspect import inspect
-    from wherry.wasm._start import defer_start
-    from wherry.wasm._text import to_binary
+    from wherry.wasm.hosting import Machine
+    from wherry.wasm.inspection import inspect
+    from wherry.wasm.start import defer_start
+    from wherry.wasm.text import to_binary
 
 __all__ = [
     "DEFERRED_START",
@@ -56,16 +56,16 @@ __all__ = [
 
 
 _HOMES = {
-    "Anatomy": "_document",
-    "Machine": "_hosting",
-    "PackageInfo": "_document",
-    "ToolInfo": "_document",
-    "defer_start": "_start",
-    "dissect": "_anatomy",
-    "inspect": "_inspect",
-    "to_binary": "_text",
+    "Anatomy": "document",
+    "Machine": "hosting",
+    "PackageInfo": "document",
+    "ToolInfo": "document",
+    "defer_start": "start",
+    "dissect": "anatomy",
+    "inspect": "inspection",
+    "to_binary": "text",
 }
-"""Where each name is that is not of `_facts`."""
+"""Where each name is that is not of `facts`."""
 
 
 def __getattr__(name: str) -> object:
@@ -74,4 +74,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, '_facts')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'facts')}"), name)

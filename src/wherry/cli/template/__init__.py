@@ -7,10 +7,10 @@ package and Docker's own (`json`, `join`, `lower`, `pad`, `split`, `title`, `tru
 
 from __future__ import annotations
 
-from wherry.cli.template._evaluate import Evaluator
-from wherry.cli.template._functions import FUNCTIONS, HEADER_FUNCTIONS, show
-from wherry.cli.template._parser import Parser
 from wherry.cli.template.errors import TemplateError
+from wherry.cli.template.evaluator import Evaluator
+from wherry.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, show
+from wherry.cli.template.parser import Parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

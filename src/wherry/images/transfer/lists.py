@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from wherry.images._durable import replace_file
+from wherry.images.durable import replace_file
 from wherry.images.errors import ImageNotFound, InvalidImage, StoreDamaged, storage_errors
 from wherry.oci import (
     Descriptor,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from wherry.images._durable import replace_file
 from wherry.images.blobs import BlobStore
+from wherry.images.durable import replace_file
 from wherry.oci import Reference
 
 _LIMIT = 64 << 20
