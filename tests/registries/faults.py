@@ -14,10 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tests.registries.real import RealRegistry
+from typing import Protocol
 
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding"})
 
@@ -82,6 +79,13 @@ class Hold:
     released: Event = field(default_factory=Event)
 
 
+class Registry(Protocol):
+    """What a proxy can stand before."""
+
+    host: str
+    port: int
+
+
 Fault = Answer | Garbage | CutAnswer | CutRequest | ChangeAnswer | Redirect | Hold
 
 
@@ -112,7 +116,7 @@ class Faults:
     Without a registry, every request that no rule is for is answered with 404.
     """
 
-    def __init__(self, registry: RealRegistry | None = None) -> None:
+    def __init__(self, registry: Registry | None = None) -> None:
         self._registry = registry
         self._rules: list[_Rule] = []
         self._lock = Lock()

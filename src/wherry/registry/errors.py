@@ -38,6 +38,10 @@ class Abandoned(RegistryError):
     """`Cancel.cancel` was called."""
 
 
+UNANSWERED = (Abandoned, TooManyRequests, Unreachable)
+"""After these nobody knows what the server has to say; any other is its word."""
+
+
 def one_line(text: str) -> str:
     """`text` from outside, as a part of a message: printable, on one line, of bounded length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: _MAX_TEXT * 4]).split())

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from wherry.durations import parse_duration
 from wherry.registry.errors import RegistryError
 from wherry.registry.trust import Trust
 
@@ -23,7 +24,8 @@ DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _MAX_FILE = 1 << 20
 _FOLDER_NAME = re.compile(r"[0-9A-Za-z\[][0-9A-Za-z.:_~%\[\]-]{0,250}")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_DIAL = 600.0
+"""Seconds."""
 _ALL = frozenset({"pull", "resolve", "push"})
 
 
@@ -254,13 +256,11 @@ def _of(table: dict[str, Any], name: str, kind: type[Any], default: Any) -> Any:
 
 
 def _seconds(value: Any) -> float:
-    """A duration of Go's with one unit: `500ms`, `10s`."""
-    for unit, factor in _UNITS.items():
-        if isinstance(value, str) and value.endswith(unit):
-            try:
-                seconds = float(value.removesuffix(unit)) * factor
-            except ValueError:
-                continue
-            if 0 < seconds <= 600:
-                return seconds
+    """A duration of Go's: `500ms`, `10s`."""
+    try:
+        seconds = parse_duration(value if isinstance(value, str) else "") / 1e9
+        if 0 < seconds <= _LONGEST_DIAL:
+            return seconds
+    except ValueError:
+        pass
     raise ValueError(f"dial_timeout {value!r} is not a duration up to 10m, as '5s'")

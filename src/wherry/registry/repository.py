@@ -9,6 +9,7 @@ from wherry.registry.answer import Answer
 from wherry.registry.blob_stream import BlobStream
 from wherry.registry.documents import MANIFESTS, described, manifest_of
 from wherry.registry.errors import (
+    UNANSWERED,
     Abandoned,
     Denied,
     InvalidAnswer,
@@ -32,6 +33,8 @@ from wherry.registry.url import Url
 T = TypeVar("T")
 
 _TRIES_OF_A_MIRROR = 2
+_UNSUPPORTED_TYPE = 415
+_NO_SUCH_RANGE = 416
 _MAX_TAGS = 1_000_000
 _TAG = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}")
 
@@ -83,15 +86,20 @@ class Repository:
 
         def ask(server: Exchange, tries: int | None) -> BlobStream:
             def ask_from(at: int) -> Answer:
-                return server.ask(
+                # With its last byte: not everybody understands an open range.
+                answer = server.ask(
                     "GET",
                     f"{self._path}/blobs/{digest}",
                     f"{self.name}@{digest}",
                     self._scopes(server),
-                    expect=(200, 206),
-                    headers={"Range": f"bytes={at}-"} if at else {},
+                    expect=(200, 206, _NO_SUCH_RANGE) if at else (200, 206),
+                    headers={"Range": f"bytes={at}-{descriptor.size - 1}"} if at else {},
                     tries=tries,
                 )
+                if answer.status != _NO_SUCH_RANGE:
+                    return answer
+                answer.close()
+                return ask_from(0)
 
             def distrust() -> bool:
                 self._given_up.add(server)
@@ -111,12 +119,16 @@ class Repository:
             self._server.ask("HEAD", where, name, self._scopes(self._server)).close()
         except NotFound:
             return False
+        except (Denied, *UNANSWERED):
+            raise
+        except RegistryError:
+            return False  # not every registry answers HEAD: what it has is sent once more
         return True
 
     def mount(self, digest: str, from_path: str) -> bool:
         """Have the registry take a blob over from another of its repositories.
 
-        False if it does not: the blob has to be uploaded.
+        False if it does not, or does not know how: the blob has to be uploaded.
         """
         query = ("mount", parse_digest(digest)), ("from", from_path)
         try:
@@ -128,8 +140,10 @@ class Repository:
                 expect=(201, 202),
                 body=b"",
             )
-        except Denied:
-            return False  # perhaps of the other one only: the upload will tell
+        except UNANSWERED:
+            raise
+        except RegistryError:
+            return False  # perhaps because of the other one: the upload will tell
         answer.close()
         if answer.status == 202:
             self._sessions[digest] = self._server.location(answer)
@@ -166,11 +180,13 @@ class Repository:
             self._manifest_path(tag_or_digest),
             self._named(tag_or_digest),
             self._scopes(self._server),
-            expect=(201, 202, 200),
+            expect=(201, 202, 200, _UNSUPPORTED_TYPE),
             headers={"Content-Type": media_type},
             body=data,
         )
         with answer:
+            if answer.status == _UNSUPPORTED_TYPE:
+                raise self._unsupported(media_type)
             told = answer.headers.get("Docker-Content-Digest", digest)
             if told.startswith("sha256:") and told != digest:
                 raise InvalidAnswer(f"{self._named(tag_or_digest)} was stored as {told[:80]}")
@@ -207,6 +223,14 @@ class Repository:
             return (tag for tag in found if _TAG.fullmatch(tag))
 
         return self._read(ask, "tag")
+
+    def _unsupported(self, media_type: str) -> RegistryError:
+        advice = "allow it there"
+        if media_type in (MediaType.DOCKER_INDEX, MediaType.DOCKER_MANIFEST):
+            advice += ", or push a copy in OCI's form, made by 'skopeo copy --format oci'"
+        return RegistryError(
+            f"the registry of {self.name} takes no manifests of {media_type}: {advice}"
+        )
 
     def _list_referrer(self, subject: str, descriptor: Descriptor) -> None:
         """What registries without the referrers API leave to their clients."""

@@ -5,14 +5,7 @@ from itertools import islice
 
 import msgspec
 
-from wherry.registry.errors import (
-    Abandoned,
-    NotFound,
-    RegistryError,
-    TooManyRequests,
-    Unreachable,
-    one_line,
-)
+from wherry.registry.errors import UNANSWERED, NotFound, RegistryError, one_line
 from wherry.registry.exchange import Exchange
 from wherry.registry.hosts import DOCKER_HUB
 from wherry.registry.pages import texts
@@ -55,7 +48,7 @@ def search(server: Exchange, domain: str, term: str, limit: int) -> list[SearchR
     try:
         answer = server.ask("GET", where, f"the search of {domain}")
         found = answer.document(_Answer, _MAX_ANSWER, f"the search of {domain}").results
-    except (Abandoned, TooManyRequests, Unreachable):
+    except UNANSWERED:
         raise
     except RegistryError:  # what has no search answers in many ways
         return list(islice(_catalog(server, domain, term), limit))

@@ -6,6 +6,7 @@ from typing import BinaryIO
 from wherry.oci import Descriptor, parse_digest
 from wherry.registry.answer import Answer
 from wherry.registry.errors import (
+    UNANSWERED,
     Abandoned,
     Denied,
     InvalidAnswer,
@@ -85,12 +86,17 @@ class Upload:
         return False
 
     def _begin(self) -> None:
-        where = f"{self._path}/blobs/uploads/"
+        where = self._server.url(f"{self._path}/blobs/uploads/", *self._algorithm())
         answer = self._ask("POST", where, (202,), b"", tries=None)
         self._least = _least_chunk(answer)
         self._session = self._server.location(answer)
         self._offset = 0
         self._resumed = False
+
+    def _algorithm(self) -> list[tuple[str, str]]:
+        """What a registry wants to know to hash what comes as it comes."""
+        algorithm = self._digest.partition(":")[0]
+        return [] if algorithm == "sha256" else [("digest-algorithm", algorithm)]
 
     def _step(self, session: Url) -> bool:
         """Send what is left, or a chunk of it. True when the registry has the whole blob."""
@@ -145,7 +151,9 @@ class Upload:
         assert self._session is not None
         try:
             answer = self._ask("GET", self._session, (204, 200, 202), None, tries=None)
-        except NotFound:
+        except (Denied, *UNANSWERED):
+            raise
+        except RegistryError:  # it is forgotten, or such questions are not understood there
             self._session = None
             return
         self._session = self._server.location(answer, self._session)
@@ -166,7 +174,9 @@ class Upload:
         where = f"{self._path}/blobs/{self._digest}"
         try:
             self._ask("HEAD", where, (200,), None, tries=None)
-        except NotFound:
+        except (Denied, *UNANSWERED):
+            raise
+        except RegistryError:
             return False
         return True
 
