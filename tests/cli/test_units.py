@@ -1,23 +1,14 @@
-"""Sizes, durations and moments in Docker's words."""
+"""Sizes and moments in Docker's words."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from wherry.cli.errors import CommandError
 from wherry.cli.moment import as_query, local_text, parse_rfc3339
-from wherry.cli.units import (
-    binary_size,
-    decimal_size,
-    human_duration,
-    parse_duration,
-    parse_size,
-)
+from wherry.cli.units import binary_size, decimal_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -51,37 +42,6 @@ def test_sizes_are_read(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(CommandError, match="invalid size"):
         parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "nanoseconds"),
-    [
-        ("1s", 10**9), ("1h30m", 5400 * 10**9), ("1.5s", 1_500_000_000), ("300ms", 300_000_000),
-        ("2us", 2000), ("2µs", 2000), ("7ns", 7), ("0", 0), ("-1s", -(10**9)), ("+1m", 60 * 10**9),
-    ],
-)  # fmt: skip
-def test_durations_are_read(text: str, nanoseconds: int) -> None:
-    assert parse_duration(text) == nanoseconds
-
-
-@given(st.text("0123456789hmsun.µ-+ ", max_size=8))
-def test_any_text_is_a_duration_or_refused(text: str) -> None:
-    with contextlib.suppress(ValueError):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "Less than a second"), (1, "1 second"), (59.9, "59 seconds"), (60, "About a minute"),
-        (119, "About a minute"), (120, "2 minutes"), (3599, "59 minutes"), (3600, "About an hour"),
-        (5399, "About an hour"), (5400, "2 hours"), (47 * 3600, "47 hours"), (48 * 3600, "2 days"),
-        (13 * 86400, "13 days"), (14 * 86400, "2 weeks"), (59 * 86400, "8 weeks"),
-        (60 * 86400, "2 months"), (729 * 86400, "24 months"), (730 * 86400, "2 years"),
-    ],
-)  # fmt: skip
-def test_durations_are_told_as_docker_tells_them(seconds: float, text: str) -> None:
-    assert human_duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.engine import Conflict, InvalidRequest, NotFound
-from wherry.engine.clock import human_duration, nanoseconds, parse_moment, timestamp
+from wherry.engine.clock import nanoseconds, parse_moment, timestamp
 from wherry.engine.config import ContainerConfig, HostConfig, RestartPolicy
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.index import Index
@@ -41,18 +41,6 @@ def test_times_are_written_as_docker_does() -> None:
     assert timestamp(1_700_000_000_120_000_000) == "2023-11-14T22:13:20.12Z"
     assert timestamp(1_700_000_000_000_000_000) == "2023-11-14T22:13:20Z"
     assert nanoseconds(NEVER) < 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.5, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
-        (150, "2 minutes"), (3600, "About an hour"), (7200, "2 hours"), (86400 * 3, "3 days"),
-        (86400 * 20, "2 weeks"), (86400 * 100, "3 months"), (86400 * 800, "2 years"),
-    ],
-)  # fmt: skip
-def test_durations_are_told_as_docker_does(seconds: float, text: str) -> None:
-    assert human_duration(seconds) == text
 
 
 def test_moments_are_times_or_durations() -> None:

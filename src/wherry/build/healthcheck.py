@@ -1,37 +1,25 @@
 """HEALTHCHECK: its options to the struct that image configs hold."""
 
-import re
 from collections.abc import Mapping
 
 from wherry.build.errors import BuildError
+from wherry.durations import parse_duration
 from wherry.oci import Healthcheck
 
-_UNITS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SHORTEST = 1_000_000
-_LONGEST = (1 << 63) - 1
 _DIGITS = 9
 """Of the number of retries."""
 
 
-def parse_duration(text: str) -> int:
-    """Nanoseconds of a duration as Go writes it, `1m30s`. Raises BuildError."""
-    found = 0.0
-    at = 0
-    while match := _PART.match(text, at):
-        found += float(match.group(1)) * _UNITS[match.group(2)]
-        at = match.end()
-    if not text or at != len(text) or found > _LONGEST:
-        raise BuildError(f"{text!r} is not a duration: write it like 30s or 1m30s")
-    return round(found)
+def _duration(flag: str, text: str) -> int:
+    """Nanoseconds. Raises BuildError."""
+    try:
+        found = parse_duration(text)
+    except ValueError:
+        raise BuildError(f"{text!r} is not a duration: write it like 30s or 1m30s") from None
+    if found < 0 or 0 < found < _SHORTEST:
+        raise BuildError(f"--{flag}={text}: at least 1ms, or 0 for the default")
+    return found
 
 
 def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
@@ -39,9 +27,7 @@ def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
     durations = dict.fromkeys(("interval", "timeout", "start-period", "start-interval"), 0)
     for name in durations:
         if options.get(name):
-            durations[name] = parse_duration(options[name])
-            if 0 < durations[name] < _SHORTEST:
-                raise BuildError(f"--{name}={options[name]}: at least 1ms, or 0 for the default")
+            durations[name] = _duration(name, options[name])
     retries = options.get("retries") or "0"
     if not (retries.isascii() and retries.isdigit()) or len(retries) > _DIGITS:
         raise BuildError(f"--retries={retries[:40]}: a number is needed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wherry.cli.errors import UsageError
 from wherry.cli.flags import invalid
-from wherry.cli.units import parse_duration
 from wherry.client import json
+from wherry.durations import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from wherry.cli.errors import CommandError
-from wherry.cli.units import human_duration, parse_duration
+from wherry.durations import human_duration, parse_duration
 
 
 def parse_rfc3339(text: str) -> int:

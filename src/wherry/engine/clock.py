@@ -4,6 +4,8 @@ import re
 import time
 from datetime import UTC, datetime
 
+from wherry.durations import parse_duration
+
 _FRACTION = re.compile(r"\.(\d{1,9})\d*")
 _BILLION = 1_000_000_000
 
@@ -27,33 +29,6 @@ def nanoseconds(text: str) -> int:
     return int(moment.timestamp()) * _BILLION + rest
 
 
-def human_duration(seconds: float) -> str:
-    """How long, in Docker's words: "Less than a second", "About a minute", "3 hours"."""
-    whole = int(seconds)
-    minutes, hours = int(seconds / 60), int(seconds / 3600 + 0.5)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    if hours == 1:
-        return "About an hour"
-    if hours < 48:
-        return f"{hours} hours"
-    if hours < 24 * 7 * 2:
-        return f"{hours // 24} days"
-    if hours < 24 * 30 * 2:
-        return f"{hours // 24 // 7} weeks"
-    if hours < 24 * 365 * 2:
-        return f"{hours // 24 // 30} months"
-    return f"{int(seconds / 3600) // 24 // 365} years"
-
-
 def parse_moment(text: str) -> float:
     """Seconds since the epoch of a filter's time: a Unix time, RFC 3339, or a duration ago (10m).
 
@@ -63,10 +38,10 @@ def parse_moment(text: str) -> float:
         return float(text)
     except ValueError:
         pass
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
-    if parts and "".join(number + unit for number, unit in parts) == text:
-        units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-        return time.time() - sum(float(number) * units[unit] for number, unit in parts)
+    try:
+        return (time.time_ns() - parse_duration(text)) / _BILLION
+    except ValueError:
+        pass
     try:
         return nanoseconds(text) / _BILLION
     except (ValueError, OverflowError):

@@ -7,7 +7,8 @@ from pathlib import Path
 from msgspec import UNSET
 
 from wherry.disk import below
-from wherry.engine.clock import human_duration, nanoseconds, timestamp
+from wherry.durations import human_duration
+from wherry.engine.clock import nanoseconds, timestamp
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.networking import (

@@ -7,6 +7,7 @@ import time
 
 import msgspec
 
+from wherry.durations import parse_duration
 from wherry.runtime.command import linux
 from wherry.runtime.command.limits import group_of
 from wherry.runtime.command.options import Arguments, Options, UsageError
@@ -14,7 +15,6 @@ from wherry.runtime.command.record import FAILED, Record
 from wherry.runtime.exits import LaunchError
 from wherry.runtime.sandbox.cgroups import Cgroup, CgroupStats
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NO_LIMIT = 2**64 - 1
 
 
@@ -115,11 +115,13 @@ def _statistics(stats: CgroupStats) -> dict[str, object]:
 
 def _seconds(duration: str) -> float:
     """A duration as Go writes it ("500ms", "5s", "1m"). Raises UsageError."""
-    for unit, factor in _UNITS.items():
-        number = duration.removesuffix(unit)
-        if number != duration and number.replace(".", "", 1).isdigit() and float(number) > 0:
-            return float(number) * factor
-    raise UsageError(f"--interval is a duration like 5s or 500ms, not {duration!r}")
+    try:
+        seconds = parse_duration(duration) / 1e9
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise UsageError(f"--interval is a duration like 5s or 500ms, not {duration!r}")
+    return seconds
 
 
 COMMANDS = {"events": events}
