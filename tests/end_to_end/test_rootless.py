@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.accessible import accessible
 from tests.conftest import ROOT
+from tests.end_to_end.mounted_image import assert_mounted
 from tests.engine_under_test import Wherry
 from tests.guests.toolchain import EXAMPLES, Guests
 
@@ -57,6 +58,10 @@ def test_bind_mounts_are_the_users_own_files(user: Wherry, image: str) -> None:
     os.chown(folder, USER, USER)
     user.ok("run", "--rm", "-v", f"{folder}:/d", image, "put", "/d/new", "text")
     assert (folder / "new").stat().st_uid == USER
+
+
+def test_images_can_be_mounted(user: Wherry, image: str) -> None:
+    assert_mounted(user, image)
 
 
 def test_a_guest_cannot_do_what_the_user_cannot(user: Wherry, image: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.mounted_image import assert_mounted, build_layered
 from tests.engine_under_test import Wherry
 
 
@@ -40,6 +41,52 @@ def test_missing_source_of_a_mount_is_named(wherry: Wherry, toolbox: str) -> Non
         "run", "--rm", "--mount", "type=bind,source=/no/such,target=/d", toolbox, "pwd", code=125
     )
     assert "/no/such" in message
+
+
+def test_images_can_be_mounted(wherry: Wherry, toolbox: str) -> None:
+    assert_mounted(wherry, toolbox)
+
+
+def test_a_mounted_image_stays_as_long_as_its_container(wherry: Wherry, toolbox: str) -> None:
+    mount = ("--mount", f"type=image,source={build_layered(wherry)},target=/m")
+    wherry.ok("create", "--name", "mounts", *mount, toolbox, "cat", "/m/sub/b")
+    shown = wherry.ok(
+        "inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Name}} {{.RW}}{{end}}", "mounts"
+    )
+    assert shown == "image layered false"
+    assert "used by a container" in wherry.refused("rmi", "layered", code=1)
+    wherry.ok("rmi", "-f", "layered")
+    wherry.ok("image", "prune", "-f")
+    assert wherry.ok("start", "-a", "mounts") == "2"
+    wherry.ok("cp", "mounts:/m", wherry.folder / "copied")
+    assert (wherry.folder / "copied" / "sub" / "a").read_text() == "1"
+    wherry.ok("rm", "mounts")
+    assert "Deleted" in wherry.ok("image", "prune", "-f")
+
+
+def test_an_image_to_mount_that_is_not_here_is_named(wherry: Wherry, toolbox: str) -> None:
+    mount = ("--mount", "type=image,source=no-such,target=/m")
+    message = wherry.refused("run", "--rm", *mount, toolbox, "pwd", code=125)
+    assert "no such image: no-such" in message
+
+
+def test_what_a_guest_wrote_into_a_volume_leads_to_no_part_of_the_host(
+    wherry: Wherry, toolbox: str
+) -> None:
+    wherry.ok("run", "--rm", "-v", "trap:/v", toolbox, "mkdir", "/v/sub")
+    wherry.ok("run", "--rm", "-v", "trap:/v", toolbox, "put", "/v/sub/file", "x")
+    (trap,) = (wherry.root / "volumes" / "trap").iterdir()
+    (trap / "out").symlink_to("/etc")
+    (trap / "in").symlink_to("/sub")
+    part = "type=volume,source=trap,target=/m,volume-subpath="
+    assert wherry.ok("run", "--rm", "--mount", f"{part}in", toolbox, "cat", "/m/file") == "x"
+    message = wherry.refused(
+        "run", "--rm", "--mount", f"{part}out", toolbox, "list", "/m", code=125
+    )
+    assert "'out' of volume trap cannot be mounted: No such file" in message
+    message = wherry.refused("run", "--rm", "--mount", f"{part}../..", toolbox, "pwd", code=125)
+    assert "it must lie in the volume" in message
+    wherry.ok("volume", "rm", "trap")
 
 
 def test_named_volume_outlives_its_containers(wherry: Wherry, toolbox: str) -> None:

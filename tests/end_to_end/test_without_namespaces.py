@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.mounted_image import assert_mounted
 from tests.engine_under_test import Wherry
 from tests.guests.toolchain import EXAMPLES, Guests
 
@@ -70,6 +71,10 @@ def test_volumes_are_shared_and_read_only_ones_stay_so(
     assert confined("run", "--rm", "-v", at, guests.toolbox(), "put", "/data/b", "x").code != 0
     assert confined.ok("run", "--rm", "-v", at, guests.toolbox(), "cat", "/data/a") == "x"
     assert not (tmp_path / "b").exists()
+
+
+def test_images_can_be_mounted(confined: Wherry, guests: Guests) -> None:
+    assert_mounted(confined, guests.toolbox())
 
 
 def test_a_read_only_root_stays_so(confined: Wherry, guests: Guests) -> None:

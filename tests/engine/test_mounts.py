@@ -3,7 +3,7 @@
 import pytest
 
 from wherry.engine import InvalidRequest
-from wherry.engine.config import HostConfig, MountRequest, TmpfsOptions, VolumeOptions
+from wherry.engine.config import HostConfig, ImageOptions, MountRequest, TmpfsOptions, VolumeOptions
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.record import Mounted
 
@@ -44,6 +44,17 @@ def test_tmpfs_has_its_options() -> None:
     )
     assert {"size=4096", "mode=1777", "nosuid"} < set(one(HostConfig(mounts=[request])).options)
     assert "size=64m" in one(HostConfig(tmpfs={"/run": "rw,size=64m"})).options
+    request.tmpfs_options = TmpfsOptions(options=[["exec"], ["uid", "7"]])
+    assert one(HostConfig(mounts=[request])).options[-2:] == ["exec", "uid=7"]
+
+
+def test_an_image_is_mounted_read_only() -> None:
+    options = ImageOptions(subpath="a/b")
+    request = MountRequest(type="image", source="data:1", target="/b", image_options=options)
+    mount = one(HostConfig(mounts=[request]))
+    assert (mount.name, mount.read_only, mount.subpath) == ("data:1", True, "a/b")
+    point = mount.point("")
+    assert (point.type, point.name, point.rw) == ("image", "data:1", False)
 
 
 def test_volumes_of_the_image_give_way_to_what_is_asked() -> None:
@@ -85,6 +96,29 @@ def test_binds_that_make_no_sense(bind: str, reason: str) -> None:
         (
             MountRequest(type="bind", source="/a", target="/b", volume_options=VolumeOptions()),
             "field VolumeOptions must not be specified",
+        ),
+        (MountRequest(type="image", target="/b"), "field Source must not be empty"),
+        (
+            MountRequest(
+                type="image", source="a", target="/b", image_options=ImageOptions(subpath="a/../..")
+            ),
+            "it must lie in the image",
+        ),
+        (
+            MountRequest(type="volume", target="/b", volume_options=VolumeOptions(subpath="a")),
+            "anonymous volumes",
+        ),
+        (
+            MountRequest(
+                type="volume", source="vol", target="/b", volume_options=VolumeOptions(subpath="/a")
+            ),
+            "it must lie in the volume",
+        ),
+        (
+            MountRequest(
+                type="tmpfs", target="/b", tmpfs_options=TmpfsOptions(options=[["lowerdir", "/"]])
+            ),
+            "invalid option 'lowerdir=/'",
         ),
     ],
 )

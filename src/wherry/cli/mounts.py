@@ -46,7 +46,7 @@ def parse_mount(text: str) -> dict[str, Any]:
         if not equals and key not in ("readonly", "ro", "volume-nocopy"):
             raise invalid("--mount", text, f"'{field}' must be a key=value pair")
         _set(mount, key, value, text)
-    if mount["Type"] not in ("bind", "volume", "tmpfs"):
+    if mount["Type"] not in ("bind", "volume", "tmpfs", "image"):
         raise invalid("--mount", text, f"unknown type '{mount['Type']}'")
     if not mount.get("Target"):
         raise invalid("--mount", text, "target is required")
@@ -54,7 +54,9 @@ def parse_mount(text: str) -> dict[str, Any]:
         if not mount.get("Source"):
             raise invalid("--mount", text, "a bind mount needs a source")
         mount["Source"] = os.path.abspath(os.path.expanduser(mount["Source"]))
-    for kind in ("Bind", "Volume", "Tmpfs"):
+    if mount["Type"] == "image" and not mount.get("Source"):
+        raise invalid("--mount", text, "an image mount needs a source: the image's name")
+    for kind in ("Bind", "Volume", "Tmpfs", "Image"):
         if f"{kind}Options" in mount and mount["Type"] != kind.lower():
             raise invalid("--mount", text, f"{kind.lower()} options with type '{mount['Type']}'")
     return mount
@@ -78,6 +80,9 @@ def _set(mount: dict[str, Any], key: str, value: str, text: str) -> None:
     elif key == "volume-label":
         name, _, label = value.partition("=")
         mount.setdefault("VolumeOptions", {}).setdefault("Labels", {})[name] = label
+    elif key in ("volume-subpath", "image-subpath"):
+        options = f"{key.partition('-')[0].capitalize()}Options"
+        mount.setdefault(options, {})["Subpath"] = value
     elif key == "volume-driver":
         driver = mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})
         driver["Name"] = value

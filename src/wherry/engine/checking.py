@@ -69,7 +69,7 @@ async def check(engine: "Engine", *, repair: bool = False) -> AsyncGenerator[Che
 
 async def _everything(engine: "Engine", repair: bool) -> AsyncGenerator[_Found, None]:
     busy = {Path(layer) for each in engine.containers if each.state.running
-            for layer in each.record.layers}  # fmt: skip
+            for layer in each.record.folders}  # fmt: skip
     cached = await asyncio.to_thread(_cached_layers, engine)
     store = engine.store.checking(repair=repair, busy=busy, layers=cached)
     async with aclosing(iterate_in_thread(store, "system check")) as found:
@@ -108,15 +108,16 @@ def _container_fault(engine: "Engine", container: "Container", repair: bool) -> 
     folder = engine.root / "containers" / container.id
     if not folder.is_dir():
         return _unless_gone(engine, container, f"its folder {folder} is missing", remove)
-    missing = [layer for layer in container.record.layers if not os.path.isdir(layer)]
+    missing = [layer for layer in container.record.folders if not os.path.isdir(layer)]
     if not missing:
         return None
-    what = f"of its image's files {missing[0]} is missing"
+    what = f"of its image's files {min(missing)} is missing"
     if not repair:
         mend = "'wherry system check --repair' unpacks it again"
         return _unless_gone(engine, container, what, mend)
     try:
-        engine.store.lowerdirs(engine.store.resolve(container.image_id))
+        for image in container.record.images:
+            engine.store.lowerdirs(engine.store.resolve(image))
     except ImageError as error:
         return _unless_gone(engine, container, f"{what}, and {error}", remove)
     if not all(map(os.path.isdir, missing)):

@@ -1,7 +1,7 @@
 """What a container is to be: the bodies of Docker's create and update calls, typed.
 
 The same structs are kept in the engine's state and come out of `inspect`. Field names in JSON are
-Docker's (Engine API 1.45). Sizes are bytes, durations nanoseconds unless said otherwise. Fields
+Docker's (Engine API 1.51). Sizes are bytes, durations nanoseconds unless said otherwise. Fields
 that wherry does not act on are ignored when read.
 """
 
@@ -98,10 +98,17 @@ class VolumeOptions(msgspec.Struct, kw_only=True, rename="pascal", omit_defaults
 
 
 class TmpfsOptions(msgspec.Struct, kw_only=True, rename="pascal", omit_defaults=True):
-    """`--mount type=tmpfs` details."""
+    """`--mount type=tmpfs` details. Each of `options` is a name, or a name and a value."""
 
     size_bytes: int = 0
     mode: int = 0
+    options: list[list[str]] | None = None
+
+
+class ImageOptions(msgspec.Struct, kw_only=True, rename="pascal", omit_defaults=True):
+    """`--mount type=image` details."""
+
+    subpath: str = ""
 
 
 class MountRequest(msgspec.Struct, kw_only=True, rename="pascal", omit_defaults=True):
@@ -115,6 +122,7 @@ class MountRequest(msgspec.Struct, kw_only=True, rename="pascal", omit_defaults=
     bind_options: BindOptions | None = None
     volume_options: VolumeOptions | None = None
     tmpfs_options: TmpfsOptions | None = None
+    image_options: ImageOptions | None = None
 
 
 class PortBinding(msgspec.Struct, kw_only=True, rename="pascal"):

@@ -14,12 +14,12 @@ class Mounted(msgspec.Struct, kw_only=True):
     """One mount of a container."""
 
     type: str
-    """bind, volume or tmpfs."""
+    """bind, volume, tmpfs or image."""
     destination: str
     source: str = ""
     """Of a bind: the path on the host."""
     name: str = ""
-    """Of a volume; empty until it has been made."""
+    """Of a volume; empty until it has been made. Of an image: as it was asked for."""
     read_only: bool = False
     mode: str = ""
     propagation: str = ""
@@ -30,15 +30,20 @@ class Mounted(msgspec.Struct, kw_only=True):
     """Of a volume: an empty one gets what the image has at the destination."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     subpath: str = ""
+    """Of a volume or image: what of it is mounted."""
     options: list[str] = msgspec.field(default_factory=list)
     """Of a tmpfs."""
+    image: str = ""
+    """Of an image: its id."""
+    layers: list[str] = msgspec.field(default_factory=list)
+    """Of an image: its layers as folders, topmost first."""
 
     def point(self, source: str) -> MountPoint:
         """As inspect shows it; `source` is where on the host."""
         is_volume = self.type == "volume"
         return MountPoint(
             type=self.type,
-            name=self.name if is_volume else UNSET,
+            name=self.name if self.type in ("volume", "image") else UNSET,
             source=source,
             destination=self.destination,
             driver="local" if is_volume else UNSET,
@@ -79,6 +84,16 @@ class Record(msgspec.Struct, kw_only=True):
     def is_wasm(self) -> bool:
         """Whether it is for Wasm, and not for Linux."""
         return parse_platform(self.platform).is_wasm
+
+    @property
+    def images(self) -> set[str]:
+        """The ids of the images that it needs: its own, and those that are mounted."""
+        return {self.image_id, *(mount.image for mount in self.mounts if mount.image)}
+
+    @property
+    def folders(self) -> set[str]:
+        """The layers that it needs, as folders."""
+        return {*self.layers, *(layer for mount in self.mounts for layer in mount.layers)}
 
 
 class Endpoint(msgspec.Struct, kw_only=True):

@@ -16,6 +16,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.copy_up import copy_up
 from wherry.engine.containers.healthcheck import check_healthcheck, merge_healthcheck
+from wherry.engine.containers.image_mounts import find_images
 from wherry.engine.containers.limits import check_limits, unkept_limits
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.containers.names import check_name, invent_name
@@ -124,6 +125,7 @@ class Creator:
         if not image.platform.is_wasm:
             user = mapped(user)
         mounts = plan_mounts(host, config.volumes or (), self._inherited(host))
+        await find_images(context, mounts, image.platform, verify_key)
         record = Record(
             id=id,
             name=name,

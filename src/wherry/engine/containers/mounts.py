@@ -98,6 +98,7 @@ def _from_request(request: MountRequest) -> Mounted:
         (request.bind_options, "bind", "BindOptions"),
         (request.volume_options, "volume", "VolumeOptions"),
         (request.tmpfs_options, "tmpfs", "TmpfsOptions"),
+        (request.image_options, "image", "ImageOptions"),
     ):
         if given is not None and kind != its_kind:
             raise wrong(f"field {name} must not be specified")
@@ -123,6 +124,10 @@ def _from_request(request: MountRequest) -> Mounted:
             mount.copy = not volume.no_copy
             mount.labels = volume.labels or {}
             mount.subpath = volume.subpath
+            if mount.subpath and not mount.name:
+                raise wrong("must not set Subpath when using anonymous volumes")
+            if not _is_local(mount.subpath):
+                raise wrong(f"invalid subpath {mount.subpath!r}: it must lie in the volume")
     elif kind == "tmpfs":
         if request.source:
             raise wrong("field Source must not be specified")
@@ -132,8 +137,22 @@ def _from_request(request: MountRequest) -> Mounted:
             mount.options.append(f"size={tmpfs.size_bytes}")
         if tmpfs and tmpfs.mode:
             mount.options.append(f"mode={tmpfs.mode:o}")
+        for words in (tmpfs and tmpfs.options) or ():
+            option = "=".join(words)
+            if len(words) > 2 or not _TMPFS_OPTION.fullmatch(option):
+                raise wrong(f"invalid option {option!r}")
+            mount.options.append(option)
+    elif kind == "image":
+        if not request.source:
+            raise wrong("field Source must not be empty")
+        mount.name, mount.read_only, mount.propagation = request.source, True, "rprivate"
+        mount.subpath = request.image_options.subpath if request.image_options else ""
+        if not _is_local(mount.subpath):
+            raise wrong(f"invalid subpath {mount.subpath!r}: it must lie in the image")
     else:
-        raise InvalidRequest(f"mount type unknown: {kind!r}: there are bind, volume and tmpfs")
+        raise InvalidRequest(
+            f"mount type unknown: {kind!r}: there are bind, volume, tmpfs and image"
+        )
     return mount
 
 
@@ -156,6 +175,12 @@ def _from_tmpfs(tmpfs: Mapping[str, str]) -> Iterable[Mounted]:
 def _check_driver(name: str) -> None:
     if name not in ("", "local"):
         raise InvalidRequest(f"volume driver {name!r} is not installed: there is only local")
+
+
+def _is_local(path: str) -> bool:
+    """Whether a path stays below where it begins, links aside."""
+    normal = posixpath.normpath(path)
+    return not normal.startswith("/") and normal.split("/")[0] != ".." and "\0" not in path
 
 
 def _destination(path: str, whole: str) -> str:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.image_mounts import image_mount
 from wherry.engine.errors import EngineError
+from wherry.engine.record import Mounted
 from wherry.images.beneath import Root
+from wherry.oci import runtime as oci
 
 _CLONE_FS = 0x200
 _CLONE_NEWNS = 0x20000
@@ -95,15 +98,21 @@ def private_overlay(
 def _bind_volumes(context: Context, container: Container, target: Path) -> None:
     with Root(target) as root:
         for mount in container.record.mounts:
-            source = context.source(mount)
-            if not source or not os.path.exists(source):
+            wanted = _wanted(context, mount)
+            overlay = wanted.type == "overlay"
+            if not overlay and not os.path.exists(wanted.source):
                 continue
-            place = _place(root, mount.destination, directory=os.path.isdir(source))
+            directory = overlay or os.path.isdir(wanted.source)
+            place = _place(root, mount.destination, directory=directory)
             if place is None:
                 continue
             try:
                 path = f"/proc/self/fd/{place}"
-                _mount(source, path, "", _MS_BIND | _MS_REC, "")
+                if overlay:
+                    data = ",".join(option for option in wanted.options or () if option != "ro")
+                    _mount("overlay", path, "overlay", _MS_RDONLY, data)
+                    continue
+                _mount(wanted.source, path, "", _MS_BIND | _MS_REC, "")
                 if mount.read_only:
                     inside = root.open(mount.destination, _O_PATH)
                     flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY
@@ -111,6 +120,14 @@ def _bind_volumes(context: Context, container: Container, target: Path) -> None:
                     os.close(inside)
             finally:
                 os.close(place)
+
+
+def _wanted(context: Context, mount: Mounted) -> oci.Mount:
+    """What is mounted; a bind without a source is to be left out."""
+    if mount.type == "image":
+        return image_mount(mount, unprivileged=context.unprivileged)
+    source = context.place(mount)
+    return oci.Mount(destination=mount.destination, type="bind", source=source)
 
 
 def _place(root: Root, destination: str, *, directory: bool) -> int | None:

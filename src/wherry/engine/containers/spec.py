@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from wherry.engine.config import HostConfig
+from wherry.engine.containers.image_mounts import image_mount
 from wherry.engine.containers.networking import Wiring
 from wherry.engine.containers.process import capabilities_of, first_process
 from wherry.engine.linux import add_init, harden, read_security, standard_mounts
@@ -22,10 +23,20 @@ _FILES = ("hosts", "hostname", "resolv.conf")
 _OWN = frozenset({oci.NETWORK, oci.PORTS, oci.LISTENERS, oci.ENFORCER, oci.PROGRAMS})
 
 
-def build_spec(record: Record, wiring: Wiring, source: Callable[[Mounted], str]) -> oci.Spec:
-    """The `config.json` of a container. `source` tells where on the host a mount comes from."""
+def build_spec(
+    record: Record, wiring: Wiring, source: Callable[[Mounted], str], *, unprivileged: bool
+) -> oci.Spec:
+    """The `config.json` of a container. `source` tells where on the host a mount comes from.
+
+    `unprivileged` is as for `build_root`.
+    """
     config, host = record.config, record.host
-    mounts = [_mount(mount, source) for mount in record.mounts]
+    mounts = [
+        image_mount(mount, unprivileged=unprivileged)
+        if mount.type == "image"
+        else _mount(mount, source)
+        for mount in record.mounts
+    ]
     taken = {mount.destination for mount in record.mounts}
     files = [
         oci.Mount(

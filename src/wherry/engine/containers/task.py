@@ -24,7 +24,7 @@ def write_config(context: Context, container: Container, wiring: Wiring) -> None
             if not mount.create_source:
                 raise EngineError(f"bind source path does not exist: {source}")
             os.makedirs(source, mode=0o755)
-    spec = build_spec(container.record, wiring, context.source)
+    spec = build_spec(container.record, wiring, context.place, unprivileged=context.unprivileged)
     (context.bundle(container) / "config.json").write_bytes(encode(spec))
 
 

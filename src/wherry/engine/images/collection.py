@@ -166,8 +166,8 @@ class Images:
         return ImagePruneReport(images_deleted=deletions or None, space_reclaimed=removal.reclaimed)
 
     async def in_use(self) -> set[Digest]:
-        """The ids of images that containers were made from."""
-        return {Digest(each.image_id) for each in await self._engine.containers.list(all=True)}
+        """The ids of images that containers were made from, or have mounted."""
+        return {Digest(id) for each in self._engine.containers for id in each.record.images}
 
     def tell(self, action: str, id: str, name: str) -> None:
         """Tell who listens to events that `action` was done to an image, which was called `name`.
@@ -189,11 +189,12 @@ class Images:
     async def _refuse_if_running(self, name: str, image: Image) -> None:
         if len(image.names) > 1 and not image.id.removeprefix("sha256:").startswith(name):
             return
-        for each in await self._engine.containers.list(all=True):
-            if each.image_id == image.id and each.state in ("running", "paused", "restarting"):
+        for each in self._engine.containers:
+            if image.id in each.record.images and each.state.running:
+                uses = "runs it" if image.id == each.image_id else "has it mounted"
                 raise Conflict(
                     f"conflict: unable to remove {name} (cannot be forced): "
-                    f"container {each.id[:12]} runs it; stop that first"
+                    f"container {each.id[:12]} {uses}; stop that first"
                 )
 
     def _chosen(self, images: list[Image], filters: Filters) -> list[Image]:

@@ -100,6 +100,8 @@ def mount_into(root: int, mount: Mount) -> None:
             path = f"/proc/self/fd/{target}"
             if binds:
                 _bind(mount.source, target, flags)
+            elif mount.type == "overlay":
+                _mount_overlay(path, flags, data)
             else:
                 sys.mount(mount.source or mount.type, path, mount.type, flags, ",".join(data))
                 if _COPY_UP in (mount.options or ()):

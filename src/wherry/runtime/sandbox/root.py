@@ -189,6 +189,8 @@ class PlainRoot:
         if mount.type == "tmpfs":
             source = scratch
             os.makedirs(source, mode=0o700, exist_ok=True)
+        elif mount.type == "overlay":
+            source = self._merged(mount, scratch)
         if self._running and not os.path.isdir(source):
             return
         if os.path.isdir(source):
@@ -200,6 +202,18 @@ class PlainRoot:
                 f"{source} cannot be mounted on {mount.destination}: without namespaces "
                 "only directories and read-only files can (see 'wherry info')"
             )
+
+    def _merged(self, mount: spec.Mount, scratch: str) -> str:
+        """The folder with the layers of an overlay copied into it: an image that is mounted."""
+        from wherry.runtime.sandbox.merged import merge
+
+        upper, work = os.path.join(scratch, "upper"), os.path.join(scratch, "work")
+        if not self._running:
+            for folder in (upper, work):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+            own = [*(mount.options or ()), f"upperdir={upper}", f"workdir={work}"]
+            merge(msgspec.structs.replace(mount, options=own), upper)
+        return upper
 
     def _copy(self, source: str, destination: str) -> None:
         import shutil
