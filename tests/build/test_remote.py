@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tests.build.kitchen import Files, Kitchen, make_tar
 
-from wherry.build import BuildError, StepFinished, WebFile
+from wherry.build import BuildError, Progress, StepFinished, WebFile
 from wherry.images import Image
 from wherry.oci import Platform
 from wherry.registry import Client, Hosts, RegistryError
@@ -80,7 +80,9 @@ class Web:
         self._kitchen = kitchen
         self._client = Client(Hosts([]))
 
-    def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+    def image(
+        self, name: str, platform: Platform | None, progress: Progress, *, pull: bool
+    ) -> Image:
         return self._kitchen.store.resolve(name, platform)
 
     @contextmanager
@@ -93,6 +95,9 @@ class Web:
 
     def open_url(self, url: str) -> AbstractContextManager[WebFile]:
         return self._open(url)
+
+    def abandon(self) -> None:
+        """It ends by itself."""
 
 
 @pytest.fixture

@@ -227,10 +227,31 @@ def _steps() -> list[int]:
     return found
 
 
+TWO_AT_ONCE = f"""\
+FROM base AS one
+RUN --mount=type=cache,id=meeting,target=/m touch /m/one && exec sleep {LONG}
+FROM base AS two
+RUN --mount=type=cache,id=meeting,target=/m \\
+    until [ -e /m/one ]; do sleep 0.1; done; rm /m/one; THEN
+FROM base
+COPY --from=one /x /
+COPY --from=two /y /
+"""
+
+
+def test_stages_run_at_once_and_one_that_fails_ends_the_other(wherry: Wherry) -> None:
+    done = wherry("build", folder(wherry, TWO_AT_ONCE.replace("THEN", "echo enough; exit 9")))
+    assert _steps() == []
+    assert done.code == 1
+    assert "enough\n" in done.out
+    assert "Dockerfile:4: " in done.err
+    assert _leftovers(wherry) == []
+
+
 def test_a_build_that_is_given_up_leaves_nothing_running(wherry: Wherry) -> None:
-    context = folder(wherry, f"FROM base\nRUN exec sleep {LONG}")
+    context = folder(wherry, TWO_AT_ONCE.replace("THEN", f"exec sleep {LONG}"))
     with wherry.background("build", context) as building:
-        until(_steps, "the step does not run")
+        until(lambda: len(_steps()) == 2, "the steps do not run")
         building.send_signal(signal.SIGINT)
         building.wait(30)
     until(lambda: not _steps(), "the step runs on")
@@ -238,9 +259,9 @@ def test_a_build_that_is_given_up_leaves_nothing_running(wherry: Wherry) -> None
 
 
 def test_a_killed_engine_leaves_nothing_running(wherry: Wherry) -> None:
-    context = folder(wherry, f"FROM base\nRUN exec sleep {LONG}")
+    context = folder(wherry, TWO_AT_ONCE.replace("THEN", f"exec sleep {LONG}"))
     with wherry.background("build", context):
-        until(_steps, "the step does not run")
+        until(lambda: len(_steps()) == 2, "the steps do not run")
         wherry.kill_daemon()
         wherry.ok("ps")
         until(lambda: not _steps(), "the step runs on")

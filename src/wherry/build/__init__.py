@@ -15,6 +15,7 @@ from wherry.build.errors import BuildError
 from wherry.build.events import (
     Built,
     Event,
+    Fetching,
     Progress,
     StepFinished,
     StepOutput,
@@ -33,6 +34,7 @@ __all__ = [
     "Built",
     "Context",
     "Event",
+    "Fetching",
     "Network",
     "Outside",
     "Progress",

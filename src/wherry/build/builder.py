@@ -1,13 +1,13 @@
 """A whole build: for each platform the stages of the Dockerfile, and one image or index of all."""
 
 import re
-from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from wherry.build import syntax
+from wherry.build.at_once import build_stages
 from wherry.build.cache import BuildCache, cache_key
 from wherry.build.context import Context, apply_ignore_file, read_dockerfile
 from wherry.build.errors import BuildError
@@ -95,7 +95,6 @@ class _Build:
             ),
             outside=outside,
         )
-        self._steps = Steps(progress)
 
     def run(self) -> Image:
         frontend = self._dockerfile.frontend
@@ -109,41 +108,32 @@ class _Build:
                 replace(self._session, arguments=self._arguments(platform)),
                 self._dockerfile,
                 platform,
-                self._steps,
                 done,
                 several=len(wanted) > 1,
             )
             for platform in wanted
         ]
-        plans = [target.plan() for target in targets]
-        labels = self._labels()
-        stages = {identity: stage for plan in plans for identity, stage in plan.items()}
-        endings = {[*plan][-1] for plan in plans}
-        steps = sum(1 + len(stage.syntax.body) for stage in stages.values())
-        self._steps.total = len(self._dockerfile.args) + steps + len(labels) * len(endings)
-        for arg in self._dockerfile.args:
-            self._steps.start(arg.text)
-            self._steps.finish("")
-        uses = Counter(identity for plan in plans for identity in plan)
-        common = {identity for identity, count in uses.items() if count > 1}
-        manifests = [self._build(target, labels, common) for target in targets]
-        image = self._name(manifests)
+        made: dict[int, Descriptor] = {}
+
+        def ending(target: Target, cached: bool | None, steps: Steps) -> None:
+            made[targets.index(target)] = self._write(target, cached, steps)
+
+        build_stages(self._session, self._dockerfile, targets, self._labels(), ending)
+        image = self._name([made[number] for number in range(len(targets))])
         self._tell(image, targets)
         return image
 
     def _arguments(self, platform: Platform | None) -> Arguments:
         return Arguments(self._options.arguments, platform, self._options.target)
 
-    def _build(
-        self, target: Target, labels: tuple[syntax.Label, ...], common: set[Identity]
-    ) -> Descriptor:
-        """Build for one platform, and write the image; it has no name yet."""
-        state, cached = target.build(labels, common)
+    def _write(self, target: Target, cached: bool | None, steps: Steps) -> Descriptor:
+        """Write the image of what was built for one platform."""
+        state = target.result()
         config = self._dated(_config(state), state.inherited)
         descriptors = [layer.descriptor for layer in state.layers]
         written = self._store.write_manifest(config, descriptors)
         if cached is not None:
-            self._steps.finish(short(written.config), cached=cached)
+            steps.finish(short(written.config), cached=cached)
         return written.target
 
     def _name(self, manifests: list[Descriptor]) -> Image:

@@ -35,6 +35,17 @@ class StepFinished(msgspec.Struct, frozen=True):
     cached: bool = False
 
 
+class Fetching(msgspec.Struct, frozen=True):
+    """What whoever brings images from outside tells of it, in its own terms.
+
+    `about` names what it is about: who did not hear of it yet wants the latest only. Empty for what
+    stands for itself.
+    """
+
+    event: object
+    about: str = ""
+
+
 class Warned(msgspec.Struct, frozen=True):
     """Something that need not be wrong; one line."""
 
@@ -53,7 +64,7 @@ class Tagged(msgspec.Struct, frozen=True):
     name: str
 
 
-Event = StepStarted | TriggersFound | StepOutput | StepFinished | Warned | Built | Tagged
+Event = StepStarted | TriggersFound | StepOutput | StepFinished | Fetching | Warned | Built | Tagged
 
 Progress = Callable[[Event], None]
 """Is told each event as it happens. What it raises ends the build and passes through."""

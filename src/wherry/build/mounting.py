@@ -8,6 +8,7 @@ import os
 import posixpath
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from wherry.build import syntax
 from wherry.build.archive import ArchiveTree
-from wherry.build.cache_mounts import CacheMounts
+from wherry.build.cache_mounts import CacheMounts, cache_name
 from wherry.build.errors import BuildError
 from wherry.build.files import FileTree, resolve
 from wherry.build.layer_plan import LayerPlan, Override
@@ -67,6 +68,10 @@ class Mount(msgspec.Struct, frozen=True):
     uid: int = 0
     gid: int = 0
     size: int = 0
+
+    def beginning(self) -> object:
+        """What decides the first content of a cache."""
+        return None if self.source is None else self.source.identity()
 
     def key(self) -> tuple[object, ...]:
         """What of it decides the step's result."""
@@ -139,6 +144,7 @@ class Mounting:
         self._secrets = secrets
         self._waiting = waiting
         self._unpacked: dict[str, Path] = {}
+        self._unpacking = threading.Lock()
 
     @contextmanager
     def ready(self, mounts: tuple[Mount, ...], place: Path) -> Iterator[Ready]:
@@ -148,6 +154,7 @@ class Mounting:
         """
         found = Ready()
         with ExitStack() as held:
+            caches = self._use_caches(mounts, held)
             for number, mount in enumerate(mounts):
                 own = place / f"mount-{number}"
                 match mount.asked.kind:
@@ -157,8 +164,7 @@ class Mounting:
                     case "tmpfs":
                         found.mounts.append(_tmpfs(mount))
                     case "cache":
-                        content = held.enter_context(self._cache(mount))
-                        found.mounts.append(_bind(content, mount))
+                        found.mounts.append(_bind(caches[number], mount))
                     case _:
                         found.mounts.append(self._bind(mount, own))
                 directory = mount.source is None or mount.source.is_directory
@@ -182,6 +188,23 @@ class Mounting:
             found.files.append(StepFile(mount.target, data, mount.mode, mount.uid, mount.gid))
             found.points.append(MountPoint(mount.target, is_directory=False))
 
+    def _use_caches(self, mounts: tuple[Mount, ...], held: ExitStack) -> dict[int, Path]:
+        """The caches among the mounts, by their places.
+
+        Each is taken once, and all steps take them in one order: none waits for itself, or for a
+        step that waits for it.
+        """
+        names = {
+            number: cache_name(mount.id, mount.beginning())
+            for number, mount in enumerate(mounts)
+            if mount.asked.kind == "cache"
+        }
+        taken: dict[str, Path] = {}
+        for name, number in sorted((name, number) for number, name in names.items()):
+            if name not in taken:
+                taken[name] = held.enter_context(self._cache(mounts[number]))
+        return {number: taken[name] for number, name in names.items()}
+
     @contextmanager
     def _cache(self, mount: Mount) -> Iterator[Path]:
         source = mount.source
@@ -195,10 +218,10 @@ class Mounting:
             if (mount.uid, mount.gid) != (0, 0):
                 _own(new, mount)
 
-        origin = None if source is None else source.identity()
-        with self._caches.use(
-            mount.id, origin, mount.asked.sharing, make, self._waiting
-        ) as content:
+        using = self._caches.use(
+            mount.id, mount.beginning(), mount.asked.sharing, make, self._waiting
+        )
+        with using as content:
             yield content
 
     def _bind(self, mount: Mount, own: Path) -> oci.Mount:
@@ -228,12 +251,13 @@ class Mounting:
         """Where the files lie, topmost first."""
         if isinstance(source.tree, Rootfs):
             return source.tree.parts(source.path)
-        known = self._unpacked.get(source.path)
-        if known is None:
-            known = self._scratch() / f"context-{len(self._unpacked)}"
-            copy_tree(source.tree, source.path, known)
-            self._unpacked[source.path] = known
-        return [known]
+        with self._unpacking:
+            known = self._unpacked.get(source.path)
+            if known is None:
+                known = self._scratch() / f"context-{len(self._unpacked)}"
+                copy_tree(source.tree, source.path, known)
+                self._unpacked[source.path] = known
+            return [known]
 
 
 def _source(

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from wherry.build.events import Progress
 from wherry.build.remote import WebFile
 from wherry.images import Image
 from wherry.oci import Platform, Reference
@@ -74,25 +75,34 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outside(Protocol):
-    """What a build gets from other machines; the engine brings it."""
+    """What a build gets from other machines; the engine brings it. Shared by threads."""
 
-    def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+    def image(
+        self, name: str, platform: Platform | None, progress: Progress, *, pull: bool
+    ) -> Image:
         """The image of that name, fetched if it is not in the store, or anyway to see whether
-        there is a newer one (`pull`). Raises what the image store raises, and BuildError.
+        there is a newer one (`pull`); `progress` is told of that. Raises what the image store
+        raises, and BuildError.
         """
 
     def open_url(self, url: str) -> AbstractContextManager[WebFile]:
         """A file of the web. Raises BuildError, also while it is read."""
 
+    def abandon(self) -> None:
+        """End what is under way, and begin nothing more: all of it raises BuildError."""
+
 
 class StepRunner(Protocol):
-    """Runs steps in containers; the engine brings it."""
+    """Runs steps in containers; the engine brings it. Shared by threads."""
 
     def run(self, step: Step) -> int:
         """Run `step` to its end and return its exit code.
 
-        Raises BuildError when it cannot be started.
+        Raises BuildError when it cannot be started, or was given up: it has ended then.
         """
 
     def wait(self) -> None:
-        """Wait a moment for something that another build has. Raises if this one was given up."""
+        """Wait a moment for something that another step has. Raises if this one was given up."""
+
+    def abandon(self) -> None:
+        """Kill the steps that run, and start none any more."""

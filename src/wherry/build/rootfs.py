@@ -1,5 +1,7 @@
 """A stage's root filesystem as a tree of files, without mounting anything.
 
+Stages that are built at once read in the same trees: what a tree remembers is found twice at worst.
+
 It is a stack of layers. One that this build wrote, or found in the cache, is known by its entries;
 it is unpacked only when somebody wants to read a file in it. All others are read where the store
 has unpacked them, in overlay's form: a character device 0:0 is a deletion, an extended attribute
@@ -10,7 +12,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Protocol
@@ -59,11 +60,14 @@ class UnpackedLayer:
     def __init__(self, diff_id: str, unpack: Callable[[], Path]) -> None:
         self.diff_id = diff_id
         self._unpack = unpack
+        self._path: Path | None = None
 
-    @cached_property
+    @property
     def path(self) -> Path:
         """Where it is unpacked."""
-        return self._unpack()
+        if self._path is None:
+            self._path = self._unpack()
+        return self._path
 
     def entry(self, path: str) -> Entry | None:
         """What the layer has at `path`."""
@@ -108,14 +112,17 @@ class KnownLayer:
         self.diff_id = diff_id
         self._entries = {entry.name: entry for entry in entries}
         self._unpack = unpack
+        self._path: Path | None = None
         self._children: dict[str, list[str]] = {}
         for name in self._entries:
             self._children.setdefault(parent(name), []).append(name.rpartition("/")[2])
 
-    @cached_property
+    @property
     def path(self) -> Path:
         """Where it is unpacked; it is unpacked first if it was not."""
-        return self._unpack()
+        if self._path is None:
+            self._path = self._unpack()
+        return self._path
 
     def entry(self, path: str) -> Entry | None:
         """What the layer has at `path`."""

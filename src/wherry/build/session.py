@@ -1,6 +1,7 @@
 """What all stages of one build share: where layers go, what was done before, what time it is."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -74,7 +75,11 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One build. `folder` is the data root's `build`; `resources` are given back at its end."""
+    """One build, as one of its stages sees it: `progress` is the stage's own.
+
+    `folder` is the data root's `build`; `resources` are given back at its end. All that stages have
+    in common may be used by several at once.
+    """
 
     file: str
     escape: str
@@ -90,24 +95,38 @@ class Session(msgspec.Struct, frozen=True):
     resources: ExitStack
     mounting: Mounting
     outside: Outside | None
+    check: Callable[[], None] = lambda: None
+    """Raises if the build is not to go on; asked now and then by what takes long."""
+    locks: dict[object, threading.Lock] = msgspec.field(default_factory=dict)
 
     def layer(
         self, key: tuple[object, ...], make: Callable[[], CachedLayer]
     ) -> tuple[CachedLayer, bool]:
         """The layer of `key` from the cache, and True; else what `make` makes, and False."""
         name = cache_key(*key, self.clock.epoch)
-        found = self.cache.find(name) if self.options.use_cache else None
-        if found is not None:
-            return found, True
-        made = make()
-        self.cache.remember(name, made)
-        return made, False
+        if not self.options.use_cache:
+            made = make()
+            self.cache.remember(name, made)
+            return made, False
+        # Of stages that are built at once, one makes what several want.
+        with self.alone(name):
+            found = self.cache.find(name)
+            if found is not None:
+                return found, True
+            made = make()
+            self.cache.remember(name, made)
+            return made, False
+
+    def alone(self, *key: object) -> threading.Lock:
+        """A lock for those stages of this build that do what `key` says."""
+        return self.locks.setdefault(key, threading.Lock())
 
     def write(self, plan: LayerPlan) -> CachedLayer:
         """Write the planned layer into the store."""
         additions = list(plan)
         with LayerWriter(self.store.blobs) as writer:
             for addition in additions:
+                self.check()
                 if addition.entry.kind is Kind.FILE and addition.tree is not None:
                     with addition.tree.open(addition.path) as content:
                         writer.add_entry(addition.entry, content)
@@ -216,9 +235,13 @@ def unpacked(store: ImageStore, image: Image) -> Rootfs:
     """The root filesystem of an image; what is not unpacked yet is when it is looked at."""
     layers = image_layers(image)
     return Rootfs(
-        [UnpackedLayer(layer.diff_id, _unpacker(store, layer)) for layer in reversed(layers)]
+        [
+            UnpackedLayer(layers[depth].diff_id, _unpacker(store, *layers[: depth + 1]))
+            for depth in reversed(range(len(layers)))
+        ]
     )
 
 
-def _unpacker(store: ImageStore, layer: Layer) -> Callable[[], Path]:
-    return lambda: store.layer_lowerdirs([layer])[0]
+def _unpacker(store: ImageStore, *layers: Layer) -> Callable[[], Path]:
+    """Unpacks the last of some layers, lowest first."""
+    return lambda: store.layer_folder(layers)

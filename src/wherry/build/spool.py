@@ -21,9 +21,13 @@ class Spool:
     What does not fit in memory goes to a nameless file in `folder`, gone when the process is.
     """
 
-    def __init__(self, folder: Path, limit: int = MAX_SPOOL) -> None:
+    def __init__(
+        self, folder: Path, limit: int = MAX_SPOOL, content: str = "the build context"
+    ) -> None:
+        """`content` says in errors what is kept."""
         self._folder = folder
         self._limit = limit
+        self._content = content
         self._memory = bytearray()
         self._fd = -1
         self.size = 0
@@ -32,7 +36,7 @@ class Spool:
         """Append `data`. Raises BuildError when there is no room."""
         self.size += len(data)
         if self.size > self._limit:
-            raise BuildError(f"the build context is larger than {self._limit >> 20} MiB")
+            raise BuildError(f"{self._content} is larger than {self._limit >> 20} MiB")
         try:
             if self._fd < 0 and self.size > _IN_MEMORY:
                 self._to_disk()
@@ -41,7 +45,7 @@ class Spool:
             else:
                 _write_all(self._fd, data)
         except OSError as error:
-            raise BuildError(f"cannot keep the build context: {error.strerror}") from None
+            raise BuildError(f"cannot keep {self._content}: {error.strerror}") from None
         return len(data)
 
     def open(self, offset: int = 0, size: int | None = None) -> io.BufferedIOBase:

@@ -1,12 +1,13 @@
-"""One platform of a build: the stages it needs, carried out one after the other.
+"""One platform of a build: the stages it needs, and what becomes of them.
 
 Of several platforms, a stage that would be the same for two of them is carried out once: what may
 make it differ is its own platform, and the arguments that tell of the platform built for.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
+import msgspec
 from msgspec.structs import replace
 
 from wherry.build import syntax
@@ -19,6 +20,7 @@ from wherry.build.parser import parse_trigger
 from wherry.build.session import Session, image_layers
 from wherry.build.stage_builder import StageBuilder, StageState
 from wherry.build.stages import PlannedStage, plan_stages, sources
+from wherry.build.together import Circle
 from wherry.images import Image, ImageError, ImageNotFound
 from wherry.oci import (
     WASM,
@@ -37,28 +39,41 @@ Identity = tuple[object, ...]
 
 
 class Steps:
-    """Tells of steps by their numbers; there are `total` of them."""
+    """Tells of the steps of a stage by their numbers; of `total` it has those after `before`."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.total = 0
-        self._number = 0
+    def __init__(self, progress: Progress, before: int, total: int) -> None:
         self._progress = progress
+        self._number = before
+        self._total = total
 
     def start(self, text: str) -> None:
         """The next one begins."""
         self._number += 1
-        self._progress(StepStarted(self._number, self.total, text))
+        self._progress(StepStarted(self._number, self._total, text))
 
     def finish(self, id: str, *, cached: bool = False) -> None:
         """It is done."""
         self._progress(StepFinished(id, cached))
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A stage's part in a build whose stages are built at once.
+
+    `wait` returns when the stage of that number is built. It raises `Stopped` if another stage has
+    failed; so do `progress` and `check`.
+    """
+
+    progress: Progress
+    steps: Steps
+    check: Callable[[], None]
+    wait: Callable[[int], None]
+
+
 class Target:
     """A platform to build for; None is the one that the base images have, wasi/wasm from scratch.
 
     `done` has the stages that are built, of other targets, too. `several` says that there are some,
-    so that a step is told with its platform.
+    so that a step is told with its platform. Shared by the threads in which its stages are built.
     """
 
     def __init__(
@@ -66,7 +81,6 @@ class Target:
         session: Session,
         dockerfile: syntax.Dockerfile,
         platform: Platform | None,
-        steps: Steps,
         done: dict[Identity, StageState],
         *,
         several: bool,
@@ -74,14 +88,14 @@ class Target:
         self.platform = platform
         self._session = session
         self._dockerfile = dockerfile
-        self._steps = steps
         self._done = done
         self._several = several
         self._own: dict[Identity, StageState] = {}
         self._identities: dict[int, Identity] = {}
         self._platforms: dict[int, Platform | None] = {}
         self._stages: list[PlannedStage] = []
-        self._common: Collection[Identity] = ()
+        self.common: Collection[Identity] = ()
+        """Stages that other targets have, too."""
 
     def plan(self) -> dict[Identity, PlannedStage]:
         """The stages that are needed, each after all it needs, the one asked for at last.
@@ -101,24 +115,20 @@ class Target:
         return {self._identities[planned.number]: planned for planned in self._stages}
 
     def build(
-        self, labels: tuple[syntax.Label, ...], common: Collection[Identity] = ()
-    ) -> tuple[StageState, bool | None]:
-        """Carry out all stages, and `labels` after the last; `common` are those of other targets.
+        self, planned: PlannedStage, part: Part, labels: tuple[syntax.Label, ...] = ()
+    ) -> bool | None:
+        """Carry out a stage, and `labels` after the last one.
 
-        The last step is told as finished by the caller, once its image is there: the second value
-        is whether it came from the cache, None if this was done for another target.
+        Whether its last step came from the cache; None if all was done for another target. The last
+        step of the last stage is told as finished by the caller, once its image is there.
         """
-        self._common = common
-        last, cached = self._stages[-1], None
-        for planned in self._stages:
-            if self._find(planned.number) is None:
-                added = labels if planned is last else ()
-                cached = self._build(planned, added, is_last=planned is last)
-            elif planned is last:
-                cached = None
-        state = self._find(last.number)
-        assert state is not None
-        return state, cached
+        if self._find(planned.number) is not None:
+            return None
+        return self._build(planned, part, labels, is_last=planned is self._stages[-1])
+
+    def result(self) -> StageState:
+        """What the last stage has come to."""
+        return self._built(self._stages[-1].number)
 
     @property
     def unused(self) -> list[str]:
@@ -131,8 +141,15 @@ class Target:
 
     def _built(self, number: int) -> StageState:
         state = self._find(number)
-        assert state is not None, "stages come after what they need"
+        assert state is not None, "who needs a stage has waited for it"
         return state
+
+    def _wait(self, number: int, part: Part) -> StageState:
+        try:
+            part.wait(number)
+        except Circle:  # the planner has refused all others
+            raise BuildError("a trigger of a base image makes stages need each other") from None
+        return self._built(number)
 
     def _platform(self, planned: PlannedStage) -> Platform | None:
         if not planned.platform:
@@ -160,30 +177,40 @@ class Target:
         )
 
     def _build(
-        self, planned: PlannedStage, labels: tuple[syntax.Label, ...], *, is_last: bool
+        self,
+        planned: PlannedStage,
+        part: Part,
+        labels: tuple[syntax.Label, ...],
+        *,
+        is_last: bool,
     ) -> bool:
         """Carry out a stage; whether its last step came from the cache."""
-        start, mark = planned.syntax.start, self._mark(planned)
-        self._steps.start(mark + start.text)
+        start, mark, steps = planned.syntax.start, self._mark(planned), part.steps
+        base = None
+        if planned.base is not None:
+            with self._blaming(start):
+                base = self._wait(planned.base, part)
+        steps.start(mark + start.text)
         with self._blaming(start):
-            state, base = self._base(planned)
+            state, id = (base, state_id(base)) if base else self._base(planned, part)
         triggers = state.config.on_build or []
         state = replace(state, config=replace(state.config, on_build=None))
-        builder = StageBuilder(self._session, state, lambda name: self._origin(planned, name))
+        session = replace(self._session, progress=part.progress, check=part.check)
+        builder = StageBuilder(session, state, lambda name: self._origin(planned, name, part))
         rest, cached = (*planned.syntax.body, *labels), False
         if rest or not is_last:
-            self._steps.finish(base)
+            steps.finish(id)
         if triggers:
-            self._session.progress(TriggersFound(len(triggers)))
+            part.progress(TriggersFound(len(triggers)))
         for text in triggers:
             with self._blaming(start):
                 builder.carry_out(parse_trigger(text))
         for number, instruction in enumerate(rest, 1):
-            self._steps.start(mark + instruction.text)
+            steps.start(mark + instruction.text)
             with self._blaming(instruction):
                 cached = builder.carry_out(instruction)
             if number < len(rest) or not is_last:
-                self._steps.finish(state_id(builder.state), cached=cached)
+                steps.finish(state_id(builder.state), cached=cached)
         # What the base image has triggered is not known beforehand, so it may be for this one only.
         kept = self._own if triggers else self._done
         kept[self._identities[planned.number]] = builder.state
@@ -194,19 +221,16 @@ class Target:
         if not self._several:
             return ""
         own = self._platforms[planned.number]
-        if own == self.platform or self._identities[planned.number] in self._common:
+        if own == self.platform or self._identities[planned.number] in self.common:
             return f"[{own}] "
         return f"[{own}→{self.platform}] "
 
-    def _base(self, planned: PlannedStage) -> tuple[StageState, str]:
-        """What the stage begins with, and its id."""
-        if planned.base is not None:
-            state = self._built(planned.base)
-            return state, state_id(state)
+    def _base(self, planned: PlannedStage, part: Part) -> tuple[StageState, str]:
+        """The image that the stage begins with, and its id."""
         platform = self._platforms[planned.number]
         if planned.image == _SCRATCH:
             return StageState(platform=platform or WASM), ""
-        image = self._image("FROM ", planned.image, platform)
+        image = self._image("FROM ", planned.image, platform, part)
         history = tuple(image.config.history or ())
         state = StageState(
             platform=image.platform,
@@ -219,36 +243,38 @@ class Target:
         )
         return state, short(image.id)
 
-    def _origin(self, planned: PlannedStage, name: str) -> tuple[FileTree, str]:
+    def _origin(self, planned: PlannedStage, name: str, part: Part) -> tuple[FileTree, str]:
         """The files of a COPY or mount from `name`, and what they are called in errors."""
         if not name:
             return self._session.files, "the build context"
         number = planned.origins.get(name)
         if number is not None:
-            return self._built(number).rootfs, f"the stage {name!r}"
+            return self._wait(number, part).rootfs, f"the stage {name!r}"
         if name == _SCRATCH:
             raise BuildError("from=scratch: there is nothing in it")
-        if (stage := self._triggered(planned, name)) is not None:
+        if (stage := self._triggered(planned, name, part)) is not None:
             return stage, f"the stage {name!r}"
-        image = self._image("from=", name, self.platform)
+        image = self._image("from=", name, self.platform, part)
         return self._session.rootfs(image), f"the image {name!r}"
 
-    def _triggered(self, planned: PlannedStage, name: str) -> FileTree | None:
+    def _triggered(self, planned: PlannedStage, name: str, part: Part) -> FileTree | None:
         """The stage that an ONBUILD of the base image means; None if `name` is an image."""
         stages = self._dockerfile.stages[: planned.number]
         for number in reversed(range(len(stages))):
             if stages[number].start.name == name.lower():
                 if number in self._identities:
-                    return self._built(number).rootfs
+                    return self._wait(number, part).rootfs
                 message = f"from={name}: only a trigger of {planned.image} wants this stage"
                 raise BuildError(f"{message}, so it is not built: name it in a COPY --from here")
         return None
 
-    def _image(self, instruction: str, name: str, platform: Platform | None) -> Image:
-        outside = self._session.outside
+    def _image(self, instruction: str, name: str, platform: Platform | None, part: Part) -> Image:
+        outside, pull = self._session.outside, self._session.options.pull
         try:
             if outside is not None:
-                return outside.image(name, platform, pull=self._session.options.pull)
+                # Stages that want one image have it fetched, and told of, once.
+                with self._session.alone("image", name, platform):
+                    return outside.image(name, platform, part.progress, pull=pull)
             return self._session.store.resolve(name, platform)
         except (ImageNotFound, BuildError) as error:
             later = [stage.start for stage in self._dockerfile.stages if stage.start.name == name]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from wherry.build import (
     BuildError,
@@ -16,6 +16,7 @@ from wherry.build import (
     Built,
     Context,
     Event,
+    Fetching,
     Network,
     StepFinished,
     StepOutput,
@@ -79,12 +80,13 @@ async def run_build(
     events: asyncio.Queue[BuildEvent | None] = asyncio.Queue()
     abandoned = threading.Event()
     steps = StepRunner(engine)
-    outside = Outside(engine, request.logins, events.put_nowait)
+    outside = Outside(engine, request.logins)
 
     def progress(event: Event) -> None:
         if abandoned.is_set():
             raise _Abandoned
-        loop.call_soon_threadsafe(events.put_nowait, event)
+        told = cast("TransferEvent", event.event) if isinstance(event, Fetching) else event
+        loop.call_soon_threadsafe(events.put_nowait, told)
 
     def untold(event: Event) -> None:
         if not isinstance(event, Built):  # the image is not what will be there in the end

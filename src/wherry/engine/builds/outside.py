@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wherry.build import BuildError, WebFile
+from wherry.build import BuildError, Fetching, Progress, WebFile
 from wherry.engine.errors import EngineError, NotFound
 from wherry.images import Image, ImageNotFound, NoSuchPlatform
 from wherry.oci import Platform, Reference, parse_reference
@@ -30,31 +30,34 @@ class Outside:
         self,
         engine: "Engine",
         logins: "Mapping[str, Credentials]",
-        tell: "Callable[[TransferEvent], None]",
     ) -> None:
-        """`logins` are the client's, by registry; `tell` is called in the loop."""
+        """`logins` are the client's, by registry."""
         self._engine = engine
         self._logins = logins
-        self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._mutex = threading.Lock()
         self._abandoned = False
-        self._asked: Future[Any] | None = None
-        self._cancel: Cancel | None = None
+        self._asked: set[Future[Any]] = set()
+        self._cancels: set[Cancel] = set()
 
-    def image(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+    def image(
+        self, name: str, platform: Platform | None, progress: Progress, *, pull: bool
+    ) -> Image:
         """The image of that name, from its registry if it is not here or `pull` is said.
 
-        A policy must let it be used, as if it were to run. Raises BuildError, ImageError.
+        A policy must let it be used, as if it were to run. Raises BuildError, ImageError, and what
+        `progress` raises.
         """
-        image = self._found(name, platform, pull=pull)
+        image = self._found(name, platform, progress, pull=pull)
         try:
             self._engine.gate.admit(image, name)
         except EngineError as error:
             raise BuildError(error.message) from None
         return image
 
-    def _found(self, name: str, platform: Platform | None, *, pull: bool) -> Image:
+    def _found(
+        self, name: str, platform: Platform | None, progress: Progress, *, pull: bool
+    ) -> Image:
         store = self._engine.store
         other: NoSuchPlatform | None = None
         if not pull:
@@ -65,7 +68,7 @@ class Outside:
             except NoSuchPlatform as error:
                 other = error
         try:
-            self._ask(self._pull(name, platform))
+            self._ask(self._pull(name, platform, progress))
         except EngineError as error:
             if not other:
                 raise BuildError(f"{name}: {error.message}") from None
@@ -80,15 +83,19 @@ class Outside:
         # Only now, for it takes long to import.
         from wherry.registry import Cancel, RegistryError
 
+        cancel = Cancel()
         with self._mutex:
             if self._abandoned:
                 raise BuildError(_GIVEN_UP)
-            self._cancel = Cancel()
+            self._cancels.add(cancel)
         try:
-            with transfers.open_url(url, self._cancel) as file:
+            with transfers.open_url(url, cancel) as file:
                 yield file
         except RegistryError as error:
             raise BuildError(f"ADD {url}: {error}") from None
+        finally:
+            with self._mutex:
+                self._cancels.discard(cancel)
 
     async def push(self, reference: Reference) -> "AsyncGenerator[TransferEvent, None]":
         """Send the image of that name to its registry. Raises EngineError."""
@@ -105,10 +112,11 @@ class Outside:
         """End what is under way and begin nothing more."""
         with self._mutex:
             self._abandoned = True
-            if self._asked is not None:
-                self._asked.cancel()
-            if self._cancel is not None:
-                self._cancel.cancel()
+            asked, cancels = [*self._asked], [*self._cancels]
+        for future in asked:
+            future.cancel()
+        for cancel in cancels:
+            cancel.cancel()
 
     def _ask(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What `coroutine` comes to in the loop."""
@@ -117,14 +125,22 @@ class Outside:
                 coroutine.close()
                 raise BuildError(_GIVEN_UP)
             asked: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-            self._asked = asked
-        return asked.result()
+            self._asked.add(asked)
+        try:
+            return asked.result()
+        except CancelledError:
+            raise BuildError(_GIVEN_UP) from None
+        finally:
+            with self._mutex:
+                self._asked.discard(asked)
 
-    async def _pull(self, name: str, platform: Platform | None) -> None:
+    async def _pull(self, name: str, platform: Platform | None, progress: Progress) -> None:
         from wherry.engine.images.credentials import credentials_for
+        from wherry.engine.images.flow import BlobStatus
 
         transfers: Transfers = await self._engine.images.transfers()
         login = credentials_for(self._logins, parse_reference(name).domain)
         async with aclosing(transfers.pulls.pull(name, str(platform or ""), login)) as events:
             async for event in events:
-                self._tell(event)
+                about = f"{event.id} {event.state}" if isinstance(event, BlobStatus) else ""
+                progress(Fetching(event, about))

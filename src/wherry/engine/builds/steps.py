@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import shutil
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,36 +35,50 @@ _A_MOMENT = 0.1
 
 
 class StepRunner:
-    """Runs the steps of one build, one after the other; the build calls it from its thread."""
+    """Runs the steps of one build; the build calls it from its threads."""
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._mutex = threading.Lock()
         self._abandoned = threading.Event()
-        self._running: Future[int] | None = None
+        self._running: set[asyncio.Task[int]] = set()
 
     def run(self, step: "Step") -> int:
         """Run `step` to its end; its exit code. Raises BuildError when it cannot be started."""
         if reason := obstacle(step.platform):
             raise _refusal(f"RUN cannot run for {step.platform}: {reason}")
-        with self._mutex:
-            if self._abandoned.is_set():
-                raise _refusal("the build was given up")
-            self._running = asyncio.run_coroutine_threadsafe(self._run(step), self._loop)
-        return self._running.result()
+        try:
+            return asyncio.run_coroutine_threadsafe(self._run_task(step), self._loop).result()
+        except CancelledError:
+            raise _given_up() from None
 
     def wait(self) -> None:
-        """Wait a moment for something that another build has. Raises BuildError if given up."""
+        """Wait a moment for something that another step has. Raises BuildError if given up."""
         if self._abandoned.wait(_A_MOMENT):
-            raise _refusal("the build was given up")
+            raise _given_up()
 
     def abandon(self) -> None:
         """Kill what runs and start nothing more."""
         with self._mutex:
             self._abandoned.set()
-            if self._running:
-                self._running.cancel()
+            running = [*self._running]
+        for task in running:
+            self._loop.call_soon_threadsafe(task.cancel)
+
+    async def _run_task(self, step: "Step") -> int:
+        """Run `step` in a task that `abandon` cancels; it is done when all has been cleared up."""
+        task = asyncio.current_task()
+        assert task is not None
+        with self._mutex:
+            if self._abandoned.is_set():
+                raise _given_up()
+            self._running.add(task)
+        try:
+            return await self._run(step)
+        finally:
+            with self._mutex:
+                self._running.discard(task)
 
     async def _run(self, step: "Step") -> int:
         engine, id = self._engine, secrets.token_hex(32)
@@ -170,6 +184,10 @@ class _Task:
 async def _tell(log: Path, step: "Step", ended: asyncio.Event) -> None:
     async for record in LogReader(log).follow(stop=ended):
         step.output(record.data)
+
+
+def _given_up() -> "BuildError":
+    return _refusal("the build was given up")
 
 
 def _refusal(message: str) -> "BuildError":
