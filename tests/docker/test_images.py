@@ -2,12 +2,17 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import wasmtime
 from tests.docker.engine import RUNTIME, WASM, Docker
+from tests.images.samples import saved, simple_image
+from tests.images.test_attachments import hang
 from tests.shim.archive import blobs_archive
 from tests.shim.guests import ALL
+
+from wherry.images import ImageStore
 
 pytestmark = pytest.mark.root
 
@@ -68,6 +73,19 @@ def test_of_an_image_for_both_platforms_the_one_asked_for_runs(docker: Docker) -
     assert docker.run(image="both").stdout == "to stdout\n"
     linux = docker("run", "--rm", WASM[0], "--platform", f"linux/{_ARCHITECTURE}", "both")
     assert "applet not found" in linux.stderr  # busybox, called by a name that it does not know
+
+
+def test_of_an_archive_with_signatures_the_image_is_loaded(docker: Docker, tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    hang(store, simple_image(store, "carried"), b"a signature, say")
+    archive = docker.folder() / "signed.tar"
+    archive.write_bytes(saved(store, "carried"))
+    before = docker.ok("images", "-aq").split()
+    docker.ok("load", "-i", str(archive))
+    (new,) = set(docker.ok("images", "-aq").split()) - {*before}
+    assert docker.ok("images", "-q", "carried").strip() == new
+    docker.ok("rmi", "carried")
+    docker.ok("image", "prune", "-f")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests import peers
 from tests.conftest import without
 from tests.engine_under_test import Wherry
 from tests.image_tools import tool
+from tests.images.samples import edited
 from tests.oci_schemas import validate_layout
 from tests.registries import RealRegistry, registry
 
@@ -380,6 +382,27 @@ def test_an_image_for_several_platforms_is_signed_as_a_whole_or_in_its_parts(
     harbour.wherry.ok("rmi", name)
 
 
+def test_signatures_go_where_their_image_goes_in_an_archive(harbour: Harbour) -> None:
+    name = harbour.image("carried")
+    harbour.sign(name)
+    harbour.wherry.ok("save", "-o", "carried.tar", name)
+    harbour.wherry.ok("rmi", name)
+    with harbour.policy():  # the registry never had it
+        assert harbour.wherry.ok("load", "-i", "carried.tar") == f"Loaded image: {name}:latest"
+        harbour.wherry.ok("run", "--rm", name)
+        harbour.wherry.ok("run", "--rm", "--verify-key", "team.pub", name)
+        # Whoever makes an archive may call an image as he likes; a signature is for one name.
+        archive = harbour.wherry.folder / "carried.tar"
+        swapped = edited(archive.read_bytes(), lambda file, data: (
+            file, data.replace(b"/carried:", b"/swapped:") if file == "index.json" else data
+        ))  # fmt: skip
+        harbour.wherry.ok("load", input=swapped)
+        told = harbour.refused("run", f"{harbour.registry.name}/swapped")
+        assert f"for the name {name} ({harbour.registry.name}/swapped is wanted)" in told
+    harbour.wherry.ok("rmi", f"{harbour.registry.name}/swapped")
+    harbour.wherry.ok("rmi", name)
+
+
 @pytest.mark.root
 def test_what_cosign_signed_with_its_newer_form_is_verified(harbour: Harbour) -> None:
     name = harbour.image("bundle")
@@ -396,12 +419,36 @@ def test_what_cosign_signed_with_its_newer_form_is_verified(harbour: Harbour) ->
     with harbour.policy(identity={"type": "matchDigest"}):
         harbour.wherry.ok("run", "--rm", "-q", name)
     harbour.wherry.ok("verify", "--local", "--key", "team.pub", name)
+    harbour.sign(name)
+    check_archive_with_cosign(harbour, name)
     other = f"{harbour.registry.name}/bundle2"
     harbour.wherry.ok("tag", name, other)
     harbour.wherry.ok("push", "-q", other)
     harbour.wherry.ok("rmi", name, other)
     harbour.wherry.ok("pull", "-q", "--verify-key", "team.pub", other)
     harbour.wherry.ok("rmi", other)
+
+
+def check_archive_with_cosign(harbour: Harbour, name: str) -> None:
+    """What wherry saves is verified by cosign without a registry; and what cosign saves, here."""
+    folder, layout = harbour.wherry.folder, harbour.wherry.folder / "layout"
+    environment = {**SECRET, "HOME": str(folder)}
+    harbour.wherry.ok("save", "-o", "bundle.tar", name)
+    layout.mkdir()
+    with tarfile.open(folder / "bundle.tar") as archive:
+        archive.extractall(layout)
+    for form in ("true", "false"):
+        tool("cosign").output(
+            "verify", "--key", harbour.key, "--insecure-ignore-tlog", "--local-image", layout,
+            f"--new-bundle-format={form}", env=environment,
+        )  # fmt: skip
+    tool("cosign").output("save", "--dir", folder / "saved", name, env=environment)
+    with tarfile.open(folder / "saved.tar", "w") as archive:
+        archive.add(folder / "saved", ".")
+    harbour.wherry.ok("rmi", name)
+    id = harbour.wherry.ok("load", "-i", "saved.tar").rpartition(" ")[2]
+    harbour.wherry.ok("run", "--rm", "--verify-key", "team.pub", id)
+    harbour.wherry.ok("tag", id, name)
 
 
 def test_signing_says_what_is_wrong(harbour: Harbour) -> None:

@@ -144,6 +144,13 @@ def test_the_same_one_twice_is_one(store: ImageStore) -> None:
     assert hanging(store, image) == [[digest_of(b"one")]]
 
 
+def test_the_same_one_on_two_images_stays_on_both(store: ImageStore) -> None:
+    images = [simple_image(store, name, name) for name in ("hello", "other")]
+    for image in images:
+        hang(store, image, b"one")
+    assert [hanging(store, image) for image in images] == [[[digest_of(b"one")]]] * 2
+
+
 def test_what_is_not_whole_or_has_no_image_is_refused(store: ImageStore) -> None:
     image = simple_image(store, "hello")
     manifest = encode(Manifest(schema_version=2, config=part(b"{}"), layers=[part(b"one")]))

@@ -15,6 +15,7 @@ from tests.images.samples import image_of, layer_of, member, saved, simple_image
 
 from wherry import shelf
 from wherry.images import ImageStore
+from wherry.oci import Manifest, MediaType, encode
 
 CALLS = frozenset(
     {
@@ -87,7 +88,7 @@ def points(work: Callable[[], object], most: int = POINTS) -> list[int]:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """An image with two layers of some files, links and deletions."""
+    """An image with two layers of some files, links and deletions, and what hangs on it."""
     store = ImageStore(tmp_path / "made")
     layers = [
         layer_of(
@@ -101,7 +102,11 @@ def archive(tmp_path: Path) -> Path:
         )
         for part in "ab"
     ]
-    image_of(store, *layers, name="victim")
+    image = image_of(store, *layers, name="victim")
+    with store.hold():
+        about = store.blobs.write("text/x-note", b"{}")
+        manifest = Manifest(schema_version=2, config=about, layers=[about])
+        store.attachments.add(image.digest, MediaType.MANIFEST, encode(manifest), {})
     path = tmp_path / "archive.tar"
     path.write_bytes(saved(store, "victim"))
     return path
@@ -175,6 +180,8 @@ def test_a_killed_process_leaves_a_whole_store(tmp_path: Path, archive: Path, ac
         for image in store.list():
             for path in store.lowerdirs(image):
                 assert len([*path.rglob("*")]) in (1, 7)
+            hanging = store.attachments.of(image.digest)
+            assert len(hanging) == ("victim:latest" in image.names)
         store.collect()
         if not any(image.names == ["victim:latest"] for image in store.list()):
             assert shelf.sizes(root / "cache") == {}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import without
 from tests.images.samples import image_of, layer_of, member, simple_image, tar_of
+from tests.images.test_attachments import hang
 
 from wherry.images import Image, ImageStore, LayerWriter
 
@@ -162,6 +163,7 @@ def test_what_skopeo_writes_is_loaded(store: ImageStore, tmp_path: Path, kind: s
 @pytest.mark.parametrize("reader", ["oci-archive", "docker-archive"])
 def test_skopeo_reads_what_save_writes(store: ImageStore, tmp_path: Path, reader: str) -> None:
     image = rich_image(store)
+    hang(store, image, b"a signature, say")
     with open(tmp_path / "saved.tar", "wb") as out:
         store.save(["rich:1"], out)
     run("skopeo", "copy", f"{reader}:{tmp_path}/saved.tar:rich:1", f"dir:{tmp_path}/copy")

@@ -5,10 +5,11 @@ not listed and has no containers; it stays as long as its subject does and goes 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Attachment, Catalog
@@ -17,7 +18,7 @@ from wherry.images.image import checked, document, read_manifest
 from wherry.oci import Descriptor, Digest, Manifest, Reference
 from wherry.oci.document import MAX_DOCUMENT
 
-_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z0-9]+)?")
+_TAG = re.compile(r"sha256-([0-9a-f]{64})(\.[a-z0-9]+)?")
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
@@ -38,6 +39,12 @@ def names_attachments(tag: str) -> bool:
     Tag Schema").
     """
     return _TAG.fullmatch(tag) is not None
+
+
+def subject_of_tag(tag: str) -> Digest | None:
+    """The digest that such a tag is made of; None of another tag."""
+    found = _TAG.fullmatch(tag)
+    return Digest(f"sha256:{found[1]}") if found else None
 
 
 class Attachments:
@@ -75,19 +82,35 @@ class Attachments:
         for part in (content.config, *content.layers):
             self._store(part, blobs)
         target = self._blobs.write(media_type, manifest)
-        layers = {_key(layer) for layer in content.layers}
         with self._catalog.locked():
             if not self._blobs.has(subject):
                 raise ImageNotFound(f"no such image: {subject}")
-            superseded = [
-                known
-                for known in self._catalog.attached(subject)
-                if known.reference in (None, reference)
-                and known.target != target
-                and layers >= self._layers(known)
-            ]
-            self._catalog.attach(Attachment(target, subject, reference), superseded)
+            new = Attachment(target, subject, reference)
+            self._catalog.replace(self._catalog.entries(), self.joined_by([new]))
         return target
+
+    def joined_by(self, new: Iterable[Attachment]) -> tuple[Attachment, ...]:
+        """What hangs on images once `new` does; to be called under the catalog's lock.
+
+        For the catalog's next state. See `add` for what is superseded.
+        """
+        joined = self._catalog.attachments()
+        for each in new:
+            joined = self._joined(joined, each)
+        return joined
+
+    def _joined(self, known: tuple[Attachment, ...], new: Attachment) -> tuple[Attachment, ...]:
+        if new.reference is None and any(replace(each, reference=None) == new for each in known):
+            return known
+        layers = self._layers(new)
+        others = []
+        for each in known:
+            nameless = each.reference in (None, new.reference)
+            beside = nameless and each.subject == new.subject
+            if beside and (each.target == new.target or layers >= self._layers(each)):
+                continue
+            others.append(replace(each, reference=None) if nameless else each)
+        return (*others, new)
 
     def _store(self, part: Descriptor, blobs: Mapping[Digest, bytes]) -> None:
         digest = checked(part.digest)
@@ -101,7 +124,7 @@ class Attachments:
             writer.commit(part.media_type, digest, part.size)
 
     def _layers(self, known: Attachment) -> set[_Key]:
-        """What a known attachment consists of; damaged, it has nothing to lose."""
+        """What an attachment consists of; damaged, it has nothing to lose."""
         try:
             return {_key(layer) for layer in read_manifest(self._blobs, known.target).layers}
         except ImageError:

@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 
 from wherry.disk import Reserve
 from wherry.images.durable import replace_file
@@ -133,23 +132,14 @@ class Catalog:
         finally:
             os.close(fd)
 
-    def replace(self, entries: Iterable[Entry]) -> None:
-        """Write the images anew; to be called under the lock. Raises StorageFull."""
-        self._change(tuple(entries), self.attachments())
-
-    def attach(self, attachment: Attachment, instead_of: Collection[Attachment] = ()) -> None:
-        """Hang something on an image, in the place of others; to be called under the lock.
-
-        What had its name before loses it. Raises StorageFull.
+    def replace(
+        self, entries: Iterable[Entry], attachments: Iterable[Attachment] | None = None
+    ) -> None:
+        """Write the images anew, and what hangs on them if it is given; to be called under the
+        lock. Raises StorageFull.
         """
-        others = []
-        for each in self.attachments():
-            if each == replace(attachment, reference=each.reference) and not attachment.reference:
-                return
-            nameless = each.reference in (None, attachment.reference)
-            if each not in instead_of and not (nameless and each.target == attachment.target):
-                others.append(replace(each, reference=None) if nameless else each)
-        self._change(self.entries(), (*others, attachment))
+        hanging = self.attachments() if attachments is None else tuple(attachments)
+        self._change(tuple(entries), hanging)
 
     def detach(self, attachments: Collection[Attachment]) -> None:
         """Take attachments off; to be called under the lock."""

@@ -79,7 +79,10 @@ SAVE = Command(
     least=1,
     most=UNLIMITED,
     complete=("image",),
-    detail="The archive is an OCI layout and what 'docker load' reads, both at once.",
+    detail=(
+        "The archive is an OCI layout and what 'docker load' reads, both at once. The images' "
+        "signatures go along."
+    ),
     examples=("wherry save -o hello.tar hello", "wherry save hello | docker load"),
 )
 LOAD = Command(

@@ -6,13 +6,17 @@ under a name that the archive chose.
 
 import hashlib
 import posixpath
+from collections.abc import Collection
+from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
+from wherry.images.archive.hanging import by_cosign, split
 from wherry.images.archive.saving import DockerImage
 from wherry.images.beneath import clean
 from wherry.images.blobs import BlobStore
-from wherry.images.catalog import reference_of, unnamed
+from wherry.images.catalog import Attachment, reference_of, unnamed
 from wherry.images.compression import Source, decompressed
 from wherry.images.errors import DigestMismatch, InvalidImage
 from wherry.images.image import document, images_below
@@ -24,10 +28,12 @@ from wherry.oci import (
     ImageConfig,
     Index,
     InvalidDigest,
+    InvalidDocument,
     InvalidReference,
     Manifest,
     MediaType,
     Reference,
+    decode,
     encode,
     parse_digest,
     parse_reference,
@@ -36,6 +42,7 @@ from wherry.oci.document import MAX_DOCUMENT
 
 _MAX_FILES = 100_000
 _MAX_LINKS = 8
+_MAX_UNLISTED = 64 << 10
 _CHUNK = 1 << 20
 _UNKNOWN = "application/octet-stream"
 _RATIO = 200
@@ -43,9 +50,10 @@ _FREE = 1 << 30
 
 
 class Loaded(msgspec.Struct):
-    """What an archive brought: targets with their names, and the names for people."""
+    """What an archive brought: targets with their names, what hangs on them, names for people."""
 
     targets: list[tuple[Descriptor, Reference | None]] = []
+    attachments: list[Attachment] = []
     names: list[str] = []
 
 
@@ -60,8 +68,9 @@ def load(blobs: BlobStore, reach: Reach, source: Source, written: set[Digest]) -
         archive.read(source)
     except InvalidTar as error:
         raise InvalidImage(f"this is no image archive: {error}") from None
+    loaded = Loaded()
     if "index.json" in archive.files and "oci-layout" in archive.files:
-        targets = _oci_targets(archive)
+        targets, loaded.attachments = _oci_targets(archive)
     elif "manifest.json" in archive.files:
         targets = _docker_targets(archive)
     else:
@@ -69,7 +78,6 @@ def load(blobs: BlobStore, reach: Reach, source: Source, written: set[Digest]) -
             "this is no image archive: neither an OCI index.json nor Docker's manifest.json is in "
             "it; files of a container are imported, not loaded"
         )
-    loaded = Loaded()
     for target, reference in targets:
         reach.verify(target)
         loaded.targets.append((target, reference))
@@ -77,6 +85,8 @@ def load(blobs: BlobStore, reach: Reach, source: Source, written: set[Digest]) -
         loaded.names.append(reference.familiar if reference else image_id)
     if not loaded.targets:
         raise InvalidImage("the archive holds no image")
+    for attachment in loaded.attachments:
+        reach.verify_attachment(attachment.target)
     return loaded
 
 
@@ -117,6 +127,18 @@ class _Archive:
         """The bytes of a small file. Raises InvalidImage."""
         return self.blobs.read(Digest(self.find(path).digest), MAX_DOCUMENT)
 
+    def unlisted(self, listed: Collection[str]) -> list[Descriptor]:
+        """Manifests with a `subject` that are not in `listed`: `cosign save` names none of them."""
+        found = []
+        for path, file in self.files.items():
+            if not path.startswith("blobs/") or file.size > _MAX_UNLISTED:
+                continue
+            with suppress(InvalidDocument):
+                data = self.blobs.read(Digest(file.digest), _MAX_UNLISTED)
+                if decode(data, Manifest, path).subject and file.digest not in listed:
+                    found.append(replace(file, media_type=MediaType.MANIFEST))
+        return found
+
     def _take(self, reader: TarReader, entry: Entry) -> None:
         try:
             path = clean(entry.name)
@@ -140,9 +162,15 @@ class _Archive:
         self.files[path] = found
 
 
-def _oci_targets(archive: _Archive) -> list[tuple[Descriptor, Reference | None]]:
+def _oci_targets(
+    archive: _Archive,
+) -> tuple[list[tuple[Descriptor, Reference | None]], list[Attachment]]:
     index = document(archive.document("index.json"), Index, "index.json of the archive")
-    return [(unnamed(found), reference_of(found)) for found in index.manifests]
+    entries = [*index.manifests]
+    if by_cosign(entries):
+        entries += archive.unlisted({each.digest for each in entries})
+    images, hanging = split(archive.blobs, entries)
+    return [(unnamed(found), reference_of(found)) for found in images], hanging
 
 
 def _docker_targets(archive: _Archive) -> list[tuple[Descriptor, Reference | None]]:

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from wherry.images.archive.hanging import attached_to, blobs_of, listed
+from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Entry
 from wherry.images.choice import none_suits
@@ -49,11 +51,12 @@ def save(
     lookup: Lookup,
     reach: Reach,
     blobs: BlobStore,
+    attachments: Attachments,
     names: Sequence[str],
     out: Output,
     platform: Platform | None = None,
 ) -> None:
-    """Write the images `names` stand for. Equal images give equal archives.
+    """Write the images `names` stand for, with their signatures. Equal stores give equal archives.
 
     Of an index everything that is there is written, or with `platform` only the image for that:
     the index itself stays what it is. Raises as `Lookup.find`, NoSuchPlatform, and InvalidImage
@@ -66,10 +69,12 @@ def save(
     for one in found:
         reach.verify(one.target)
     entries = {(one.target.digest, one.reference): one for one in found}
-    described = [Entry(one.target, one.reference).described() for one in entries.values()]
-    index = Index(schema_version=2, manifests=described)
     content = _blobs_of if platform is None else _blobs_of_images
-    digests = sorted({digest for one in found for digest in content(one, reach, blobs)})
+    whole = {digest for one in found for digest in content(one, reach, blobs)}
+    hanging = attached_to(sorted(whole), attachments, reach)
+    described = [Entry(one.target, one.reference).described() for one in entries.values()]
+    index = Index(schema_version=2, manifests=listed(described, hanging))
+    digests = sorted(whole.union(*(blobs_of(one) for one in hanging)))
     tar = TarWriter(out)
     for folder in ("blobs", *sorted({_path(digest).rpartition("/")[0] for digest in digests})):
         tar.add(Member(folder, Kind.DIRECTORY, 0o755))
