@@ -11,7 +11,7 @@ from msgspec import structs
 from wherry.images.archive import load, save
 from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
-from wherry.images.catalog import Catalog, Entry
+from wherry.images.catalog import Attachment, Catalog, Entry
 from wherry.images.compression import Source
 from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
@@ -241,7 +241,8 @@ class ImageStore:
         Raises as `resolve`, before anything is written.
         """
         with self.hold():
-            save(self._lookup, self._housekeeping.reach, self.blobs, names, out, platform)
+            reach = self._housekeeping.reach
+            save(self._lookup, reach, self.blobs, self.attachments, names, out, platform)
 
     def load(self, source: Source) -> _Texts:
         """Read what `docker save`, `save` or skopeo wrote, compressed or not; all or nothing.
@@ -253,7 +254,8 @@ class ImageStore:
         try:
             with self.hold():
                 loaded = load(self.blobs, self._housekeeping.reach, source, written)
-                self._enter([Entry(target, reference) for target, reference in loaded.targets])
+                entries = [Entry(target, reference) for target, reference in loaded.targets]
+                self._enter(entries, loaded.attachments)
         finally:
             self._housekeeping.discard(written)
         return loaded.names
@@ -348,13 +350,14 @@ class ImageStore:
         """All images, dangling ones too; for an index the one `resolve` would take."""
         return [*self._lookup.images()]
 
-    def _enter(self, new: Sequence[Entry]) -> None:
-        """Put entries into the catalog, in one step."""
+    def _enter(self, new: Sequence[Entry], hanging: Sequence[Attachment] = ()) -> None:
+        """Put entries into the catalog, and what hangs on them, in one step."""
         with self.hold(), self._catalog.locked():
             for entry in new:
                 if not self.blobs.has(entry.digest):
                     raise ImageNotFound(f"no such image: {entry.digest}")
-            self._catalog.replace(entered(self._catalog.entries(), new))
+            attachments = self.attachments.joined_by(hanging)
+            self._catalog.replace(entered(self._catalog.entries(), new), attachments)
         self._lookup.forget()
 
 
