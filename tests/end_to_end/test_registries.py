@@ -100,6 +100,26 @@ def test_all_tags(ann: Harbour) -> None:
     ann("rmi NAME:v1 NAME:v2")
 
 
+def test_a_mirror_is_shown_its_own_login(ann: Harbour, tmp_path: Path) -> None:
+    """Nobody is at the registry itself, and its mirror asks for ann's password."""
+    folder = ann.wherry.folder / ".config" / "wherry" / "certs.d" / "localhost:1"
+    folder.mkdir(parents=True)
+    mirror = f'[host."{ann.registry.url}"]\ncapabilities = ["pull", "resolve"]\n'
+    (folder / "hosts.toml").write_text(f'server = "http://localhost:1"\n{mirror}')
+    name = "localhost:1/team/web"
+    assert ann(f"pull -q {name}") == f"{name}:latest"
+    ann(f"rmi {name}")
+    assert json.loads(ann(f"manifest inspect {name}"))["schemaVersion"] == 2
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\n")
+    ann(f"build -q -t derived {tmp_path}")
+    ann(f"rmi derived {name}")
+    ann("logout R")
+    assert "cannot connect to localhost:1" in ann.refused(f"pull {name}")
+    ann("login -u ann --password-stdin R", input="secret")
+    (folder / "hosts.toml").unlink()
+    assert "cannot connect to localhost:1" in ann.refused(f"pull {name}")
+
+
 def test_a_search_names_what_can_be_pulled(ann: Harbour) -> None:
     assert ann("search --format {{.Name}} R/we") == ann.name
     assert ann("search --format {{.Name}} R/nothing") == ""

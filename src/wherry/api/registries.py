@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from wherry.api.call import Call, JsonStream, Refused, json_answer
-from wherry.api.credentials import AuthConfig, registry_auth
+from wherry.api.credentials import AuthConfig, registry_auth, registry_config
 from wherry.api.http import Response, StreamResponse
 from wherry.api.signatures import verify_key
 from wherry.engine import EngineError, InvalidRequest
@@ -18,7 +18,10 @@ _USUALLY_FOUND = 25
 
 
 async def pull(call: Call) -> StreamResponse:
-    """`docker pull`. Without a tag, and with none in the name, every tag there is."""
+    """`docker pull`. Without a tag, and with none in the name, every tag there is.
+
+    Logins for mirrors come in X-Registry-Config, as for a build: that is wherry's own.
+    """
     if call.text("fromSrc"):
         raise Refused(501, "import is not available: use 'wherry load' or 'wherry build'")
     name, tag = call.text("fromImage"), call.text("tag")
@@ -34,6 +37,7 @@ async def pull(call: Call) -> StreamResponse:
             name,
             call.text("platform"),
             registry_auth(call),
+            mirrors=registry_config(call),
             all_tags=not has_tag,
             verify_key=verify_key(call),
         ),
@@ -76,6 +80,17 @@ async def distribution(call: Call) -> Response:
     return json_answer(
         await transfers.registries.distribution(call.path["name"], registry_auth(call))
     )
+
+
+async def mirrors(call: Call) -> Response:
+    """The mirrors of `registry` by host[:port], so that a client can send their logins along.
+
+    Wherry's own.
+    """
+    if not (registry := call.text("registry")):
+        raise InvalidRequest("no registry was named")
+    transfers = await call.engine.images.transfers()
+    return json_answer(await transfers.registries.mirrors(registry))
 
 
 async def login(call: Call) -> Response:

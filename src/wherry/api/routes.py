@@ -85,6 +85,7 @@ _TABLE = (
     ("POST", "/images/{name:path}/push", registries.push, _STREAMS),
     ("DELETE", "/images/{name:path}", images.remove, _FINISHES),
     ("GET", "/distribution/{name:path}/json", registries.distribution, _FINISHES),
+    ("GET", "/registries/mirrors", registries.mirrors, _FINISHES),
     ("GET", "/manifests/{name:path}/json", manifests.inspect, _FINISHES),
     ("POST", "/manifests/create", manifests.create, _FINISHES),
     ("POST", "/manifests/{name:path}/annotate", manifests.annotate, _FINISHES),

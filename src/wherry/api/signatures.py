@@ -1,7 +1,7 @@
 """Signatures of images."""
 
 from wherry.api.call import Call, empty_answer, json_answer
-from wherry.api.credentials import registry_auth
+from wherry.api.credentials import registry_auth, registry_config
 from wherry.api.http import Response
 from wherry.engine.trust.signatures import NewSignature
 
@@ -12,7 +12,10 @@ VERIFY_KEY = "X-Wherry-Verify-Key"
 async def listing(call: Call) -> Response:
     """The signatures of an image, unverified; with `remote` those in its registry, too."""
     found = await call.engine.signatures.show(
-        call.path["name"], remote=call.flag("remote"), credentials=registry_auth(call)
+        call.path["name"],
+        remote=call.flag("remote"),
+        credentials=registry_auth(call),
+        mirrors=registry_config(call),
     )
     return json_answer(found)
 

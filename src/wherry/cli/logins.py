@@ -1,8 +1,9 @@
-"""The person's login for a registry, to go along with a request."""
+"""The person's logins for registries, to go along with a request."""
 
 from __future__ import annotations
 
-from wherry.client.credentials import Credentials, Login
+from wherry.client import DaemonError
+from wherry.client.credentials import Credentials, Login, encoded, hostname, key_of
 from wherry.client.docker_config import InvalidConfig
 
 TYPE_CHECKING = False
@@ -21,3 +22,27 @@ def login_of(session: Session, domain: str) -> Login:
     except InvalidConfig as error:
         session.complain(f"warning: {error}; going on without a login")
         return Login()
+
+
+def headers_to_read(session: Session, *domains: str) -> tuple[str, ...]:
+    """Headers with the logins for registries and for the mirrors that are read instead of them.
+
+    The first one's is that of the request, as in Docker. Raises what `login_of` raises.
+    """
+    logins = {key_of(domain): login_of(session, domain) for domain in domains}
+    own = next(iter(logins.values())).headers()
+    for domain in domains:
+        logins.update(_of_mirrors(session, domain))
+    config = {key: login.document() for key, login in logins.items() if login}
+    return (*own, f"X-Registry-Config: {encoded(config)}") if config else own
+
+
+def _of_mirrors(session: Session, domain: str) -> dict[str, Login]:
+    """The engine knows which hosts are mirrors; whoever has one login only need not ask it."""
+    try:
+        known = Credentials().hosts() - {hostname(key_of(domain))}
+        query = {"registry": domain}
+        mirrors = session.client.get("/registries/mirrors", query) if known else []
+    except (DaemonError, InvalidConfig):  # another engine; or the pull will tell what is wrong
+        return {}
+    return {host: login_of(session, host) for host in mirrors if host in known}

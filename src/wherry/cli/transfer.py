@@ -6,7 +6,7 @@ import _signal  # type: ignore[import-not-found]
 import sys
 
 from wherry.cli.errors import CommandError
-from wherry.cli.logins import login_of
+from wherry.cli.logins import headers_to_read
 from wherry.cli.printable import printable
 from wherry.cli.terminal import can_redraw, window_size, write_all
 from wherry.client import DaemonError
@@ -36,14 +36,14 @@ def pull(
 ) -> None:
     """Has the engine fetch an image, or all of a repository; progress goes to `output`.
 
-    Raises `CommandError`, and what `login_of` raises.
+    Raises `CommandError`, and what `headers_to_read` raises.
     """
     query = {
         "fromImage": name.familiar,
         "tag": "" if all_tags else name.digest or name.tag or DEFAULT_TAG,
         "platform": platform,
     }
-    headers = (*login_of(session, name.domain).headers(), *headers)
+    headers = (*headers_to_read(session, name.domain), *headers)
     transfer(session, "/images/create", query, name, headers, output=output, quiet=quiet)
 
 

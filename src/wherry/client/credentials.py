@@ -107,6 +107,16 @@ class Credentials:
             return stored
         return _from_helper(_open(name), key, stored.registry_token)
 
+    def hosts(self) -> set[str]:
+        """The hosts for which something is stored; no helper is asked.
+
+        Raises:
+            InvalidConfig: `config.json` cannot be read.
+        """
+        document = self.config.read()
+        stored = _auths(document, self.config.path), _object(document, "credHelpers")
+        return {hostname(key) for keys in (*stored, _from_environment()) for key in keys}
+
     def everything(self, warn: Callable[[str], None]) -> dict[str, Login]:
         """All logins by their key, for a build, which may need any of them.
 

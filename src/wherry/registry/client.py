@@ -57,6 +57,13 @@ class Client:
         ]
         return Repository(reference, server, mirrors, push)
 
+    def mirrors(self, domain: str) -> list[str]:
+        """The mirrors of a registry that are configured, by host[:port].
+
+        Raises RegistryError when the configuration cannot be read.
+        """
+        return [mirror.authority for mirror in self._web.hosts.registry(domain).mirrors]
+
     def login(self, domain: str, credentials: Credentials, cancel: Cancel | None = None) -> str:
         """Try credentials. Returns an identity token to keep instead of the password, or "".
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.flags import many, switch, text
-from wherry.cli.logins import login_of
+from wherry.cli.logins import headers_to_read
 from wherry.cli.transfer import transfer
 from wherry.client import json
-from wherry.client.credentials import encoded, key_of
 from wherry.client.image_name import ImageName
 
 TYPE_CHECKING = False
@@ -70,11 +69,8 @@ def _remove(session: Session, arguments: Arguments) -> int:
 
 
 def _logins(session: Session, *names: str) -> tuple[str, ...]:
-    """Headers with the logins for the registries of these images, for one and for several."""
-    domains = list(dict.fromkeys(ImageName(name).domain for name in names))
-    logins = {key_of(domain): login_of(session, domain) for domain in domains}
-    config = encoded({key: login.document() for key, login in logins.items() if login})
-    return (*next(iter(logins.values())).headers(), f"X-Registry-Config: {config}")
+    """Headers with the logins for the registries of these images."""
+    return headers_to_read(session, *dict.fromkeys(ImageName(name).domain for name in names))
 
 
 INSPECT = Command(

@@ -94,10 +94,10 @@ def _only(image: SignedImage) -> list[str]:
 def _image(session: Session, arguments: Arguments, name: str, *, remote: bool) -> SignedImage:
     headers: tuple[str, ...] = ()
     if remote:
-        from wherry.cli.logins import login_of
+        from wherry.cli.logins import headers_to_read
         from wherry.client.image_name import ImageName
 
-        headers = login_of(session, ImageName(name).domain).headers()
+        headers = headers_to_read(session, ImageName(name).domain)
     return SignedImage(session, name, remote=remote, headers=headers)
 
 

@@ -140,7 +140,8 @@ class Outside:
 
         transfers: Transfers = await self._engine.images.transfers()
         login = credentials_for(self._logins, parse_reference(name).domain)
-        async with aclosing(transfers.pulls.pull(name, str(platform or ""), login)) as events:
+        pulling = transfers.pulls.pull(name, str(platform or ""), login, mirrors=self._logins)
+        async with aclosing(pulling) as events:
             async for event in events:
                 about = f"{event.id} {event.state}" if isinstance(event, BlobStatus) else ""
                 progress(Fetching(event, about))

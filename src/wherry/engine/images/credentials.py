@@ -1,10 +1,14 @@
 """Who asks for a transfer, towards which registry."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from wherry.registry import Credentials
 
-__all__ = ["Credentials", "credentials_for"]
+__all__ = ["NOBODY", "Credentials", "by_host", "credentials_for"]
+
+NOBODY: Mapping[str, Credentials] = MappingProxyType({})
+"""No login for anybody."""
 
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 
@@ -16,6 +20,11 @@ def credentials_for(known: Mapping[str, Credentials], domain: str) -> Credential
         if host_of(address) in wanted:
             return credentials
     return None
+
+
+def by_host(known: Mapping[str, Credentials]) -> dict[str, Credentials]:
+    """Those that a client sent, for the mirrors of the registry that is asked."""
+    return {host_of(address): credentials for address, credentials in known.items()}
 
 
 def host_of(address: str) -> str:

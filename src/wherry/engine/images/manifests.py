@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from wherry.engine.images.credentials import Credentials, credentials_for
+from wherry.engine.images.credentials import Credentials, by_host, credentials_for
 from wherry.images import ImageNotFound, ImageStore
 from wherry.images.image import checked, is_image
 from wherry.images.transfer import look
@@ -145,7 +145,8 @@ class Manifests:
                 yield _shown(one, child, data)
 
     def _repository(self, reference: Reference, logins: Logins) -> Repository:
-        return self._client.repository(reference, credentials_for(logins, reference.domain))
+        own = credentials_for(logins, reference.domain)
+        return self._client.repository(reference, own, others=by_host(logins))
 
 
 def _wanted(reference: Reference) -> str:

@@ -1,7 +1,7 @@
 """Pulls: one for all who ask for the same."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from wherry import linux_runtime
 from wherry.engine.errors import InvalidRequest, NotFound, Unauthorized
+from wherry.engine.images.credentials import NOBODY, Credentials, by_host
 from wherry.engine.images.failures import image_errors
 from wherry.engine.images.flow import Flow, Flows
 from wherry.engine.images.platforms import read_platform
@@ -18,13 +19,13 @@ from wherry.images.attachments import names_attachments
 from wherry.images.transfer import Origins, Puller, Tell
 from wherry.images.transfer.progress import Event
 from wherry.oci import Platform, Reference, parse_reference
-from wherry.registry import Cancel, Client, Credentials, Repository
+from wherry.registry import Cancel, Client, Repository
 from wherry.registry import NotFound as NotInRegistry
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
 
-_Key = tuple[Reference, str, bool, Credentials | None, str]
+_Key = tuple[Reference, str, bool, Credentials | None, frozenset[tuple[str, Credentials]], str]
 
 
 class Pulls:
@@ -44,16 +45,18 @@ class Pulls:
         platform: str = "",
         credentials: Credentials | None = None,
         *,
+        mirrors: Mapping[str, Credentials] = NOBODY,
         all_tags: bool = False,
         verify_key: str = "",
     ) -> AsyncGenerator[Event, None]:
         """Bring an image, or with `all_tags` every image of a repository, into the store.
 
-        Who asks for what is being pulled already joins that. `verify_key`, base64 of a public
-        key's PEM, must have signed it. Raises NotFound, also where access is denied, Forbidden,
+        Who asks for what is being pulled already joins that. `mirrors` are the logins for mirrors
+        of the registry, by their addresses. `verify_key`, base64 of a public key's PEM, must have
+        signed it. Raises NotFound, also where access is denied, Forbidden,
         InvalidRequest.
         """
-        flow = self._flow(name, platform, credentials, all_tags, verify_key)
+        flow = self._flow(name, platform, credentials, by_host(mirrors), all_tags, verify_key)
         try:
             with transfer_errors():
                 async with aclosing(flow.follow()) as events:
@@ -71,8 +74,9 @@ class Pulls:
         name: str,
         platform: str,
         credentials: Credentials | None,
-        all_tags: bool = False,
-        verify_key: str = "",
+        mirrors: Mapping[str, Credentials],
+        all_tags: bool,
+        verify_key: str,
     ) -> Flow[list[Image]]:
         with image_errors():
             wanted = read_platform(platform)
@@ -81,12 +85,13 @@ class Pulls:
             raise InvalidRequest("tag can't be used with --all-tags/-a")
         if not all_tags:
             reference = reference.with_default_tag()
-        key = (reference, str(wanted or ""), all_tags, credentials, verify_key)
+        logins = credentials, frozenset(mirrors.items())
+        key = (reference, str(wanted or ""), all_tags, *logins, verify_key)
         flow = self._known.get(key)
         if flow is None:
 
             def work(tell: Tell, cancel: Cancel) -> list[Image]:
-                repository = self._client.repository(reference, credentials, cancel)
+                repository = self._client.repository(reference, credentials, cancel, others=mirrors)
                 tags: list[str | None] = [reference.tag]
                 if all_tags:
                     tags = [tag for tag in repository.tags() if not names_attachments(tag)]

@@ -72,6 +72,11 @@ class Registries:
             and automated in (None, each.is_automated)
         ]
 
+    async def mirrors(self, domain: str) -> list[str]:
+        """The mirrors that are asked before a registry, by host[:port]."""
+        with transfer_errors():
+            return await run_in_thread(lambda: self._client.mirrors(domain), "mirrors")
+
     async def login(self, address: str, credentials: Credentials) -> str:
         """Try credentials at a registry; an identity token to use instead of them, or "".
 

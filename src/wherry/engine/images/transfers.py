@@ -1,10 +1,11 @@
 """Pulls and pushes: the registries seen from the loop. Imported with the first transfer."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from wherry.engine.images.credentials import NOBODY, Credentials, by_host
 from wherry.engine.images.flow import Flows
 from wherry.engine.images.manifests import Manifests
 from wherry.engine.images.pulls import Pulls
@@ -14,7 +15,7 @@ from wherry.engine.worker import run_in_thread
 from wherry.images.transfer import Origins
 from wherry.images.transfer.lists import ManifestLists
 from wherry.oci import Digest, Reference, parse_digest
-from wherry.registry import Cancel, Client, Credentials, Hosts, WebFile
+from wherry.registry import Cancel, Client, Hosts, WebFile
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
@@ -43,13 +44,17 @@ class Transfers:
         self._client.close()
 
     async def fetch_signatures(
-        self, reference: Reference, subjects: Sequence[Digest], credentials: Credentials | None
+        self,
+        reference: Reference,
+        subjects: Sequence[Digest],
+        credentials: Credentials | None,
+        mirrors: Mapping[str, Credentials] = NOBODY,
     ) -> None:
         """Bring the signatures that manifests and indexes of a repository have in its registry."""
         from wherry.engine.trust.remote import fetch
 
         def work() -> None:
-            repository = self._client.repository(reference, credentials, Cancel())
+            repository = self._client.repository(reference, credentials, others=by_host(mirrors))
             with self._store.hold():
                 for each in fetch(repository, subjects):
                     each.keep(self._store, reference)
@@ -58,13 +63,16 @@ class Transfers:
             await run_in_thread(work, "signatures")
 
     async def signatures_of(
-        self, reference: Reference, credentials: Credentials | None
+        self,
+        reference: Reference,
+        credentials: Credentials | None,
+        mirrors: Mapping[str, Credentials] = NOBODY,
     ) -> "tuple[Digest, list[Fetched]]":
         """What a name stands for in its registry, and the signatures of that; nothing is kept."""
         from wherry.engine.trust.remote import fetch
 
         def ask() -> "tuple[Digest, list[Fetched]]":
-            repository = self._client.repository(reference, credentials, Cancel())
+            repository = self._client.repository(reference, credentials, others=by_host(mirrors))
             target = repository.resolve(reference.digest or reference.tag or "latest")
             digest = parse_digest(target.digest)
             return digest, fetch(repository, [digest])

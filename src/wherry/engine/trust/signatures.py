@@ -1,6 +1,7 @@
 """The signatures of images in the store: shown to clients, and taken from those who signed."""
 
 import asyncio
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,8 @@ from wherry.images import Image
 from wherry.oci import Digest, InvalidReference, MediaType, Reference, digest_of, parse_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wherry.engine.engine import Engine
     from wherry.registry import Credentials
     from wherry.trust import Signature
@@ -66,24 +69,29 @@ class Signatures:
         self._store = engine.store
 
     async def show(
-        self, name: str, *, remote: bool = False, credentials: "Credentials | None" = None
+        self,
+        name: str,
+        *,
+        remote: bool = False,
+        credentials: "Credentials | None" = None,
+        mirrors: "Mapping[str, Credentials]" = MappingProxyType({}),
     ) -> SignatureList:
         """All signatures of the image, and of each platform's if there are several.
 
-        With `remote`, those in its registry are fetched first; an image that is only there stays
-        there. Raises NotFound, EngineError.
+        With `remote`, those in its registry or in `mirrors` of it are fetched first; an image that
+        is only there stays there. Raises NotFound, EngineError.
         """
         try:
             image, manifests = self._images(name)
         except NotFound:
             if not remote:
                 raise
-            return await self._elsewhere(name, credentials)
+            return await self._elsewhere(name, credentials, mirrors)
         subjects = _subjects(image, manifests)
         reference = names_of(image, name)[0]
         if remote and reference:
             transfers = await self._engine.images.transfers()
-            await transfers.fetch_signatures(reference, subjects, credentials)
+            await transfers.fetch_signatures(reference, subjects, credentials, mirrors)
         found = await asyncio.to_thread(self._documents, subjects)
         return SignatureList(
             reference=str(reference or ""),
@@ -95,11 +103,13 @@ class Signatures:
             signatures=found,
         )
 
-    async def _elsewhere(self, name: str, credentials: "Credentials | None") -> SignatureList:
+    async def _elsewhere(
+        self, name: str, credentials: "Credentials | None", mirrors: "Mapping[str, Credentials]"
+    ) -> SignatureList:
         with image_errors():
             reference = parse_reference(name).with_default_tag()
         transfers = await self._engine.images.transfers()
-        digest, fetched = await transfers.signatures_of(reference, credentials)
+        digest, fetched = await transfers.signatures_of(reference, credentials, mirrors)
         return SignatureList(
             reference=str(reference),
             repository=reference.name,
