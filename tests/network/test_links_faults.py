@@ -182,6 +182,33 @@ def test_a_keeper_that_nobody_needs_ends_by_itself(machine: Machine, run: Path) 
     assert not (run / "network-home").exists()
 
 
+def test_a_keeper_that_is_told_to_end_does_so_at_once(machine: Machine, run: Path) -> None:
+    """Also when the signal leaves its system call as it is, as one that just precedes it does."""
+    raise_loopback = keeper._raise_loopback
+
+    def tell() -> None:
+        while not (run / "network-home").exists():
+            os.sched_yield()
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def with_teller() -> None:
+        raise_loopback()
+        threading.Thread(target=tell, daemon=True).start()
+
+    def keep() -> int:
+        userns.enter()
+        os.environ["PATH"] = str(run)  # no way out
+        keeper._PERIOD = 30_000
+        keeper._raise_loopback = with_teller
+        sys.argv = ["keeper.py", str(run / "network-home"), str(run / "network-home.lock")]
+        assert _in_fork(keeper.main) == 0
+        while not (run / "network-home").exists():
+            os.sched_yield()
+        return _record(run)[0]
+
+    ended(machine.call(keep, user=NOBODY))
+
+
 @pytest.mark.parametrize("program", ["pasta", "slirp4netns"])
 def test_either_program_is_a_way_out(machine: Machine, run: Path, program: str) -> None:
     path = shutil.which(program)

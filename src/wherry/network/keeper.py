@@ -58,6 +58,9 @@ def main() -> None:
     _call("prctl", _PR_SET_NAME, b"wherry-home", 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     way_out = WayOut(record)
+    # A signal that comes just before a wait would else be noticed when that ends.
+    heard, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup)
     if given:
         _call("setns", int(given[0]), _CLONE_NEWNET)
         os.close(int(given[0]))
@@ -77,7 +80,7 @@ def main() -> None:
         for descriptor in (0, 1):
             os.dup2(null, descriptor)
         os.close(null)
-        while not way_out.wait(_PERIOD) or _connected() or (held := _take(lock)) is None:
+        while not way_out.wait(_PERIOD, heard) or _connected() or (held := _take(lock)) is None:
             pass
         with suppress(OSError):
             os.unlink(record)
@@ -134,9 +137,13 @@ class WayOut:
                 return
         self._write("-", 0)
 
-    def wait(self, milliseconds: int) -> bool:
-        """Wait so long, or until the program ended; then it is started again, and False."""
+    def wait(self, milliseconds: int, heard: int) -> bool:
+        """Wait so long, or until the program ended; then it is started again, and False.
+
+        `heard` becomes readable with a signal, whose handler then runs.
+        """
         watched = select.poll()
+        watched.register(heard, select.POLLIN)
         if self._pidfd >= 0:
             watched.register(self._pidfd, select.POLLIN)
         if not watched.poll(milliseconds):

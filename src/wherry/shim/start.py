@@ -23,7 +23,7 @@ def start(namespace: str, address: str, events_address: str) -> str:
                 group.show(_launch(group, events_address))
         _write_address(group.address)
     except OSError as error:
-        raise CommandError(f"{error.filename or group.folder}: {error.strerror}") from None
+        raise CommandError(f"{error.filename or group.folder}: {error.strerror or error}") from None
     return group.address
 
 
