@@ -6,7 +6,9 @@ In CI (`CI=true`) nothing may be missing: what is skipped on a person's machine 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -66,6 +68,19 @@ def busybox() -> Path:
     return Path(found)
 
 
+def pytest_configure() -> None:
+    """What tests start is to take signals as it would at a person's terminal.
+
+    Who starts pytest in the background has it ignore SIGINT and SIGQUIT, nohup has it ignore
+    SIGHUP, and programs inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in ("root", "containerd", "dockerd"):
         if item.get_closest_marker(marker) and (reason := _missing(marker)):
@@ -90,6 +105,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("NOT TESTED on this machine", sep="!", red=True, bold=True)
         for reason, tests in sorted(MISSING.items()):
             terminalreporter.line(f"{reason}: {len(tests)} tests skipped")
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, with a shorter name: sockets lie in it, whose paths have 107 bytes."""
+    return tmp_path_factory.mktemp(re.sub(r"\W", "_", request.node.name.removeprefix("test_"))[:12])
 
 
 @pytest.fixture(scope="session")
