@@ -7,7 +7,7 @@ something else is mounted there.
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from wherry.engine.config import HostConfig, MountRequest
 from wherry.engine.errors import InvalidRequest
@@ -85,75 +85,101 @@ def _parse_bind(text: str) -> Mounted:
 
 
 def _from_request(request: MountRequest) -> Mounted:
-    kind = request.type
-
-    def wrong(reason: str) -> InvalidRequest:
-        return InvalidRequest(f'invalid mount config for type "{kind}": {reason}')
-
     if not request.target:
-        raise wrong("field Target must not be empty")
-    destination = _destination(request.target, request.target)
-    mount = Mounted(type=kind, destination=destination, read_only=request.read_only)
-    for given, its_kind, name in (
+        raise _wrong(request, "field Target must not be empty")
+    mount = Mounted(
+        type=request.type,
+        destination=_destination(request.target, request.target),
+        read_only=request.read_only,
+    )
+    for given, kind, name in (
         (request.bind_options, "bind", "BindOptions"),
         (request.volume_options, "volume", "VolumeOptions"),
         (request.tmpfs_options, "tmpfs", "TmpfsOptions"),
         (request.image_options, "image", "ImageOptions"),
     ):
-        if given is not None and kind != its_kind:
-            raise wrong(f"field {name} must not be specified")
-    if kind == "bind":
-        if not request.source:
-            raise wrong("field Source must not be empty")
-        if not request.source.startswith("/"):
-            raise wrong(f"invalid mount path: '{request.source}' mount path must be absolute")
-        mount.source = _clean(request.source, request.source)
-        mount.propagation = "rprivate"
-        if options := request.bind_options:
-            if options.propagation and options.propagation not in _PROPAGATION:
-                raise wrong(f"invalid propagation mode: {options.propagation}")
-            mount.propagation = options.propagation or "rprivate"
-            mount.recursive = not options.non_recursive
-            mount.create_source = options.create_mountpoint
-    elif kind == "volume":
-        if request.source and not VOLUME_NAME.fullmatch(request.source):
-            raise wrong(f"invalid volume name: {request.source[:100]}")
-        mount.name, mount.mode = request.source, "z"
-        if volume := request.volume_options:
-            _check_driver(volume.driver_config.name if volume.driver_config else "")
-            mount.copy = not volume.no_copy
-            mount.labels = volume.labels or {}
-            mount.subpath = volume.subpath
-            if mount.subpath and not mount.name:
-                raise wrong("must not set Subpath when using anonymous volumes")
-            if not _is_local(mount.subpath):
-                raise wrong(f"invalid subpath {mount.subpath!r}: it must lie in the volume")
-    elif kind == "tmpfs":
-        if request.source:
-            raise wrong("field Source must not be specified")
-        tmpfs = request.tmpfs_options
-        mount.options = ["nosuid", "nodev", "noexec"]
-        if tmpfs and tmpfs.size_bytes:
+        if given is not None and kind != request.type:
+            raise _wrong(request, f"field {name} must not be specified")
+    fill = _KINDS.get(request.type)
+    if fill is None:
+        raise InvalidRequest(
+            f"mount type unknown: {request.type!r}: there are bind, volume, tmpfs and image"
+        )
+    fill(mount, request)
+    return mount
+
+
+def _wrong(request: MountRequest, reason: str) -> InvalidRequest:
+    return InvalidRequest(f'invalid mount config for type "{request.type}": {reason}')
+
+
+def _fill_bind(mount: Mounted, request: MountRequest) -> None:
+    if not request.source:
+        raise _wrong(request, "field Source must not be empty")
+    if not request.source.startswith("/"):
+        reason = f"invalid mount path: '{request.source}' mount path must be absolute"
+        raise _wrong(request, reason)
+    mount.source = _clean(request.source, request.source)
+    mount.propagation = "rprivate"
+    if options := request.bind_options:
+        if options.propagation and options.propagation not in _PROPAGATION:
+            raise _wrong(request, f"invalid propagation mode: {options.propagation}")
+        mount.propagation = options.propagation or "rprivate"
+        mount.recursive = not options.non_recursive
+        mount.create_source = options.create_mountpoint
+
+
+def _fill_volume(mount: Mounted, request: MountRequest) -> None:
+    if request.source and not VOLUME_NAME.fullmatch(request.source):
+        raise _wrong(request, f"invalid volume name: {request.source[:100]}")
+    mount.name, mount.mode = request.source, "z"
+    if options := request.volume_options:
+        _check_driver(options.driver_config.name if options.driver_config else "")
+        mount.copy = not options.no_copy
+        mount.labels = options.labels or {}
+        if options.subpath and not mount.name:
+            raise _wrong(request, "must not set Subpath when using anonymous volumes")
+        mount.subpath = _subpath(options.subpath, request)
+
+
+def _fill_tmpfs(mount: Mounted, request: MountRequest) -> None:
+    if request.source:
+        raise _wrong(request, "field Source must not be specified")
+    mount.options = ["nosuid", "nodev", "noexec"]
+    if tmpfs := request.tmpfs_options:
+        if tmpfs.size_bytes:
             mount.options.append(f"size={tmpfs.size_bytes}")
-        if tmpfs and tmpfs.mode:
+        if tmpfs.mode:
             mount.options.append(f"mode={tmpfs.mode:o}")
-        for words in (tmpfs and tmpfs.options) or ():
+        for words in tmpfs.options or ():
             option = "=".join(words)
             if len(words) > 2 or not _TMPFS_OPTION.fullmatch(option):
-                raise wrong(f"invalid option {option!r}")
+                raise _wrong(request, f"invalid option {option!r}")
             mount.options.append(option)
-    elif kind == "image":
-        if not request.source:
-            raise wrong("field Source must not be empty")
-        mount.name, mount.read_only, mount.propagation = request.source, True, "rprivate"
-        mount.subpath = request.image_options.subpath if request.image_options else ""
-        if not _is_local(mount.subpath):
-            raise wrong(f"invalid subpath {mount.subpath!r}: it must lie in the image")
-    else:
-        raise InvalidRequest(
-            f"mount type unknown: {kind!r}: there are bind, volume, tmpfs and image"
-        )
-    return mount
+
+
+def _fill_image(mount: Mounted, request: MountRequest) -> None:
+    if not request.source:
+        raise _wrong(request, "field Source must not be empty")
+    mount.name, mount.read_only, mount.propagation = request.source, True, "rprivate"
+    if options := request.image_options:
+        mount.subpath = _subpath(options.subpath, request)
+
+
+_KINDS: dict[str, Callable[[Mounted, MountRequest], None]] = {
+    "bind": _fill_bind,
+    "volume": _fill_volume,
+    "tmpfs": _fill_tmpfs,
+    "image": _fill_image,
+}
+
+
+def _subpath(path: str, request: MountRequest) -> str:
+    """A part of a volume or an image, in which it has to lie, links aside."""
+    normal = posixpath.normpath(path)
+    if normal.startswith("/") or normal.split("/")[0] == ".." or "\0" in path:
+        raise _wrong(request, f"invalid subpath {path!r}: it must lie in the {request.type}")
+    return path
 
 
 def _from_tmpfs(tmpfs: Mapping[str, str]) -> Iterable[Mounted]:
@@ -175,12 +201,6 @@ def _from_tmpfs(tmpfs: Mapping[str, str]) -> Iterable[Mounted]:
 def _check_driver(name: str) -> None:
     if name not in ("", "local"):
         raise InvalidRequest(f"volume driver {name!r} is not installed: there is only local")
-
-
-def _is_local(path: str) -> bool:
-    """Whether a path stays below where it begins, links aside."""
-    normal = posixpath.normpath(path)
-    return not normal.startswith("/") and normal.split("/")[0] != ".." and "\0" not in path
 
 
 def _destination(path: str, whole: str) -> str:
