@@ -100,7 +100,10 @@ def test_programs_are_found_as_the_kernel_would(kitchen: Kitchen, program: str) 
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        ('RUN ["/bin/fails.wat"]', "'/bin/fails.wat' returned a non-zero code: 3"),
+        (
+            'RUN ["/bin/fails.wat"]',
+            '"/bin/fails.wat" did not complete successfully: exit code: 3',
+        ),
         ("RUN make all", "needs Linux"),
         ("RUN <<EOF\nmake\nEOF", "needs Linux"),
         ('RUN ["/bin/sh", "-c", "true"]', "no '/bin/sh' in the stage"),

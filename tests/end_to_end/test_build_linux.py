@@ -204,10 +204,10 @@ def test_scripts_run_by_what_they_name(wherry: Wherry) -> None:
 
 
 def test_the_exit_code_is_told(wherry: Wherry) -> None:
-    error = wherry.refused("build", folder(wherry, "FROM base\nRUN echo x && exit 7"), code=1)
+    error = wherry.refused("build", folder(wherry, 'FROM base\nRUN echo "x" && exit 7'), code=1)
     assert error.strip() == (
-        "wherry: Dockerfile:2: The command '/bin/sh -c echo x && exit 7' returned a non-zero "
-        "code: 7"
+        r'wherry: Dockerfile:2: process "/bin/sh -c echo \"x\" && exit 7" did not complete '
+        "successfully: exit code: 7"
     )
     error = wherry.refused("build", folder(wherry, 'FROM base\nRUN ["/nothing"]'), code=1)
     assert "Dockerfile:2" in error

@@ -1,6 +1,8 @@
 """Building images: the classic builder's endpoint, a context as a tar in, progress out."""
 
+from collections import deque
 from contextlib import aclosing
+from typing import Any
 
 from wherry.api.archive import send_tar
 from wherry.api.call import Call, JsonStream, Refused, empty_answer, json_answer
@@ -10,6 +12,9 @@ from wherry.engine import EngineError, InvalidRequest
 from wherry.engine.builds.request import BuildRequest, Output
 from wherry.engine.errors import BuildFailed
 
+_MOST_UNTOLD = 1000
+"""Lines that a quiet build tells all the same when a program in it fails."""
+
 
 async def build(call: Call) -> StreamResponse:
     """`docker build`. Errors after the first step come in the stream, as Docker sends them."""
@@ -17,18 +22,20 @@ async def build(call: Call) -> StreamResponse:
 
     request, quiet = _request(call), call.flag("q")
     answer = JsonStream(call)
+    untold: deque[dict[str, Any]] = deque(maxlen=_MOST_UNTOLD)
     try:
         async with aclosing(call.engine.builds.build(request, call.chunks())) as events:
             async for event in events:
                 for document in shown(event, quiet=quiet):
                     await answer.send(document)
+                if quiet:
+                    untold += shown(event, quiet=False)
     except EngineError as error:
-        if not answer.opened:
+        if not answer.opened and not (isinstance(error, BuildFailed) and error.classic):
             raise
-        code = error.exit_code if isinstance(error, BuildFailed) else 1
-        await answer.send(
-            {"errorDetail": {"code": code, "message": error.message}, "error": error.message}
-        )
+        for document in untold:
+            await answer.send(document)
+        await answer.send(_failure(error))
     return await answer.close()
 
 
@@ -58,6 +65,15 @@ async def cancel(call: Call) -> Response:
 async def session(call: Call) -> Response:
     """BuildKit's own protocol."""
     raise Refused(501, "BuildKit's protocol is not spoken here: build with DOCKER_BUILDKIT=0")
+
+
+def _failure(error: EngineError) -> dict[str, Any]:
+    """The last document: in Docker's words for its clients, and in `told` with the place."""
+    code, message = 1, error.message
+    if isinstance(error, BuildFailed):
+        code, message = error.exit_code, error.classic or message
+    detail = {"code": code, "message": message, "told": error.message}
+    return {"errorDetail": detail, "error": message}
 
 
 def _request(call: Call) -> BuildRequest:

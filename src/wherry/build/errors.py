@@ -6,19 +6,24 @@ class BuildError(Exception):
 
     `message` is one line: what was wrong and what to do. `file` and `line` (from 1) say where;
     they are empty and 0 when no line of a Dockerfile is to blame. `code` is the exit code of a
-    program that failed, or 1.
+    program that failed, or 1; `classic` what Docker's classic builder says of such a one.
     """
 
-    def __init__(self, message: str, file: str = "", line: int = 0, *, code: int = 1) -> None:
+    def __init__(
+        self, message: str, file: str = "", line: int = 0, *, code: int = 1, classic: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.file = file
         self.line = line
         self.code = code
+        self.classic = classic
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}" if self.line else self.message
 
     def at(self, file: str, line: int) -> "BuildError":
         """The same error with a place, unless it has one already."""
-        return self if self.line else BuildError(self.message, file, line, code=self.code)
+        if self.line:
+            return self
+        return BuildError(self.message, file, line, code=self.code, classic=self.classic)

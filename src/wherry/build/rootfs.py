@@ -38,7 +38,7 @@ class StackedLayer(Protocol):
 
     @property
     def diff_id(self) -> str:
-        """The digest of its content, uncompressed."""
+        """What decides its content: the digest of that, uncompressed, or of all layers up to it."""
 
     @property
     def path(self) -> Path:

@@ -1,5 +1,6 @@
 """What all stages of one build share: where layers go, what was done before, what time it is."""
 
+import json
 import os
 import threading
 import time
@@ -205,9 +206,7 @@ class Session(msgspec.Struct, frozen=True):
                 # What is told next begins on a line of its own.
                 self.progress(StepOutput(b"\n"))
             if code:
-                command = " ".join(program.argv)
-                message = f"The command {command!r} returned a non-zero code: {code}"
-                raise BuildError(message, code=code)
+                raise _failure(program.argv, code)
             with LayerWriter(self.store.blobs, clamp=self.clock.epoch) as writer:
                 write_diff(upper, writer)
                 layer = writer.commit()
@@ -225,6 +224,17 @@ class Session(msgspec.Struct, frozen=True):
         return unpacked(self.store, image)
 
 
+def _failure(argv: list[str], code: int) -> BuildError:
+    """A program's exit code in BuildKit's words, which quotes as Go does."""
+    command = " ".join(argv)
+    quoted = json.dumps(command, ensure_ascii=False)
+    return BuildError(
+        f"process {quoted} did not complete successfully: exit code: {code}",
+        code=code,
+        classic=f"The command '{command}' returned a non-zero code: {code}",
+    )
+
+
 def image_layers(image: Image) -> tuple[Layer, ...]:
     """The layers of an image, lowest first."""
     pairs = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
@@ -234,12 +244,12 @@ def image_layers(image: Image) -> tuple[Layer, ...]:
 def unpacked(store: ImageStore, image: Image) -> Rootfs:
     """The root filesystem of an image; what is not unpacked yet is when it is looked at."""
     layers = image_layers(image)
-    return Rootfs(
-        [
-            UnpackedLayer(layers[depth].diff_id, _unpacker(store, *layers[: depth + 1]))
-            for depth in reversed(range(len(layers)))
-        ]
-    )
+    chain, found = "", list[UnpackedLayer]()
+    for count, layer in enumerate(layers, 1):
+        # What a layer has hard links to is of those below it, so they are a part of what it is.
+        chain = cache_key(chain, layer.diff_id) if chain else layer.diff_id
+        found.append(UnpackedLayer(chain, _unpacker(store, *layers[:count])))
+    return Rootfs(found[::-1])
 
 
 def _unpacker(store: ImageStore, *layers: Layer) -> Callable[[], Path]:

@@ -23,7 +23,7 @@ def follow_build(session: Session, events: Iterable[Any], *, live: bool) -> str:
     try:
         for event in _documents(events):
             if "error" in event:
-                raise CommandError(str(event["error"]))
+                raise _error(event)
             identity = _identity(event) or identity
             view.show(event)
     finally:
@@ -38,10 +38,17 @@ def follow_quietly(events: Iterable[Any]) -> str:
     for event in _documents(events):
         if "error" in event:
             sys.stderr.write("".join(told))
-            raise CommandError(str(event["error"]))
+            raise _error(event)
         identity = _identity(event) or identity
         told.append(event.get("stream", ""))
     return identity or "".join(told).strip().rpartition("\n")[2]
+
+
+def _error(event: dict[str, Any]) -> CommandError:
+    """Why the build failed; wherry's engine says in `told` where, too."""
+    detail = event.get("errorDetail")
+    told = detail.get("told") if isinstance(detail, dict) else ""
+    return CommandError(str(told or event["error"]))
 
 
 def _documents(events: Iterable[Any]) -> Iterator[dict[str, Any]]:

@@ -50,11 +50,15 @@ class StartFailed(InvalidRequest):
 
 
 class BuildFailed(InvalidRequest):
-    """A build cannot go on; `exit_code` is that of the program that failed in it, or 1."""
+    """A build cannot go on; `exit_code` is that of the program that failed in it, or 1.
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    `classic` is what Docker's classic builder says of a program that failed.
+    """
+
+    def __init__(self, message: str, exit_code: int, classic: str) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.classic = classic
 
 
 class StateInUse(EngineError):

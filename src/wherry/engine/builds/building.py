@@ -161,4 +161,4 @@ def _build_errors() -> Iterator[None]:
     try:
         yield
     except BuildError as error:
-        raise BuildFailed(str(error), error.code) from None
+        raise BuildFailed(str(error), error.code, error.classic) from None

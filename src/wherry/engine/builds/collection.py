@@ -129,6 +129,7 @@ class Builds:
             )
 
     def _finished(self, image: Image) -> None:
+        self._engine.images.tell("create", image.id, image.id)
         for name in image.names:
             self._engine.images.tell("tag", image.id, name)
         self.prepare(image)
