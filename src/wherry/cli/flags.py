@@ -102,19 +102,23 @@ class Arguments:
         return name in self._values
 
     def switch(self, name: str) -> bool:
+        """Whether a switch is on."""
         return self._value(name) is True
 
     def text(self, name: str) -> str:
+        """The text of a flag, typed or by default."""
         value = self._value(name)
         assert isinstance(value, str)
         return value
 
     def number(self, name: str) -> int:
+        """The number of a flag, typed or by default."""
         value = self._value(name)
         assert isinstance(value, int)
         return value
 
     def many(self, name: str) -> list[str]:
+        """All values of a flag that may be repeated."""
         value = self._value(name)
         assert isinstance(value, list | tuple)
         return [str(item) for item in value]

@@ -81,6 +81,7 @@ class LiveView(PlainView):
         self._names: list[str] = []
 
     def close(self) -> None:
+        """Finish the line that is open, and tell what was made."""
         super().close()
         self._done()
         if self._image:
@@ -115,6 +116,7 @@ class LiveView(PlainView):
             self._names.append(name)
 
     def pause(self) -> None:
+        """End the line that is open, for somebody else is going to write."""
         if self._open:
             self._write(f"{_REWRITE}{self._fit(self._title, 0)}\n")
             self._open = False

@@ -34,6 +34,7 @@ class Session:
 
     @property
     def client(self) -> Client:
+        """The connection to the engine, made when it is first wanted."""
         if self._client is None:
             self._client = Client(self.address, _interrupts())
         return self._client
@@ -59,6 +60,7 @@ class Session:
         sys.stdout.write(text)
 
     def write_line(self, text: str) -> None:
+        """A line for stdout."""
         sys.stdout.write(text + "\n")
 
     def complain(self, message: str) -> None:

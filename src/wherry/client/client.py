@@ -64,6 +64,7 @@ class Client:
         self._host = "localhost" if address.path else f"{address.host}:{address.port}"
 
     def close(self) -> None:
+        """Closes the connections that lie idle."""
         while self._idle:
             self._idle.pop().close()
 

@@ -161,6 +161,7 @@ class Connection:
             self.close()
 
     def close(self) -> None:
+        """Closes the socket; whatever was under way is lost."""
         self.socket.close()
 
 

@@ -42,10 +42,12 @@ class ResponseParser:
 
     @property
     def head_complete(self) -> bool:
+        """Whether status and headers have arrived."""
         return self._state != _HEAD
 
     @property
     def done(self) -> bool:
+        """Whether the whole answer has arrived."""
         return self._state == _DONE
 
     @property

@@ -40,6 +40,7 @@ class Stream:
         self._shut(_socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """Closes the connection."""
         self._connection.close()
 
     def _shut(self, how: int) -> None:

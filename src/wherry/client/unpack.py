@@ -33,6 +33,7 @@ class PortionsFile:
         self._rest = b""
 
     def read(self, size: int) -> bytes:
+        """`size` bytes; fewer only at the end."""
         while len(self._rest) < size:
             portion = next(self._portions, b"")
             if not portion:

@@ -25,6 +25,7 @@ class Part(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return self.end - self.start
 
 

@@ -20,12 +20,15 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def ok(subject: str, text: str) -> Finding:
+    """All is as it should be."""
     return Finding(subject, "ok", text)
 
 
 def warning(subject: str, text: str, hint: str = "") -> Finding:
+    """Something that may matter."""
     return Finding(subject, "warning", text, hint)
 
 
 def missing(subject: str, text: str, hint: str = "") -> Finding:
+    """Something without which wherry does not work as it was set up."""
     return Finding(subject, "missing", text, hint)

@@ -46,6 +46,10 @@ class DistantSockets(Sockets):
         self._error: OSError | None = None
 
     def take(self, family: int) -> socket.socket | None:
+        """A socket for streams of an address family, or None while one is being made.
+
+        Raises OSError where none could be made.
+        """
         ready = self._ready[family]
         if len(ready) <= _BATCH // 2 and family not in self._making:
             making = self._making[family] = asyncio.create_task(self._make(family))
@@ -58,14 +62,17 @@ class DistantSockets(Sockets):
         return None
 
     def wait(self, ready: Callable[[], None]) -> None:
+        """Call `ready` once, when there may be sockets again."""
         self._waiting.append(ready)
 
     async def datagrams(self, family: int) -> socket.socket:
+        """A new socket for datagrams. Raises OSError."""
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         (made,) = await self._within(lambda: [socket.socket(family, kind)])
         return made
 
     def close(self) -> None:
+        """Give back all that were made."""
         for making in self._making.values():
             making.cancel()
         for ready in self._ready.values():

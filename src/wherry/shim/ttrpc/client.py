@@ -57,9 +57,11 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio's: the connection is there."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        """asyncio's: bytes have come."""
         for reply in self._machine.receive(data):
             waiting = self._calls.get(reply.stream)
             if waiting is None or waiting.done():
@@ -70,6 +72,7 @@ class Client(asyncio.Protocol):
                 waiting.set_result(reply.payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio's: every call that waits fails with UNAVAILABLE."""
         self._transport = None
         self.closed.set()
         for waiting in self._calls.values():
