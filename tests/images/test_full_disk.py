@@ -3,6 +3,7 @@
 import io
 import os
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,6 +77,16 @@ def test_unpacking(small: Path) -> None:
     image = image_of(store, layer, name="big")
     assert_as_it_was(store, small / "data", lambda: store.lowerdirs(image))
     assert store.remove("big").untagged == ["big:latest"]
+
+
+def test_unpacking_a_link_to_a_file_below(small: Path) -> None:
+    store = ImageStore(small / "data")
+    simple_image(store, "kept")
+    lower = layer_of(store, tar_of(member("big", bytes(SIZE - (SIZE >> 2)))))
+    upper = layer_of(store, tar_of(member("new", type=tarfile.LNKTYPE, linkname="big")))
+    image = image_of(store, lower, upper, name="linked")
+    store.layer_lowerdirs([lower])
+    assert_as_it_was(store, small / "data", lambda: store.lowerdirs(image))
 
 
 def test_writing_a_layer(small: Path) -> None:

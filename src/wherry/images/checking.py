@@ -5,7 +5,7 @@ removed by somebody meanwhile is no fault.
 """
 
 import hashlib
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -158,30 +158,42 @@ class Checking:
         layers = self._layers(entries)
         names = self._rootfs.names()
         broken = set(self._rootfs.damaged())
-        total, done = sum(layers[name][0].size for name in names if name in layers), 0
-        for name in names:
-            if name in broken:
-                what = f"{self._rootfs.path(name)} is no layer, or a damaged one"
-                yield self._mended(name, None, what)
-            elif name in layers:
-                yield Progress("layers", done, total)
-                done += layers[name][0].size
-                try:
-                    if fault := self._check_layer(name, *layers[name]):
-                        yield fault
-                except StorageFull as error:
-                    what, _, remedy = str(error).partition(": ")
-                    yield Fault(f"layers cannot be compared with their blobs, {what}", remedy)
-                    break
+        for name in broken.intersection(names):
+            what = f"{self._rootfs.path(name)} is no layer, or a damaged one"
+            yield self._mended(name, None, what)
+        # A layer with files of lower ones comes after those, which it is compared with.
+        known = sorted(
+            (name for name in names if name in layers and name not in broken),
+            key=lambda name: (self._rootfs.is_stacked(name), len(layers[name])),
+        )
+        total, done = sum(layers[name][-1].descriptor.size for name in known), 0
+        doubtful: set[str] = set()
+        for name in known:
+            yield Progress("layers", done, total)
+            done += layers[name][-1].descriptor.size
+            if self._rootfs.is_stacked(name) and not doubtful.isdisjoint(
+                each.diff_id for each in layers[name]
+            ):
+                continue  # What it would be compared with is damaged, and was told.
+            try:
+                if fault := self._check_layer(name, layers[name]):
+                    if not fault.mended:
+                        doubtful.add(layers[name][-1].diff_id)
+                    yield fault
+            except StorageFull as error:
+                what, _, remedy = str(error).partition(": ")
+                yield Fault(f"layers cannot be compared with their blobs, {what}", remedy)
+                break
         yield Progress("layers", total, total)
 
-    def _check_layer(self, name: str, layer: Descriptor, diff_id: str) -> Fault | None:
+    def _check_layer(self, name: str, layers: Sequence[Layer]) -> Fault | None:
+        diff_id = layers[-1].diff_id
         try:
-            found = self._rootfs.differences(name, layer, diff_id)
+            found = self._rootfs.differences(name, *_parts(layers))
             if found:
                 more = f", and {len(found) - 1} more" if len(found) > 1 else ""
                 what = f"layer {diff_id}, unpacked in {self._rootfs.path(name)}: {found[0]}{more}"
-                return self._made_anew(name, layer, diff_id, what)
+                return self._made_anew(name, layers, what)
         except ImageNotFound:
             pass  # What is missing was told with the images.
         except InvalidImage as error:
@@ -194,11 +206,11 @@ class Checking:
                 return Fault(f"{what}: {error}", "mend that, and check again")
         return None
 
-    def _made_anew(self, name: str, layer: Descriptor, diff_id: str, what: str) -> Fault:
+    def _made_anew(self, name: str, layers: Sequence[Layer], what: str) -> Fault:
         if not self._repair:
             return Fault(what, _REPAIR)
         try:
-            with self._rootfs.made_anew(layer, diff_id) as copy:
+            with self._rootfs.made_anew(name, *_parts(layers)) as copy:
                 return self._mended(name, copy, what)
         except StorageFull as error:
             return Fault(f"{what}; it cannot be made anew", str(error))
@@ -216,23 +228,24 @@ class Checking:
             self._rootfs.exchange(name, copy)
             return Fault(what, "it was made anew", mended=True)
 
-    def _layers(self, entries: Collection[Entry]) -> dict[str, tuple[Descriptor, str]]:
-        """By the name of the folder, the layers of all images that are in the store, and others."""
-        found: dict[str, tuple[Descriptor, str]] = {}
+    def _layers(self, entries: Collection[Entry]) -> dict[str, Sequence[Layer]]:
+        """By the names that its folder may have, each layer of all images in the store and those
+        below it, lowest first; and other layers.
+        """
+        found: dict[str, Sequence[Layer]] = {}
         for known in self._further:
-            (name,) = self._rootfs.keys([known.descriptor], [known.diff_id])
-            found[name] = (known.descriptor, known.diff_id)
+            ((name, _),) = self._rootfs.names_of(*_parts([known]))
+            found[name] = (known,)
         for entry in entries:
             try:
                 images = images_below(self._blobs, entry.target)
             except ImageError:
                 continue
             for image in images:
-                for layer, diff_id in zip(
-                    image.manifest.layers, image.config.rootfs.diff_ids, strict=True
-                ):
-                    (name,) = self._rootfs.keys([layer], [diff_id])
-                    found[name] = (layer, diff_id)
+                parts = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
+                layers = [Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in parts]
+                for count, names in enumerate(self._rootfs.names_of(*_parts(layers)), 1):
+                    found |= dict.fromkeys(names, layers[:count])
         return found
 
     def _size(self, digest: Digest) -> int:
@@ -240,6 +253,10 @@ class Checking:
             return self._blobs.size(digest)
         except ImageNotFound:
             return 0
+
+
+def _parts(layers: Sequence[Layer]) -> tuple[list[Descriptor], list[Digest]]:
+    return [each.descriptor for each in layers], [each.diff_id for each in layers]
 
 
 def _called(entry: Entry) -> str:

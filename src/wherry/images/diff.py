@@ -1,7 +1,6 @@
 """What a container changed: the upper folder of an overlay, as a layer and as a list."""
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,10 +10,10 @@ import msgspec
 from wherry.images.beneath import Root
 from wherry.images.errors import storage_errors
 from wherry.images.layer import LayerWriter
+from wherry.images.stack import is_opaque, is_whiteout
 from wherry.images.tar import Entry, Kind
 from wherry.images.walk import open_file, walk
 
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _NANOSECONDS = 1_000_000_000
 
 
@@ -41,7 +40,7 @@ def write_diff(upper: Path, writer: LayerWriter) -> None:
                 case Kind.DIRECTORY:
                     if path:
                         writer.add_entry(entry)
-                    if _is_opaque(root, path):
+                    if is_opaque(root, path):
                         writer.add_opaque(path, mtime=mtime)
                 case Kind.FILE:
                     with open_file(root, path) as file:
@@ -83,7 +82,7 @@ def _below(entry: Entry, lowerdirs: Sequence[Path]) -> bool:
                 continue
             status = os.fstat(fd)
             os.close(fd)
-            return not _is_whiteout(status)
+            return not is_whiteout(status)
     return False
 
 
@@ -93,25 +92,10 @@ def _hidden(root: Root, path: str) -> bool:
     for depth in range(len(parts) - 1, -1, -1):
         above = "/".join(parts[:depth])
         try:
-            if _is_opaque(root, above):
+            if is_opaque(root, above):
                 return True
         except FileNotFoundError:
             continue
         except NotADirectoryError:
             return True
-    return False
-
-
-def _is_whiteout(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _is_opaque(root: Root, path: str) -> bool:
-    place = f"/proc/self/fd/{root.folder(path)}"
-    for name in _OPAQUE:
-        try:
-            if os.getxattr(place, name) == b"y":
-                return True
-        except OSError:
-            continue
     return False

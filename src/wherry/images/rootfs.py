@@ -24,15 +24,17 @@ from wherry.images.blobs import BlobStore
 from wherry.images.durable import exchange, sync_directory, sync_filesystem
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.holds import Holds
+from wherry.images.stack import Stack
 from wherry.images.tar import Entry, Kind
 from wherry.images.tree import TreeWriter
-from wherry.images.unpack import Digesting, unpack
+from wherry.images.unpack import Digesting, NeedsLowerLayers, unpack
 from wherry.oci import Descriptor, Digest, file_name, is_tar
 
 _Writer = TypeVar("_Writer", bound=TreeWriter)
 
 _NAME_LENGTH = 20
 _EMPTY = "empty"
+_STACKED = "stacked:"
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """Layers that are unpacked at the same time."""
 _CLOCK_OF_FILES = 5
@@ -50,23 +52,31 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 class _Wanted(msgspec.Struct, frozen=True):
-    """A layer that is to be there unpacked; `name` is its folder's, the beginning of `key`."""
+    """A layer that is to be there unpacked, in a folder called after the beginning of `key`.
+
+    Of one with hard links to files of lower layers `stacked` is the key: another image may have
+    others below it.
+    """
 
     layer: Descriptor
     diff_id: Digest
     key: str
-    name: str
+    stacked: str
 
-    @classmethod
-    def of(cls, layer: Descriptor, diff_id: str) -> "_Wanted":
-        key = _key(layer, Digest(diff_id))
-        return cls(layer, Digest(diff_id), key, _name(key))
+    @property
+    def name(self) -> str:
+        return _name(self.key)
+
+    @property
+    def stacked_name(self) -> str:
+        return _name(self.stacked)
 
 
 class RootFilesystems:
     """Unpacked layers below `root/NAME/fs`.
 
-    NAME is the beginning of the layer's diff_id, since all paths of an overlay have to fit into
+    NAME is the beginning of the layer's diff_id (of a digest of all to this layer, if it has links
+    to files of lower ones), since all paths of an overlay have to fit into
     one page (`MAX_LAYERS`); the whole of it is compared.
     """
 
@@ -79,6 +89,8 @@ class RootFilesystems:
         self._unpacking: dict[str, threading.Lock] = {}
         self._records: dict[str, _Record] = {}
         self._sizes: dict[str, int] = {}
+        self._needing: set[str] = set()
+        """Keys of layers that are known to need those below them."""
         # Closed to other users: layers hold set-id programs and files of every mode.
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ingest.mkdir(exist_ok=True)
@@ -86,27 +98,34 @@ class RootFilesystems:
 
     def lowerdirs(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Path]:
         """Folders of the layers (lowest first), the topmost first; never empty."""
-        wanted = [_Wanted.of(*each) for each in zip(layers, diff_ids, strict=True)]
-        unique = {each.name: each for each in reversed(wanted)}  # Overlay refuses one folder twice.
-        self._holds.touch(*unique)
-        missing = {n: each for n, each in unique.items() if not (self._root / n).exists()}
-        if missing:
-            with self._alone(missing):
-                self._unpack_all(
-                    [each for n, each in missing.items() if not (self._root / n).exists()]
-                )
-        for name, each in unique.items():
-            if self._record(name).key != each.key:
-                path = self._root / name
-                raise StoreDamaged(f"{path} is not the layer {each.diff_id}: remove that folder")
-        return [self._root / name / "fs" for name in unique] or [self._root / _EMPTY]
+        wanted = _stacked(layers, diff_ids)
+        self._unpack_missing(wanted)
+        for position, each in enumerate(wanted):
+            if self._place_of(each) is None:
+                self._unpack_stacked(each, wanted[:position])
+        return self._folders(wanted) or [self._root / _EMPTY]
+
+    def unpack_ahead(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> None:
+        """Unpack those of some layers, in no order, that nothing below is needed for."""
+        self._unpack_missing([_Wanted(*each, each[2]) for each in _keyed(layers, diff_ids)])
+
+    def top(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> Path:
+        """The folder of the last of the layers (lowest first), those below only if needed."""
+        last = _stacked(layers, diff_ids)[-1]
+        self._unpack_missing([last])
+        if self._place_of(last) is None:
+            return self.lowerdirs(layers, diff_ids)[0]
+        return self._folders([last])[0]
 
     def keys(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> set[str]:
-        """The names of the folders that these layers have, or will have."""
-        return {
-            _name(_key(layer, Digest(diff_id)))
-            for layer, diff_id in zip(layers, diff_ids, strict=True)
-        }
+        """The names of the folders that these layers (lowest first) have, or may have."""
+        return {name for names in self.names_of(layers, diff_ids) for name in names}
+
+    def names_of(
+        self, layers: Sequence[Descriptor], diff_ids: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """Of each of these layers (lowest first) the names that its folder may have."""
+        return [(each.name, each.stacked_name) for each in _stacked(layers, diff_ids)]
 
     def names(self) -> list[str]:
         """The names of all unpacked layers."""
@@ -157,17 +176,21 @@ class RootFilesystems:
         return size, discarded
 
     @contextmanager
-    def made_anew(self, layer: Descriptor, diff_id: str) -> Iterator[str]:
-        """A layer unpacked once more, beside its place; gone at the end. Its name is yielded.
-
-        Raises as `lowerdirs`.
+    def made_anew(
+        self, name: str, layers: Sequence[Descriptor], diff_ids: Sequence[str]
+    ) -> Iterator[str]:
+        """The layer `name`, the last of these, unpacked once more, beside its place; gone at the
+        end. The copy's name is yielded. Raises as `lowerdirs`.
         """
-        with self._beside() as copy:
-            self._unpack(_Wanted.of(layer, diff_id), copy)
+        last = _stacked(layers, diff_ids)[-1]
+        with self._beside() as copy, self._below(name, layers, diff_ids) as below:
+            self._unpack(last, copy, below)
             yield copy.name
 
-    def differences(self, name: str, layer: Descriptor, diff_id: str) -> list[str]:
-        """What of the layer `name` is not as its blob says, a short line each.
+    def differences(
+        self, name: str, layers: Sequence[Descriptor], diff_ids: Sequence[str]
+    ) -> list[str]:
+        """What of the layer `name`, the last of these, is not as its blob says: a line each.
 
         Takes no room for content. Raises as `lowerdirs`, and OSError.
         """
@@ -178,9 +201,25 @@ class RootFilesystems:
         rootfs = self._root / name / "fs"
         if rootfs.parent.is_dir() and not rootfs.is_dir():
             return ["its files are missing"]
-        with self._beside() as copy:
-            outline = self._write(_Wanted.of(layer, diff_id), copy / "fs", Outline)
+        last = _stacked(layers, diff_ids)[-1]
+        with self._beside() as copy, self._below(name, layers, diff_ids) as below:
+            outline = self._write(last, copy / "fs", Outline, below)
             return [*differences(copy / "fs", outline.digests, rootfs, since)]
+
+    def is_stacked(self, name: str) -> bool:
+        """Whether the layer has files of those below it, to which it has hard links."""
+        return self._record(name).key.startswith(_STACKED)
+
+    @contextmanager
+    def _below(
+        self, name: str, layers: Sequence[Descriptor], diff_ids: Sequence[str]
+    ) -> Iterator[Stack | None]:
+        """What the layer `name`, the last of these, may need of those below it."""
+        if not self.is_stacked(name):
+            yield None
+            return
+        with Stack(self.lowerdirs(layers[:-1], diff_ids[:-1])) as below:
+            yield below
 
     @contextmanager
     def _beside(self) -> Iterator[Path]:
@@ -209,6 +248,54 @@ class RootFilesystems:
             for name in names:
                 remove_tree(name, fd)
 
+    def _place_of(self, wanted: _Wanted) -> str | None:
+        """The name of the folder that a layer has, if it has one."""
+        names = (wanted.name, wanted.stacked_name)
+        return next((name for name in names if (self._root / name).exists()), None)
+
+    def _folders(self, wanted: Sequence[_Wanted]) -> list[Path]:
+        """Where layers (lowest first) are, topmost first and each once, as overlay wants it.
+
+        Raises StoreDamaged, also for one that is not there.
+        """
+        found: list[Path] = []
+        for each in reversed(wanted):
+            name = self._place_of(each) or each.name
+            key = each.key if name == each.name else each.stacked
+            if self._record(name).key != key:
+                path = self._root / name
+                raise StoreDamaged(f"{path} is not the layer {each.diff_id}: remove that folder")
+            found.append(self._root / name / "fs")
+        return [*dict.fromkeys(found)]
+
+    def _unpack_missing(self, wanted: Sequence[_Wanted]) -> None:
+        """Unpack all that are not there and need nothing below; several at a time."""
+        self._holds.touch(*(name for each in wanted for name in (each.name, each.stacked_name)))
+        missing = self._missing(wanted)
+        if missing:
+            with self._alone(missing):
+                self._unpack_all([*self._missing(wanted).values()])
+
+    def _missing(self, wanted: Sequence[_Wanted]) -> dict[str, _Wanted]:
+        return {
+            each.name: each
+            for each in wanted
+            if each.key not in self._needing and self._place_of(each) is None
+        }
+
+    def _unpack_stacked(self, wanted: _Wanted, lower: Sequence[_Wanted]) -> None:
+        """Unpack a layer that needs those below it, which are there."""
+        with (
+            self._alone([wanted.name]),
+            self._beside() as copy,
+            Stack(self._folders(lower)) as below,
+        ):
+            if self._place_of(wanted) is None:
+                self._unpack(wanted, copy, below)
+                sync_filesystem(self._ingest)
+                self._settle(copy, self._root / wanted.stacked_name)
+                sync_directory(self._root)
+
     def _unpack_all(self, wanted: Sequence[_Wanted]) -> None:
         """Unpack layers and put them in their places: each that can be, or none at a fault."""
         temporary = {each.name: os.urandom(8).hex() for each in wanted}
@@ -217,8 +304,9 @@ class RootFilesystems:
             with storage_errors("unpack a layer"):
                 self._in_threads(wanted, temporary)
                 sync_filesystem(self._ingest)
-                for name, unpacked in temporary.items():
-                    self._settle(self._ingest / unpacked, self._root / name)
+                for each in wanted:
+                    if each.key not in self._needing:
+                        self._settle(self._ingest / temporary[each.name], self._root / each.name)
                 sync_directory(self._root)
         finally:
             self.sweep([*temporary.values()])
@@ -226,7 +314,7 @@ class RootFilesystems:
     def _in_threads(self, wanted: Sequence[_Wanted], temporary: Mapping[str, str]) -> None:
         """Raises what the first layer raises that cannot be unpacked; the others are given up."""
         if len(wanted) == 1:
-            self._unpack(wanted[0], self._ingest / temporary[wanted[0].name])
+            self._unpack_alone(wanted[0], self._ingest / temporary[wanted[0].name])
             return
         from concurrent.futures import ThreadPoolExecutor
 
@@ -235,7 +323,7 @@ class RootFilesystems:
                 # In the caller's context: a thread is in the holds that its caller is in.
                 pool.submit(
                     contextvars.copy_context().run,
-                    self._unpack,
+                    self._unpack_alone,
                     each,
                     self._ingest / temporary[each.name],
                 )
@@ -247,12 +335,22 @@ class RootFilesystems:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _unpack(self, wanted: _Wanted, folder: Path) -> None:
-        tree = self._write(wanted, folder / "fs", TreeWriter)
-        record = _Record(wanted.key, frozenset(tree.modules))
+    def _unpack_alone(self, wanted: _Wanted, folder: Path) -> None:
+        """Unpack a layer without those below it, or find that it needs them."""
+        try:
+            self._unpack(wanted, folder)
+        except NeedsLowerLayers:
+            self._needing.add(wanted.key)
+
+    def _unpack(self, wanted: _Wanted, folder: Path, below: Stack | None = None) -> None:
+        tree = self._write(wanted, folder / "fs", TreeWriter, below)
+        key = wanted.key if below is None else wanted.stacked
+        record = _Record(key, frozenset(tree.modules))
         (folder / "layer.json").write_bytes(msgspec.json.encode(record))
 
-    def _write(self, wanted: _Wanted, rootfs: Path, writer: type[_Writer]) -> _Writer:
+    def _write(
+        self, wanted: _Wanted, rootfs: Path, writer: type[_Writer], below: Stack | None
+    ) -> _Writer:
         """Let a layer be written into a new folder, and return what wrote it."""
         layer = wanted.layer
         rootfs.mkdir(parents=True)
@@ -263,7 +361,7 @@ class RootFilesystems:
                 self._write_file(layer, name, tree)
             elif not _is_nothing(layer, wanted.diff_id):
                 with self._blobs.open(Digest(layer.digest)) as blob:
-                    unpack(blob, layer, wanted.diff_id, tree)
+                    unpack(blob, layer, wanted.diff_id, tree, below)
         return tree
 
     def _settle(self, unpacked: Path, path: Path) -> None:
@@ -311,6 +409,23 @@ class RootFilesystems:
             yield
         with self._mutex:
             self._unpacking.pop(name, None)
+
+
+def _keyed(
+    layers: Sequence[Descriptor], diff_ids: Sequence[str]
+) -> Iterator[tuple[Descriptor, Digest, str]]:
+    for layer, diff_id in zip(layers, diff_ids, strict=True):
+        yield layer, Digest(diff_id), _key(layer, Digest(diff_id))
+
+
+def _stacked(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[_Wanted]:
+    """Layers (lowest first) of one image."""
+    found: list[_Wanted] = []
+    stacked = ""
+    for layer, diff_id, key in _keyed(layers, diff_ids):
+        stacked = f"{_STACKED}{_hashed(f'{stacked} {key}')}"
+        found.append(_Wanted(layer, diff_id, key, stacked))
+    return found
 
 
 def _key(layer: Descriptor, diff_id: Digest) -> str:

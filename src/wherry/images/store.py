@@ -230,9 +230,23 @@ class ImageStore:
     def layer_lowerdirs(self, layers: Sequence[Layer]) -> _Paths:
         """As `lowerdirs`, for layers (lowest first) that are not an image yet."""
         with self.hold():
-            return self._rootfs.lowerdirs(
-                [layer.descriptor for layer in layers], [layer.diff_id for layer in layers]
-            )
+            return self._rootfs.lowerdirs(*_parts(layers))
+
+    def layer_folder(self, layers: Sequence[Layer]) -> Path:
+        """The unpacked last of some layers (lowest first). Raises as `lowerdirs`.
+
+        Those below it are unpacked only if it has hard links to their files.
+        """
+        with self.hold():
+            return self._rootfs.top(*_parts(layers))
+
+    def unpack_ahead(self, layers: Sequence[Layer]) -> None:
+        """Unpack layers, in no order, for `lowerdirs` to come. Raises as that.
+
+        What has hard links to files of lower layers is left to it.
+        """
+        with self.hold():
+            self._rootfs.unpack_ahead(*_parts(layers))
 
     def save(self, names: Sequence[str], out: Output, platform: Platform | None = None) -> None:
         """Write images as one tar that is both an OCI archive and one for `docker load`.
@@ -375,6 +389,10 @@ def entered(entries: Sequence[Entry], new: Sequence[Entry]) -> Sequence[Entry]:
         elif entry.digest not in {old.digest for old in result}:
             result.append(entry)
     return result
+
+
+def _parts(layers: Sequence[Layer]) -> tuple[Sequence[Descriptor], Sequence[Digest]]:
+    return [each.descriptor for each in layers], [each.diff_id for each in layers]
 
 
 def _annotated(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:

@@ -48,11 +48,11 @@ class TreeWriter:
     A context manager. Entry names are clean and relative ("" is the top); a name that exists is
     replaced, a folder by a folder is merged. Raises OSError, whose `filename` is the entry's.
     `bytes` are those of the files written, `modules` the SHA-256 of those that are Wasm (not of
-    sparse ones, and of no more than a thousand).
+    sparse ones, and of no more than a thousand); `root` is the open folder.
     """
 
     def __init__(self, path: Path) -> None:
-        self._root = Root(path)
+        self.root = Root(path)
         self._folders: dict[str, _Folder] = {}
         self._ids = (os.geteuid(), os.getegid())
         self.bytes = 0
@@ -62,14 +62,14 @@ class TreeWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._root:
+        with self.root:
             if kind is None:
                 self._finish_folders()
 
     def place(self, path: str) -> tuple[int, str]:
         """The folder of `path`, made if need be, and the last part of the path."""
         folder, _, name = path.rpartition("/")
-        return self._root.folder(folder, make=True), name
+        return self.root.folder(folder, make=True), name
 
     def add(self, path: str, entry: Entry, read: Callable[[int], bytes]) -> None:
         """Write one entry at `path`; `read` gives a file's stored content. Devices are refused."""
@@ -92,7 +92,7 @@ class TreeWriter:
     def hardlink(self, path: str, target: str) -> None:
         """Make `path` another name of `target`; both are beneath the root."""
         source_folder, _, source = target.rpartition("/")
-        source_at = os.dup(self._root.folder(source_folder))
+        source_at = os.dup(self.root.folder(source_folder))
         try:
             status = os.stat(source, dir_fd=source_at, follow_symlinks=False)
             at, name = self.place(path)
@@ -107,7 +107,7 @@ class TreeWriter:
         """Remove whatever is at `path`."""
         at, name = self.place(path)
         remove_tree(name, at)
-        self._root.forget()
+        self.root.forget()
         self._folders = {
             known: folder
             for known, folder in self._folders.items()
@@ -118,18 +118,18 @@ class TreeWriter:
         """What is at `path`, if anything, without following it."""
         try:
             folder, _, name = path.rpartition("/")
-            at = self._root.folder(folder)
+            at = self.root.folder(folder)
             return os.stat(name or ".", dir_fd=at, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def setxattr(self, path: str, name: str, value: bytes) -> None:
         """Set an attribute of the folder `path`."""
-        os.setxattr(_proc(self._root.folder(path)), name, value)
+        os.setxattr(_proc(self.root.folder(path)), name, value)
 
     def removexattr(self, path: str, name: str) -> None:
         """Take an attribute off the folder `path`."""
-        os.removexattr(_proc(self._root.folder(path)), name)
+        os.removexattr(_proc(self.root.folder(path)), name)
 
     def _folder(self, path: str, entry: Entry) -> None:
         if path:
@@ -222,7 +222,7 @@ class TreeWriter:
             return self.place(path)
         else:
             # It may have been a link that folders were reached through.
-            self._root.forget()
+            self.root.forget()
             return self.place(path)
         return at, name
 
@@ -230,7 +230,7 @@ class TreeWriter:
         for path in sorted(self._folders, reverse=True):
             folder = self._folders[path]
             try:
-                fd = self._root.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                fd = self.root.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             except OSError as error:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                     continue  # A later entry took it away, by another way that leads there.

@@ -1,8 +1,10 @@
 """Layers to folders: a layer's tar becomes a folder that overlayfs can stack (layer.md).
 
 Whiteouts become overlay's: a character device 0:0 where a name is deleted, an `opaque` attribute
-on a folder that hides what is below it. Device nodes are left out, as a container's `/dev` comes
-from its runtime, and a node made from an image would open a device of the host.
+on a folder that hides what is below it. A hard link to a file of a lower layer brings that file up
+into this one, as overlayfs does when somebody makes such a link. Device nodes are left out, as a
+container's `/dev` comes from its runtime, and a node made from an image would open a device of the
+host.
 """
 
 import errno
@@ -16,8 +18,10 @@ from wherry.images.beneath import clean
 from wherry.images.compression import Decompressed, Source, decompressed
 from wherry.images.errors import DigestMismatch, InvalidLayer
 from wherry.images.layer import OPAQUE, WHITEOUT
+from wherry.images.stack import Shown, Stack, is_whiteout
 from wherry.images.tar import Entry, InvalidTar, Kind, TarReader
 from wherry.images.tree import TreeWriter
+from wherry.images.walk import Extents, entry_at, extents_of, open_file
 from wherry.oci import Descriptor, Digest
 
 _AUFS = ".wh..wh."
@@ -30,16 +34,22 @@ _OURS = frozenset(
 class Limits(msgspec.Struct, frozen=True):
     """What one layer may become: bytes of content, entries, and bytes for each byte stored.
 
-    The ratio counts only above `free_bytes`; gzip itself cannot exceed 1032.
+    The ratio counts only above `free_bytes`; gzip itself cannot exceed 1032. `looks` is how often
+    lower layers may be asked for a file that it links to.
     """
 
     size: int = 64 << 30
     entries: int = 2_000_000
     ratio: int = 200
     free_bytes: int = 1 << 30
+    looks: int = 50_000_000
 
 
 LIMITS = Limits()
+
+
+class NeedsLowerLayers(InvalidLayer):
+    """A layer has a hard link to what is not in it."""
 
 
 def unpack(
@@ -47,18 +57,22 @@ def unpack(
     descriptor: Descriptor,
     diff_id: Digest,
     tree: TreeWriter,
+    below: Stack | None = None,
     limits: Limits = LIMITS,
 ) -> None:
     """Unpack a layer into the empty folder that `tree` writes.
 
-    Raises InvalidLayer, and DigestMismatch when the blob or its content is not what the
+    `below` are the lower layers. Raises NeedsLowerLayers when they are not given but needed,
+    InvalidLayer, and DigestMismatch when the blob or its content is not what the
     descriptor and `diff_id` say; the folder is then to be thrown away.
     """
     blob = Digesting(source, descriptor.digest)
     content = _Content(decompressed(blob), blob, diff_id, limits)
     try:
-        _Unpacking(tree, limits).run(TarReader(content))
+        _Unpacking(tree, below, limits).run(TarReader(content))
         content.drain()
+    except NeedsLowerLayers:
+        raise
     except (InvalidTar, InvalidLayer, ValueError) as error:
         raise InvalidLayer(f"layer {descriptor.digest}: {error}") from None
     blob.check(descriptor.size)
@@ -68,10 +82,13 @@ def unpack(
 class _Unpacking:
     """The state of one layer's way to disk."""
 
-    def __init__(self, tree: TreeWriter, limits: Limits) -> None:
+    def __init__(self, tree: TreeWriter, below: Stack | None, limits: Limits) -> None:
         self._tree = tree
+        self._below = below
         self._limits = limits
         self._whiteouts: set[str] = set()
+        self._brought_up: set[str] = set()
+        """Paths of lower layers' files, and of the folders they are in, that no entry speaks of."""
         self._opaque = overlay_opaque(tree)
 
     def run(self, reader: TarReader) -> None:
@@ -102,18 +119,77 @@ class _Unpacking:
         if self._whiteouts:
             self._uncover(path, entry.kind)
         if entry.kind is Kind.HARDLINK:
-            target = clean(entry.target)
-            if not target or target in self._whiteouts or not self._tree.exists(target):
-                raise InvalidLayer(
-                    f"entry {entry.name!r} is a hard link to {entry.target!r}, "
-                    "which is not in the layer"
-                )
-            self._tree.hardlink(path, target)
+            self._tree.hardlink(path, self._linked(entry))
         else:
             self._tree.add(path, entry, reader.read)
+        if self._brought_up:
+            parts = path.split("/")
+            self._brought_up -= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+
+    def _linked(self, entry: Entry) -> str:
+        """Where what a hard link leads to is in the tree; brought up if it is a lower layer's."""
+        target = clean(entry.target)
+        there = self._tree.exists(target) if target else None
+        if there is not None and not is_whiteout(there):
+            return target
+        if self._below is None:
+            raise NeedsLowerLayers(f"entry {entry.name!r} is a hard link to {entry.target!r}")
+        found = self._below.find(target, self._tree.root) if target else None
+        self._spend(0)
+        if found is None or stat.S_ISDIR(found.status.st_mode):
+            raise InvalidLayer(
+                f"entry {entry.name!r} is a hard link to {entry.target!r}, "
+                "which is no file of the layer or of those below it"
+            )
+        if found.layer is not self._tree.root:
+            self._bring_up(found, self._below)
+        return found.path
+
+    def _bring_up(self, found: Shown, below: Stack) -> None:
+        """Copy a lower layer's file to where it is, and the folders that it is in."""
+        parts = found.path.split("/")
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            shown = below.find(folder, self._tree.root)
+            if shown is not None and shown.layer is not self._tree.root:
+                self._copy(shown)
+        self._copy(found)
+
+    def _copy(self, shown: Shown) -> None:
+        entry = entry_at(shown.layer, shown.path)
+        if entry is None or self._tree.bytes + entry.size > self._limits.size:
+            raise InvalidLayer(f"more than {self._limits.size} bytes of files")
+        if entry.kind is Kind.FILE:
+            with open_file(shown.layer, shown.path) as file:
+                extents = extents_of(file, entry.size)
+                if extents != [(0, entry.size)]:
+                    entry.extents = extents
+                self._tree.add(shown.path, entry, Extents(file, extents).read)
+        else:
+            self._tree.add(shown.path, entry, lambda _: b"")
+        self._brought_up.add(shown.path)
+
+    def _put_back(self, path: str) -> None:
+        """Take away what was brought up to `path` or below it: the layer deletes that."""
+        if not self._brought_up:
+            return
+        self._spend(len(self._brought_up))
+        top = f"{path}/" if path else ""
+        gone = {each for each in self._brought_up if f"{each}/".startswith(top)}
+        for each in gone:
+            self._tree.remove(each)
+        self._brought_up -= gone
+
+    def _spend(self, looks: int) -> None:
+        """Bound the time that links to lower layers take."""
+        if self._below is not None:
+            self._below.looks += looks
+            if self._below.looks > self._limits.looks:
+                raise InvalidLayer("hard links to lower layers that take too long to find")
 
     def _delete(self, folder: str, name: str) -> None:
         if name == OPAQUE:
+            self._put_back(folder)
             self._tree.place(f"{folder}/x" if folder else "x")
             self._tree.setxattr(folder, self._opaque, b"y")
             return
@@ -123,6 +199,7 @@ class _Unpacking:
         if hidden in ("", ".", ".."):
             raise InvalidLayer(f"{name!r} deletes nothing that can be: it is no whiteout")
         path = f"{folder}/{hidden}" if folder else hidden
+        self._put_back(path)
         there = self._tree.exists(path)
         if there is None:
             at, hidden = self._tree.place(path)

@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from io import FileIO
 
 from wherry.images.beneath import Root
@@ -50,6 +51,14 @@ def walk(root: Root, top: str = "") -> Iterator[Entry]:
             pending += (f"{path}/{name}" if path else name for name in names)
 
 
+def entry_at(root: Root, path: str) -> Entry | None:
+    """What is at `path` (clean, relative), a file by its first name; None if it is a socket.
+
+    Raises OSError.
+    """
+    return _entry(root, path, {})
+
+
 def open_file(root: Root, path: str) -> FileIO:
     """A regular file beneath the root, never a pipe or device that it was replaced by."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -58,6 +67,42 @@ def open_file(root: Root, path: str) -> FileIO:
         file.close()
         raise OSError(errno.EINVAL, "is no regular file any more", path)
     return file
+
+
+def extents_of(file: FileIO, size: int) -> list[tuple[int, int]]:
+    """The (offset, length) of what is stored of a file of `size` bytes, its holes left out."""
+    found: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break
+        end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+        found.append((start, end - start))
+    return found
+
+
+class Extents:
+    """Reads what is stored of a file, one extent after the other."""
+
+    def __init__(self, file: FileIO, extents: Iterable[tuple[int, int]]) -> None:
+        self._file = file
+        self._pending = deque(extents)
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; b"" at the end. Raises OSError when the file has become shorter."""
+        if not self._pending:
+            return b""
+        offset, length = self._pending.popleft()
+        data = os.pread(self._file.fileno(), min(size, length), offset)
+        if not data:
+            raise OSError(errno.EIO, "became shorter while it was read")
+        if len(data) < length:
+            self._pending.appendleft((offset + len(data), length - len(data)))
+        return data
 
 
 def xattrs_of(place: str | int) -> dict[str, bytes]:

@@ -259,11 +259,12 @@ class _Pull:
         from wherry.images.transfer.unpacking import Unpacking
 
         diff_ids = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
-        known = {layer.digest: diff_id for layer, diff_id in diff_ids}
+        stack = [Layer(layer, checked(diff_id)) for layer, diff_id in diff_ids]
+        known = {layer.descriptor.digest: layer for layer in stack}
         unpacking = Unpacking(self._store, self._tell)
 
         def unpack(layer: Descriptor) -> None:
-            unpacking.add(Layer(layer, checked(known[layer.digest])))
+            unpacking.add(known[layer.digest])
 
         def bring(layer: Descriptor) -> None:
             self._layer(layer)
@@ -275,6 +276,8 @@ class _Pull:
                     unpack(layer)
             for_each(missing.values(), bring, AT_ONCE, "pull", self._cancel)
             unpacking.finish()
+            if fresh or missing:
+                self._store.layer_lowerdirs(stack)
         finally:
             unpacking.close()
 

@@ -45,6 +45,6 @@ class Unpacking:
             size = each.descriptor.size
             digest = short(each.descriptor.digest)
             self._tell(BlobStatus(digest, BlobState.EXTRACTING, size, size))
-        self._store.layer_lowerdirs(layers)
+        self._store.unpack_ahead(layers)
         for each in layers:
             self._tell(BlobStatus(short(each.descriptor.digest), BlobState.PULLED))
