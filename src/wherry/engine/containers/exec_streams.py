@@ -7,6 +7,7 @@ output: a process whose client does not read waits.
 
 import asyncio
 import os
+import select
 import shutil
 import time
 from pathlib import Path
@@ -123,12 +124,19 @@ class ExecStreams:
             async with asyncio.timeout(_PATIENCE if self._over else None):
                 await arrival
         except TimeoutError:
-            return False
+            # Something may have come that a busy loop has not looked at yet.
+            return self._has_arrived()
         finally:
             self._arrival = None
             for fd in self._readers:
                 loop.remove_reader(fd)
         return True
+
+    def _has_arrived(self) -> bool:
+        poll = select.poll()
+        for fd in self._readers:
+            poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _close(self, fd: int) -> None:
         asyncio.get_running_loop().remove_reader(fd)

@@ -61,6 +61,8 @@ class Plumbing:
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._dry.wait()
+        for fd in list(self._open):  # a busy loop may not have looked at what came last
+            self._read(fd)
         self.close()
         self._writer.end(STDOUT)
         self._writer.end(STDERR)
