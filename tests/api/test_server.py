@@ -22,12 +22,14 @@ from wherry.engine import (
 )
 from wherry.engine.disk_usage import Usage
 from wherry.engine.images.inspection import ImageSummary
+from wherry.engine.inspection import CreateResult
+from wherry.oci import Descriptor
 
 
 async def test_ping_is_answered_before_the_engine_is_open(api: Api) -> None:
     status, headers, body = await api.ask("GET", "/_ping")
     assert (status, body) == (200, b"OK")
-    assert headers["api-version"] == "1.45"
+    assert headers["api-version"] == "1.51"
     assert headers["docker-experimental"] == "false"
     assert headers["ostype"] == "linux"
     assert headers["builder-version"] == "1"
@@ -53,14 +55,14 @@ async def test_an_engine_that_cannot_open_is_told(api: Api) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("/v1.46/info", "client version 1.46 is too new. Maximum supported API version is 1.45"),
+        ("/v1.52/info", "client version 1.52 is too new. Maximum supported API version is 1.51"),
         ("/v1.23/info", "client version 1.23 is too old. Minimum supported API version is 1.24"),
     ],
 )
 async def test_a_version_that_is_not_spoken_is_refused(api: Api, target: str, message: str) -> None:
     status, headers, body = await api.ask("GET", target)
     assert status == 400
-    assert headers["api-version"] == "1.45"
+    assert headers["api-version"] == "1.51"
     assert json.loads(body)["message"].startswith(message)
 
 
@@ -160,6 +162,43 @@ async def test_queries_are_read_as_docker_reads_them(api: Api) -> None:
     for query in ("limit=x", "filters=[", "filters={]"):
         status, _, body = await api.ask("GET", f"/containers/json?{query}")
         assert status == 400, body
+
+
+async def test_images_are_told_as_the_clients_version_has_them(api: Api) -> None:
+    def listing(*_: object, **__: object) -> list[ImageSummary]:
+        image = ImageSummary(
+            id="sha256:1", repo_tags=[], repo_digests=[], created=0, size=1, labels=None,
+            containers=2, descriptor=Descriptor(media_type="x", digest="sha256:2", size=3),
+        )  # fmt: skip
+        return [image]
+
+    api.has(images=SimpleNamespace(list=listing))
+    told = {}
+    for version in ("1.24", "1.43", "1.50", "1.51"):
+        _, _, body = await api.ask("GET", f"/v{version}/images/json")
+        (image,) = json.loads(body)
+        told[version] = (image["Containers"], image.get("VirtualSize"))
+    assert told == {"1.24": (-1, 1), "1.43": (-1, 1), "1.50": (-1, None), "1.51": (2, None)}
+    status, _, body = await api.ask("GET", "/images/x/json?manifests=1&platform=wasi/wasm")
+    assert (status, "cannot both be set" in json.loads(body)["message"]) == (400, True)
+
+
+async def test_a_volume_driver_without_effect_is_warned_of(api: Api) -> None:
+    """Since 1.48; before, the docker command did."""
+
+    async def create(*_: object, **__: object) -> CreateResult:
+        return CreateResult(id="x", warnings=[])
+
+    api.has(containers=SimpleNamespace(create=create))
+    mounts = [{"Type": "volume", "Target": "/v"}, {"Type": "tmpfs", "Target": "/t"}]
+    warnings = {}
+    for version in ("1.47", "1.48"):
+        for driver, chosen in (("local", mounts), ("local", mounts[1:]), ("", mounts)):
+            host = {"VolumeDriver": driver, "Mounts": chosen}
+            body = json.dumps({"Image": "x", "HostConfig": host}).encode()
+            _, _, answer = await api.ask("POST", f"/v{version}/containers/create", body)
+            warnings[version, driver, len(chosen)] = len(json.loads(answer)["Warnings"])
+    assert {asked for asked, count in warnings.items() if count} == {("1.48", "local", 2)}
 
 
 async def test_a_change_is_made_whole_when_the_client_goes(api: Api) -> None:

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.root
 
 
 async def test_versions_name_the_engine_and_its_parts(engine: Engine) -> None:
-    version = engine.system.version(api="1.45", oldest_api="1.24")
-    assert (version.version, version.api_version) == (__version__, "1.45")
+    version = engine.system.version(api="1.51", oldest_api="1.24")
+    assert (version.version, version.api_version) == (__version__, "1.51")
     assert [part.name for part in version.components] == ["Engine", "wasmtime"]
 
 

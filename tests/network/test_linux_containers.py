@@ -52,6 +52,27 @@ def test_guests_and_linux_programs_find_each_other(engine: Wherry) -> None:
     engine.ok("rm", "-f", "guest", "linux")
 
 
+def test_the_way_out_and_the_settings_of_an_interface_are_as_asked(engine: Wherry) -> None:
+    engine.ok("network", "create", "wide")
+    option = "driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians="
+    first = ("--network", f"name=fleet,{option}1")
+    script = "/bin/busybox ip route; /bin/busybox cat /proc/sys/net/ipv4/conf/eth*/log_martians"
+    shell = ("linux", "sh", "-c", script)
+    ways = {}
+    for priority in (0, 1):
+        second = ("--network", f"name=wide,gw-priority={priority}")
+        route, *_, fleet, wide = engine.ok("run", "--rm", *first, *second, *shell).splitlines()
+        ways[priority] = route.split()[-1]
+        assert (fleet, wide) == ("1", "0")
+    assert ways == {0: "eth0", 1: "eth1"}
+    refused = engine.refused(
+        "run", "--rm", "--network", f"name=fleet,{option.replace('IFNAME', 'eth0')}1", *shell,
+        code=125,
+    )  # fmt: skip
+    assert "write net.ipv4.conf.IFNAME.NAME=VALUE" in refused
+    engine.ok("network", "rm", "wide")
+
+
 def test_its_published_port_is_forwarded(engine: Wherry, machine: Machine) -> None:
     flags = ["-p", "8090:80", "--add-host", "pier:192.0.2.9"]
     engine.ok("run", "-d", "--name", "linux", *RUNC, *flags, "linux", "httpd", "-f", "-h", "/etc")

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 Version = tuple[int, int]
 
-CURRENT: Version = (1, 45)
+CURRENT: Version = (1, 51)
 """The version of the Engine API that is spoken when a client names none."""
 OLDEST: Version = (1, 24)
 

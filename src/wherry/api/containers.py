@@ -1,15 +1,19 @@
 """Containers: their life, in one request each."""
 
-from wherry.api.call import MAX_BODY, Call, empty_answer, json_answer
+from wherry.api.call import MAX_BODY, Call, Version, empty_answer, json_answer
 from wherry.api.http import Response
 from wherry.api.signatures import verify_key
-from wherry.engine.config import decode_create, decode_update
+from wherry.engine.config import HostConfig, decode_create, decode_update
 from wherry.engine.containers import Container
 
 
 def named(call: Call) -> Container:
     """The container that the path names. Raises NotFound."""
     return call.engine.containers.get(call.path["name"])
+
+
+_WARNS: Version = (1, 48)
+"""Since then it is the engine, not the docker command, that warns of a driver without effect."""
 
 
 async def listing(call: Call) -> Response:
@@ -34,6 +38,8 @@ async def create(call: Call) -> Response:
         platform=call.text("platform") or None,
         verify_key=verify_key(call),
     )
+    if call.version >= _WARNS and (warning := _ignored_driver(host)):
+        result.warnings.append(warning)
     return json_answer(result, 201)
 
 
@@ -123,3 +129,16 @@ async def top(call: Call) -> Response:
 async def changes(call: Call) -> Response:
     """`docker diff`. Docker answers null when nothing has changed."""
     return json_answer(await call.engine.containers.changes(named(call)) or None)
+
+
+def _ignored_driver(host: HostConfig) -> str:
+    """A warning in Docker's words where `--volume-driver` has no effect on what is mounted."""
+    for mount in host.mounts or ():
+        options = mount.volume_options
+        named = options and options.driver_config and options.driver_config.name
+        if host.volume_driver and mount.type == "volume" and not named:
+            return (
+                "WARNING: the container-wide volume-driver configuration is ignored for volumes "
+                "specified via 'mount'. Use '--mount type=volume,volume-driver=...' instead"
+            )
+    return ""

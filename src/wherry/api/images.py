@@ -1,14 +1,20 @@
 """Images."""
 
 from wherry.api.archive import send_tar
-from wherry.api.call import Call, JsonStream, Refused, empty_answer, json_answer
+from wherry.api.call import Call, JsonStream, Refused, Version, empty_answer, json_answer
 from wherry.api.http import Response, StreamResponse
 from wherry.api.virtual_size import tell_virtual_size
+from wherry.engine import InvalidRequest
+
+_COUNTS_CONTAINERS: Version = (1, 51)
 
 
 async def listing(call: Call) -> Response:
     """`docker images`."""
     images = call.engine.images.list(call.filters(), shared_size=call.flag("shared-size"))
+    if call.version < _COUNTS_CONTAINERS:
+        for image in images:
+            image.containers = -1
     if call.flag("manifests"):
         await call.engine.images.add_manifests(images)
     tell_virtual_size(call, images)
@@ -17,8 +23,13 @@ async def listing(call: Call) -> Response:
 
 async def inspect(call: Call) -> Response:
     """`docker image inspect`."""
-    image = call.engine.images.inspect(call.path["name"], call.text("platform"))
-    if call.flag("manifests"):
+    platform, manifests = call.text("platform"), call.flag("manifests")
+    if platform and manifests:
+        raise InvalidRequest(
+            "conflicting options: manifests and platform options cannot both be set"
+        )
+    image = call.engine.images.inspect(call.path["name"], platform)
+    if manifests:
         await call.engine.images.add_manifests([image])
     tell_virtual_size(call, [image])
     return json_answer(image)

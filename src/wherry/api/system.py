@@ -2,11 +2,13 @@
 
 from contextlib import aclosing, closing
 
-from wherry.api.call import CURRENT, OLDEST, Call, JsonStream, json_answer
+from wherry.api.call import CURRENT, OLDEST, Call, JsonStream, Version, json_answer
 from wherry.api.http import Response, StreamResponse
 from wherry.api.virtual_size import tell_virtual_size
 
 _API = f"{CURRENT[0]}.{CURRENT[1]}"
+_WITHOUT_NETFILTER: Version = (1, 50)
+"""Since then `info` does not tell whether bridges pass by the firewall."""
 _MIN_API = f"{OLDEST[0]}.{OLDEST[1]}"
 
 
@@ -17,7 +19,10 @@ async def version(call: Call) -> Response:
 
 async def info(call: Call) -> Response:
     """`docker info`."""
-    return json_answer(await call.engine.system.info())
+    found = await call.engine.system.info()
+    if call.version >= _WITHOUT_NETFILTER:
+        del found["BridgeNfIptables"], found["BridgeNfIp6tables"]
+    return json_answer(found)
 
 
 async def usage(call: Call) -> Response:

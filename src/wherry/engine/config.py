@@ -216,6 +216,8 @@ class EndpointConfig(msgspec.Struct, kw_only=True, rename="pascal"):
     aliases: list[str] | None = None
     mac_address: str = ""
     driver_opts: dict[str, str] | None = None
+    gw_priority: int = 0
+    """The network with the highest leads out; of several with the same, the first by name."""
 
 
 class NetworkingConfig(msgspec.Struct, kw_only=True, rename="pascal"):

@@ -6,7 +6,6 @@ frees. Docker's fields tell of each thing; `Disk`, which Docker has not, of each
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,9 +60,9 @@ async def disk_usage(engine: "Engine", kinds: Collection[str] = ()) -> Usage:
         if kind not in _KINDS:
             raise InvalidRequest(f"unknown object type: {kind}; known: {', '.join(_KINDS)}")
     wanted = frozenset(kinds or _KINDS)
-    usage, containers = Usage(), await engine.containers.list(all=True)
+    usage = Usage()
     if "container" in wanted:
-        containers = usage.containers = await engine.containers.list(all=True, size=True)
+        usage.containers = await engine.containers.list(all=True, size=True)
     if "volume" in wanted:
         usage.volumes = await engine.volumes.usage()
     if wanted & {"image", "build-cache"}:
@@ -71,7 +70,7 @@ async def disk_usage(engine: "Engine", kinds: Collection[str] = ()) -> Usage:
         store = await asyncio.to_thread(engine.store.usage, in_use)
         if "image" in wanted:
             usage.layers_size = store.total - sum(store.unneeded.values())
-            usage.images = _images(engine, store, containers)
+            usage.images = _images(engine, store)
         if "build-cache" in wanted:
             usage.build_cache = await engine.builds.cache_records(store.unneeded)
             builds = engine.root / "build"
@@ -82,14 +81,10 @@ async def disk_usage(engine: "Engine", kinds: Collection[str] = ()) -> Usage:
     return usage
 
 
-def _images(
-    engine: "Engine", store: StoreUsage, containers: Collection[ContainerSummary]
-) -> list[ImageSummary]:
-    users = Counter(each.image_id for each in containers)
+def _images(engine: "Engine", store: StoreUsage) -> list[ImageSummary]:
     targets = {image.id: Digest(image.target.digest) for image in engine.store.list()}
     images = engine.images.list()
     for image in images:
-        image.containers = users[image.id]
         if found := store.images.get(targets[Digest(image.id)]):
             image.size, image.shared_size = found.size, found.shared
     return images

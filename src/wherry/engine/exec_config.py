@@ -1,6 +1,6 @@
 """What is to be started in a running container: the bodies of Docker's exec calls, typed.
 
-Field names in JSON are Docker's (Engine API 1.45).
+Field names in JSON are Docker's (Engine API 1.51).
 """
 
 import msgspec

@@ -1,6 +1,6 @@
 """What the engine tells about containers and volumes: Docker's JSON documents, typed.
 
-Field names in JSON are those of the Engine API 1.45. Times are RFC 3339 with nanoseconds in UTC.
+Field names in JSON are those of the Engine API 1.51. Times are RFC 3339 with nanoseconds in UTC.
 """
 
 import msgspec
@@ -81,6 +81,7 @@ class EndpointSettings(msgspec.Struct, kw_only=True, rename="pascal"):
     global_ipv6_address: str = msgspec.field(name="GlobalIPv6Address", default="")
     global_ipv6_prefix_len: int = msgspec.field(name="GlobalIPv6PrefixLen", default=0)
     driver_opts: dict[str, str] | None = None
+    gw_priority: int = 0
     dns_names: list[str] | None = msgspec.field(name="DNSNames", default=None)
 
 
@@ -181,6 +182,8 @@ class ContainerSummary(msgspec.Struct, kw_only=True, rename="pascal"):
     names: list[str]
     image: str
     image_id: str = msgspec.field(name="ImageID")
+    image_manifest_descriptor: Descriptor | UnsetType = UNSET
+    """What runs, by digest."""
     command: str
     created: int
     ports: list[PortSummary] = msgspec.field(default_factory=list)

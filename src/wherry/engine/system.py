@@ -134,6 +134,7 @@ class System:
             "IPv4Forwarding": True,
             "BridgeNfIptables": True,
             "BridgeNfIp6tables": True,
+            "FirewallBackend": {"Driver": "nftables"},
             "Debug": False,
             "ExperimentalBuild": False,
             "LoggingDriver": "json-file",

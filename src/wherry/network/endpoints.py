@@ -127,7 +127,9 @@ def prepare(attachment: Attachment) -> None:
         else:
             set_sysctl(f"{conf}/disable_ipv6", 1)
     except FileNotFoundError:  # a kernel without IPv6
-        return
+        pass
+    for name, value in attachment.sysctls.items():
+        set_sysctl(name, value)
 
 
 def configure(inside: IPRoute, attachment: Attachment, index: int, *, fresh: bool) -> None:

@@ -42,6 +42,8 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     default_route: bool = False
     names: list[str] = []
     """What others in the network call the container: its name, aliases, service, short id."""
+    sysctls: dict[str, str] = {}
+    """Kernel settings of the interface, by their paths below net."""
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):

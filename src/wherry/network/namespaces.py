@@ -42,7 +42,7 @@ def enter(namespace: int) -> None:
         raise OSError(number, f"no network namespace is entered: {os.strerror(number)}")
 
 
-def set_sysctl(name: str, value: int) -> None:
+def set_sysctl(name: str, value: int | str) -> None:
     """Set net.NAME (with slashes) of the thread's namespace, unless it is so. Raises OSError."""
     path = f"/proc/sys/net/{name}"
     with open(path) as file:

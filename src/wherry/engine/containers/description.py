@@ -79,6 +79,7 @@ def summarise(
         names=[f"/{record.name}"],
         image=image,
         image_id=record.image_id,
+        image_manifest_descriptor=record.manifest or UNSET,
         command=shlex.join(record.args),
         created=record.created // 1_000_000_000,
         ports=listed_ports(container),

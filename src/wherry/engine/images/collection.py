@@ -31,8 +31,8 @@ from wherry.engine.images.inspection import (
 )
 from wherry.engine.images.platforms import read_platform, summarize
 from wherry.engine.worker import read_in_thread, write_in_thread
-from wherry.images import Image, Removal
-from wherry.oci import Digest, Platform, parse_reference
+from wherry.images import Image, ImageError, Removal
+from wherry.oci import Digest, MediaType, Platform, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
@@ -231,7 +231,22 @@ class Images:
             named = (_only_named(image, patterns) for image in chosen)
             chosen = [image for image in named if image.names]
         chosen.sort(key=lambda image: (seconds(image.config.created), image.id), reverse=True)
-        return [summary(image, shared=shared.get(image.id, -1)) for image in chosen]
+        users = self._users(chosen)
+        return [
+            summary(image, containers=users[image.target.digest], shared=shared.get(image.id, -1))
+            for image in chosen
+        ]
+
+    def _users(self, images: Sequence[Image]) -> Counter[str]:
+        """How many containers were made from each, whichever platform, by its target's digest."""
+        users = Counter(each.image_id for each in self._engine.containers)
+        found = Counter({image.target.digest: users.pop(image.id, 0) for image in images})
+        for image in images if users else ():
+            if image.target.media_type in MediaType.INDEXES:
+                with suppress(ImageError):
+                    others = {each.id for each in self._store.platforms(image.target.digest)}
+                    found[image.target.digest] += sum(users[id] for id in others - {image.id})
+        return found
 
 
 def _has_labels(image: Image, filters: Filters) -> bool:

@@ -1,4 +1,4 @@
-"""What the engine tells about images: Docker's JSON documents, typed (Engine API 1.45)."""
+"""What the engine tells about images: Docker's JSON documents, typed (Engine API 1.51)."""
 
 from datetime import datetime
 from typing import Any

@@ -297,6 +297,8 @@ class Networks:
             raise Forbidden(f'only one instance of "{driver}" network is allowed')
         if driver not in _DRIVERS:
             raise NotFound(f'plugin "{driver[:80]}" not found: the only network driver is bridge')
+        if not request.enable_ipv4:
+            raise InvalidRequest("networks without IPv4 are not supported: leave out --ipv4=false")
         if request.ipam.driver not in ("", "default"):
             raise NotFound(f'plugin "{request.ipam.driver[:80]}" not found')
 

@@ -1,4 +1,4 @@
-"""What the engine tells about networks: Docker's JSON documents, typed (Engine API 1.45)."""
+"""What the engine tells about networks: Docker's JSON documents, typed (Engine API 1.51)."""
 
 import msgspec
 
@@ -23,6 +23,7 @@ class NetworkInspect(msgspec.Struct, kw_only=True, rename="pascal"):
     created: str
     scope: str = "local"
     driver: str
+    enable_ipv4: bool = msgspec.field(name="EnableIPv4", default=True)
     enable_ipv6: bool = msgspec.field(name="EnableIPv6", default=False)
     ipam: Ipam = msgspec.field(name="IPAM")
     internal: bool = False

@@ -1,4 +1,4 @@
-"""What a client asks a network to be: the body of `POST /networks/create` (Engine API 1.45)."""
+"""What a client asks a network to be: the body of `POST /networks/create` (Engine API 1.51)."""
 
 import msgspec
 
@@ -32,6 +32,7 @@ class NetworkRequest(msgspec.Struct, kw_only=True, rename="pascal"):
     attachable: bool = False
     ingress: bool = False
     config_only: bool = False
+    enable_ipv4: bool = msgspec.field(name="EnableIPv4", default=True)
     enable_ipv6: bool = msgspec.field(name="EnableIPv6", default=False)
     ipam: Ipam = msgspec.field(name="IPAM", default_factory=Ipam)
     options: dict[str, str] = msgspec.field(default_factory=dict)

@@ -11,6 +11,7 @@ from wherry.engine.containers.context import Context
 from wherry.engine.containers.networking.files import check_network_files
 from wherry.engine.containers.networking.links import check_links
 from wherry.engine.containers.networking.ports import exposed_ports, wished_ports
+from wherry.engine.containers.networking.sysctls import endpoint_sysctls
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.networks import BRIDGE, HOST, NONE, check_addresses
 from wherry.engine.record import NetworkRecord
@@ -102,6 +103,7 @@ def check_endpoint(context: Context, network: NetworkRecord, asked: EndpointConf
         if not alias or len(alias) > 253 or not alias.isprintable() or " " in alias:
             raise InvalidRequest(f"invalid endpoint settings: invalid alias {alias[:80]!r}")
     check_addresses(network, addresses)
+    endpoint_sysctls(asked.driver_opts, "IFNAME")
     if asked.mac_address:
         asked.mac_address = _mac(asked.mac_address)
     check_links(context.index, asked.links or [])

@@ -27,6 +27,7 @@ from wherry.engine.containers.networking.plan import SHARED, egress_rules
 from wherry.engine.containers.networking.ports import exposed_ports, wished_ports
 from wherry.engine.containers.networking.programs import Programs
 from wherry.engine.containers.networking.publishing import reserve
+from wherry.engine.containers.networking.sysctls import endpoint_sysctls
 from wherry.engine.errors import Conflict, EngineError, NetworkRefused, StartFailed
 from wherry.engine.networks import BRIDGE, HOST, NONE, parse_options
 from wherry.engine.privileges import may_make_namespaces
@@ -260,7 +261,7 @@ class Networking:
         )
 
     def _attachments(self, container: Container, plugged: Plugged) -> Iterator[Attachment]:
-        route = self._default_route(container)
+        route, record = self._default_route(container), container.record
         for name, endpoint in plugged.endpoints.items():
             network = self._context.networks.by_id(endpoint.network)
             if network is not None:
@@ -271,17 +272,20 @@ class Networking:
                     addresses=[text for text in (endpoint.ipv4, endpoint.ipv6) if text],
                     default_route=name == route,
                     names=dns_names(container, name),
+                    sysctls=endpoint_sysctls(record.networks[name].driver_opts, endpoint.interface),
                 )
 
     def _default_route(self, container: Container) -> str:
-        """The network of the way out: the first by name that has one, as in Docker."""
-        plugged = container.life.plugged
+        """The network of the way out: of those that have one the one with the highest priority,
+        else the first by name, as in Docker."""
+        plugged, asked = container.life.plugged, container.record.networks
         networks = [
             network
             for endpoint in (plugged.endpoints.values() if plugged else ())
             if (network := self._context.networks.by_id(endpoint.network)) is not None
         ]
-        return min((each.name for each in networks if not each.internal), default="")
+        ways = [(-asked[n.name].gw_priority, n.name) for n in networks if not n.internal]
+        return min(ways)[1] if ways else ""
 
     def _gateway(self, name: str) -> str:
         return self._context.networks.get(name).pools[0].gateway

@@ -98,6 +98,7 @@ def _endpoint(
         aliases=asked.aliases,
         mac_address=asked.mac_address,
         driver_opts=asked.driver_opts,
+        gw_priority=asked.gw_priority,
     )
     if context.networks.has(name):
         settings.network_id = context.networks.get(name).id
