@@ -7,7 +7,6 @@ other threads run; what is made durable together costs one flush of the file sys
 
 import contextvars
 import errno
-import hashlib
 import os
 import threading
 import time
@@ -23,18 +22,25 @@ from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
 from wherry.images.durable import exchange, sync_directory, sync_filesystem
 from wherry.images.errors import StoreDamaged, storage_errors
+from wherry.images.folders import (
+    NAME_LENGTH,
+    Wanted,
+    alone,
+    begins,
+    is_nothing,
+    is_stacked,
+    stacked,
+)
 from wherry.images.holds import Holds
 from wherry.images.stack import Stack
 from wherry.images.tar import Entry, Kind
 from wherry.images.tree import TreeWriter
 from wherry.images.unpack import Digesting, NeedsLowerLayers, unpack
-from wherry.oci import Descriptor, Digest, file_name, is_tar
+from wherry.oci import Descriptor, Digest, file_name
 
 _Writer = TypeVar("_Writer", bound=TreeWriter)
 
-_NAME_LENGTH = 20
 _EMPTY = "empty"
-_STACKED = "stacked:"
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """Layers that are unpacked at the same time."""
 _CLOCK_OF_FILES = 5
@@ -51,34 +57,8 @@ class _Record(msgspec.Struct, frozen=True):
     modules: frozenset[str] = frozenset()
 
 
-class _Wanted(msgspec.Struct, frozen=True):
-    """A layer that is to be there unpacked, in a folder called after the beginning of `key`.
-
-    Of one with hard links to files of lower layers `stacked` is the key: another image may have
-    others below it.
-    """
-
-    layer: Descriptor
-    diff_id: Digest
-    key: str
-    stacked: str
-
-    @property
-    def name(self) -> str:
-        return _name(self.key)
-
-    @property
-    def stacked_name(self) -> str:
-        return _name(self.stacked)
-
-
 class RootFilesystems:
-    """Unpacked layers below `root/NAME/fs`.
-
-    NAME is the beginning of the layer's diff_id (of a digest of all to this layer, if it has links
-    to files of lower ones), since all paths of an overlay have to fit into
-    one page (`MAX_LAYERS`); the whole of it is compared.
-    """
+    """Unpacked layers below `root/NAME/fs`; for the names see `wherry.images.folders`."""
 
     def __init__(self, root: Path, blobs: BlobStore, holds: Holds) -> None:
         self._root = root
@@ -98,7 +78,7 @@ class RootFilesystems:
 
     def lowerdirs(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Path]:
         """Folders of the layers (lowest first), the topmost first; never empty."""
-        wanted = _stacked(layers, diff_ids)
+        wanted = stacked(layers, diff_ids)
         self._unpack_missing(wanted)
         for position, each in enumerate(wanted):
             if self._place_of(each) is None:
@@ -107,11 +87,11 @@ class RootFilesystems:
 
     def unpack_ahead(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> None:
         """Unpack those of some layers, in no order, that nothing below is needed for."""
-        self._unpack_missing([_Wanted(*each, each[2]) for each in _keyed(layers, diff_ids)])
+        self._unpack_missing(alone(layers, diff_ids))
 
     def top(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> Path:
         """The folder of the last of the layers (lowest first), those below only if needed."""
-        last = _stacked(layers, diff_ids)[-1]
+        last = stacked(layers, diff_ids)[-1]
         self._unpack_missing([last])
         if self._place_of(last) is None:
             return self.lowerdirs(layers, diff_ids)[0]
@@ -125,7 +105,7 @@ class RootFilesystems:
         self, layers: Sequence[Descriptor], diff_ids: Sequence[str]
     ) -> list[tuple[str, str]]:
         """Of each of these layers (lowest first) the names that its folder may have."""
-        return [(each.name, each.stacked_name) for each in _stacked(layers, diff_ids)]
+        return [(each.name, each.stacked_name) for each in stacked(layers, diff_ids)]
 
     def names(self) -> list[str]:
         """The names of all unpacked layers."""
@@ -157,14 +137,14 @@ class RootFilesystems:
     def damaged(self) -> list[str]:
         """The names of folders that are no whole layer."""
         self._records.clear()
-        return [name for name in self.names() if not _begins(self._record(name).key, name)]
+        return [name for name in self.names() if not begins(self._record(name).key, name)]
 
     def formerly(self, names: Collection[str]) -> set[str]:
         """Folders of these layers that an older store made, which has longer names for them.
 
         Containers that were made then have their paths.
         """
-        return {name for name in self.names() if name[:_NAME_LENGTH] in names}
+        return {name for name in self.names() if name[:NAME_LENGTH] in names}
 
     def discard(self, name: str) -> tuple[int, str]:
         """Take a layer out of use at once; returns its bytes, and what `sweep` is to remove."""
@@ -182,7 +162,7 @@ class RootFilesystems:
         """The layer `name`, the last of these, unpacked once more, beside its place; gone at the
         end. The copy's name is yielded. Raises as `lowerdirs`.
         """
-        last = _stacked(layers, diff_ids)[-1]
+        last = stacked(layers, diff_ids)[-1]
         with self._beside() as copy, self._below(name, layers, diff_ids) as below:
             self._unpack(last, copy, below)
             yield copy.name
@@ -201,14 +181,14 @@ class RootFilesystems:
         rootfs = self._root / name / "fs"
         if rootfs.parent.is_dir() and not rootfs.is_dir():
             return ["its files are missing"]
-        last = _stacked(layers, diff_ids)[-1]
+        last = stacked(layers, diff_ids)[-1]
         with self._beside() as copy, self._below(name, layers, diff_ids) as below:
             outline = self._write(last, copy / "fs", Outline, below)
             return [*differences(copy / "fs", outline.digests, rootfs, since)]
 
     def is_stacked(self, name: str) -> bool:
         """Whether the layer has files of those below it, to which it has hard links."""
-        return self._record(name).key.startswith(_STACKED)
+        return is_stacked(self._record(name).key)
 
     @contextmanager
     def _below(
@@ -248,12 +228,12 @@ class RootFilesystems:
             for name in names:
                 remove_tree(name, fd)
 
-    def _place_of(self, wanted: _Wanted) -> str | None:
+    def _place_of(self, wanted: Wanted) -> str | None:
         """The name of the folder that a layer has, if it has one."""
         names = (wanted.name, wanted.stacked_name)
         return next((name for name in names if (self._root / name).exists()), None)
 
-    def _folders(self, wanted: Sequence[_Wanted]) -> list[Path]:
+    def _folders(self, wanted: Sequence[Wanted]) -> list[Path]:
         """Where layers (lowest first) are, topmost first and each once, as overlay wants it.
 
         Raises StoreDamaged, also for one that is not there.
@@ -268,7 +248,7 @@ class RootFilesystems:
             found.append(self._root / name / "fs")
         return [*dict.fromkeys(found)]
 
-    def _unpack_missing(self, wanted: Sequence[_Wanted]) -> None:
+    def _unpack_missing(self, wanted: Sequence[Wanted]) -> None:
         """Unpack all that are not there and need nothing below; several at a time."""
         self._holds.touch(*(name for each in wanted for name in (each.name, each.stacked_name)))
         missing = self._missing(wanted)
@@ -276,14 +256,14 @@ class RootFilesystems:
             with self._alone(missing):
                 self._unpack_all([*self._missing(wanted).values()])
 
-    def _missing(self, wanted: Sequence[_Wanted]) -> dict[str, _Wanted]:
+    def _missing(self, wanted: Sequence[Wanted]) -> dict[str, Wanted]:
         return {
             each.name: each
             for each in wanted
             if each.key not in self._needing and self._place_of(each) is None
         }
 
-    def _unpack_stacked(self, wanted: _Wanted, lower: Sequence[_Wanted]) -> None:
+    def _unpack_stacked(self, wanted: Wanted, lower: Sequence[Wanted]) -> None:
         """Unpack a layer that needs those below it, which are there."""
         with (
             self._alone([wanted.name]),
@@ -296,7 +276,7 @@ class RootFilesystems:
                 self._settle(copy, self._root / wanted.stacked_name)
                 sync_directory(self._root)
 
-    def _unpack_all(self, wanted: Sequence[_Wanted]) -> None:
+    def _unpack_all(self, wanted: Sequence[Wanted]) -> None:
         """Unpack layers and put them in their places: each that can be, or none at a fault."""
         temporary = {each.name: os.urandom(8).hex() for each in wanted}
         self._holds.touch(*temporary.values())
@@ -311,7 +291,7 @@ class RootFilesystems:
         finally:
             self.sweep([*temporary.values()])
 
-    def _in_threads(self, wanted: Sequence[_Wanted], temporary: Mapping[str, str]) -> None:
+    def _in_threads(self, wanted: Sequence[Wanted], temporary: Mapping[str, str]) -> None:
         """Raises what the first layer raises that cannot be unpacked; the others are given up."""
         if len(wanted) == 1:
             self._unpack_alone(wanted[0], self._ingest / temporary[wanted[0].name])
@@ -335,21 +315,21 @@ class RootFilesystems:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _unpack_alone(self, wanted: _Wanted, folder: Path) -> None:
+    def _unpack_alone(self, wanted: Wanted, folder: Path) -> None:
         """Unpack a layer without those below it, or find that it needs them."""
         try:
             self._unpack(wanted, folder)
         except NeedsLowerLayers:
             self._needing.add(wanted.key)
 
-    def _unpack(self, wanted: _Wanted, folder: Path, below: Stack | None = None) -> None:
+    def _unpack(self, wanted: Wanted, folder: Path, below: Stack | None = None) -> None:
         tree = self._write(wanted, folder / "fs", TreeWriter, below)
         key = wanted.key if below is None else wanted.stacked
         record = _Record(key, frozenset(tree.modules))
         (folder / "layer.json").write_bytes(msgspec.json.encode(record))
 
     def _write(
-        self, wanted: _Wanted, rootfs: Path, writer: type[_Writer], below: Stack | None
+        self, wanted: Wanted, rootfs: Path, writer: type[_Writer], below: Stack | None
     ) -> _Writer:
         """Let a layer be written into a new folder, and return what wrote it."""
         layer = wanted.layer
@@ -359,7 +339,7 @@ class RootFilesystems:
             name = file_name(layer)
             if name is not None:
                 self._write_file(layer, name, tree)
-            elif not _is_nothing(layer, wanted.diff_id):
+            elif not is_nothing(layer, wanted.diff_id):
                 with self._blobs.open(Digest(layer.digest)) as blob:
                     unpack(blob, layer, wanted.diff_id, tree, below)
         return tree
@@ -409,52 +389,6 @@ class RootFilesystems:
             yield
         with self._mutex:
             self._unpacking.pop(name, None)
-
-
-def _keyed(
-    layers: Sequence[Descriptor], diff_ids: Sequence[str]
-) -> Iterator[tuple[Descriptor, Digest, str]]:
-    for layer, diff_id in zip(layers, diff_ids, strict=True):
-        yield layer, Digest(diff_id), _key(layer, Digest(diff_id))
-
-
-def _stacked(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[_Wanted]:
-    """Layers (lowest first) of one image."""
-    found: list[_Wanted] = []
-    stacked = ""
-    for layer, diff_id, key in _keyed(layers, diff_ids):
-        stacked = f"{_STACKED}{_hashed(f'{stacked} {key}')}"
-        found.append(_Wanted(layer, diff_id, key, stacked))
-    return found
-
-
-def _key(layer: Descriptor, diff_id: Digest) -> str:
-    """A tar is known by its content, a file by its content and name.
-
-    What has no files for a guest is known as that: else an image that calls a tar by another media
-    type would leave an empty folder for all that have this tar.
-    """
-    name = file_name(layer)
-    if name is not None:
-        return f"module:{_hashed(f'{layer.digest} {name}')}"
-    return f"nothing:{_hashed(layer.digest)}" if _is_nothing(layer, diff_id) else diff_id
-
-
-def _is_nothing(layer: Descriptor, diff_id: Digest) -> bool:
-    """Whether a layer is of an artifact and no file of a guest's: a signature, say."""
-    return file_name(layer) is None and layer.digest == diff_id and not is_tar(layer)
-
-
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _begins(key: str, name: str) -> bool:
-    return len(name) >= _NAME_LENGTH and key.partition(":")[2].startswith(name)
-
-
-def _name(key: str) -> str:
-    return key.partition(":")[2][:_NAME_LENGTH]
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""What the folders of unpacked layers are called.
+
+A folder has the beginning of its layer's key for a name, since all paths of an overlay have to fit
+into one page (`MAX_LAYERS`); the whole key lies beside the files and is compared. It is the layer's
+diff_id, so that a layer is unpacked once for all images that have it. Only what a layer with hard
+links to files of lower layers becomes depends on those: its key is of them all.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from wherry.oci import Descriptor, Digest, file_name, is_tar
+
+NAME_LENGTH = 20
+
+_STACKED = "stacked:"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A layer that is to be there unpacked.
+
+    `key` is its own; `stacked` the one it has if it needs those below it.
+    """
+
+    layer: Descriptor
+    diff_id: Digest
+    key: str
+    stacked: str
+
+    @property
+    def name(self) -> str:
+        """Its folder's."""
+        return _name(self.key)
+
+    @property
+    def stacked_name(self) -> str:
+        """Its folder's, if it needs the layers below it."""
+        return _name(self.stacked)
+
+
+def stacked(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wanted]:
+    """The layers of one image, lowest first."""
+    found: list[Wanted] = []
+    above = ""
+    for layer, diff_id, key in _keyed(layers, diff_ids):
+        above = f"{_STACKED}{_hashed(f'{above} {key}')}"
+        found.append(Wanted(layer, diff_id, key, above))
+    return found
+
+
+def alone(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wanted]:
+    """Layers of which it is not known what lies below them."""
+    return [Wanted(layer, diff_id, key, key) for layer, diff_id, key in _keyed(layers, diff_ids)]
+
+
+def is_stacked(key: str) -> bool:
+    """Whether this is the key of a layer that needed those below it."""
+    return key.startswith(_STACKED)
+
+
+def is_nothing(layer: Descriptor, diff_id: Digest) -> bool:
+    """Whether a layer is of an artifact and no file of a guest's: a signature, say."""
+    return file_name(layer) is None and layer.digest == diff_id and not is_tar(layer)
+
+
+def begins(key: str, name: str) -> bool:
+    """Whether a folder of that name may be the one of that key; older stores had longer names."""
+    return len(name) >= NAME_LENGTH and key.partition(":")[2].startswith(name)
+
+
+def _keyed(
+    layers: Sequence[Descriptor], diff_ids: Sequence[str]
+) -> Iterator[tuple[Descriptor, Digest, str]]:
+    for layer, diff_id in zip(layers, diff_ids, strict=True):
+        yield layer, Digest(diff_id), _key(layer, Digest(diff_id))
+
+
+def _key(layer: Descriptor, diff_id: Digest) -> str:
+    """A tar is known by its content, a file by its content and name.
+
+    What has no files for a guest is known as that: else an image that calls a tar by another media
+    type would leave an empty folder for all that have this tar.
+    """
+    name = file_name(layer)
+    if name is not None:
+        return f"module:{_hashed(f'{layer.digest} {name}')}"
+    return f"nothing:{_hashed(layer.digest)}" if is_nothing(layer, diff_id) else diff_id
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _name(key: str) -> str:
+    return key.partition(":")[2][:NAME_LENGTH]
