@@ -93,7 +93,7 @@ class Wherry:
         input: bytes | str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float = 60,
+        timeout: float = 120,
     ) -> Result:
         """Run `wherry ARGS` to its end, however it ends."""
         data = input.encode() if isinstance(input, str) else input
@@ -155,7 +155,7 @@ class Wherry:
         # The listening socket may have been bound by the CLI, so SO_PEERCRED names the binder.
         daemons = {pid for pid in self.processes() if _is_daemon(pid)}
         # One that it has forked looks like it until it becomes the shim or the network helper.
-        found = [pid for pid in daemons if _parent(pid) not in daemons]
+        found = [pid for pid in daemons if (parent := _parent(pid)) and parent not in daemons]
         assert len(found) == 1, f"expected one wherryd, found {found}"
         return found[0]
 
@@ -225,12 +225,12 @@ def end(pid: int, number: signal.Signals) -> None:
     try:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
-        assert select.select([pidfd], [], [], 30)[0], f"process {pid} survives {number.name}"
+        assert select.select([pidfd], [], [], 60)[0], f"process {pid} survives {number.name}"
     finally:
         os.close(pidfd)
 
 
-def until(true: Callable[[], object], otherwise: str, patience: float = 60) -> None:
+def until(true: Callable[[], object], otherwise: str, patience: float = 120) -> None:
     """Ask again, which takes its time, until it is so; fails with `otherwise` if it never is."""
     last = time.monotonic() + patience
     while not true():

@@ -73,7 +73,7 @@ class Daemon:
         """End the daemon and wait for it."""
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -91,7 +91,7 @@ class ChildDaemon(Daemon):
         """End the daemon and wait for it."""
         self._signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
 

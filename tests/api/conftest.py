@@ -36,7 +36,7 @@ class Api:
         reader, writer = await self.connect()
         head = f"{method} {target} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{headers}"
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await asyncio.wait_for(reader.read(), 20)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         head_bytes, _, rest = answer.partition(b"\r\n\r\n")
         lines = head_bytes.decode().split("\r\n")

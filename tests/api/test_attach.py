@@ -60,7 +60,7 @@ async def _attach(
     reader, writer = await api.connect()
     head = f"POST /v1.45/containers/x/attach?{query} HTTP/1.1\r\nHost: d\r\n{headers}\r\n"
     writer.write(head.encode())
-    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10), reader, writer
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60), reader, writer
 
 
 async def test_output_goes_on_after_the_input_has_ended(api: Api) -> None:
@@ -71,7 +71,7 @@ async def test_output_goes_on_after_the_input_has_ended(api: Api) -> None:
     writer.write(b"hello")
     assert await reader.readexactly(13) == b"\1\0\0\0\0\0\0\5HELLO"
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 10) == b"\2\0\0\0\0\0\0\3bye"
+    assert await asyncio.wait_for(reader.read(), 60) == b"\2\0\0\0\0\0\0\3bye"
     writer.close()
 
 
@@ -84,7 +84,7 @@ async def test_without_upgrade_the_answer_is_200_and_then_raw(api: Api) -> None:
     writer.write(b"hello")
     assert await reader.readexactly(5) == b"HELLO"
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 10) == b"bye"
+    assert await asyncio.wait_for(reader.read(), 60) == b"bye"
     writer.close()
 
 
@@ -94,7 +94,7 @@ async def test_the_detach_keys_end_the_stream_and_leave_the_container(api: Api) 
     _, reader, writer = await _attach(api, _UPGRADE)
     writer.write(b"a\x10\x11b")
     writer.write_eof()
-    assert b"bye" not in await asyncio.wait_for(reader.read(), 10)
+    assert b"bye" not in await asyncio.wait_for(reader.read(), 60)
     assert program.heard == b"a"
     assert program.closed.is_set()
     writer.close()
@@ -112,9 +112,9 @@ async def test_the_end_of_the_container_ends_the_connection(api: Api) -> None:
     _runs(api, program)
     _, reader, writer = await _attach(api, _UPGRADE)
     program.output.put_nowait(None)
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
-    await asyncio.wait_for(program.closed.wait(), 10)
+    await asyncio.wait_for(program.closed.wait(), 60)
 
 
 async def test_input_that_nobody_took_does_not_break_the_connection(api: Api) -> None:
@@ -125,7 +125,7 @@ async def test_input_that_nobody_took_does_not_break_the_connection(api: Api) ->
     program.output.put_nowait(None)
     writer.write(b"too late " * 100_000)
     # A connection that was reset would raise here.
-    assert await asyncio.wait_for(reader.read(), 10) == b"\1\0\0\0\0\0\0\x0alast words"
+    assert await asyncio.wait_for(reader.read(), 60) == b"\1\0\0\0\0\0\0\x0alast words"
     writer.close()
 
 
@@ -134,7 +134,7 @@ async def test_a_client_that_goes_is_detached(api: Api) -> None:
     _runs(api, program)
     _, _, writer = await _attach(api, _UPGRADE)
     writer.transport.abort()
-    await asyncio.wait_for(program.closed.wait(), 10)
+    await asyncio.wait_for(program.closed.wait(), 60)
     while api.server.connections:
         await asyncio.sleep(0)
 
@@ -148,7 +148,7 @@ async def test_much_output_arrives_whole_at_a_slow_client(api: Api, upgrade: str
         program.say(1, piece)
     program.output.put_nowait(None)
     _, reader, writer = await _attach(api, upgrade)
-    assert await asyncio.wait_for(reader.read(), 20) == b"".join(pieces)
+    assert await asyncio.wait_for(reader.read(), 60) == b"".join(pieces)
     writer.close()
 
 
@@ -159,5 +159,5 @@ async def test_much_input_waits_until_it_is_taken(api: Api) -> None:
     data = b"x" * 3_000_000
     writer.write(data)
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 20) == data.upper() + b"bye"
+    assert await asyncio.wait_for(reader.read(), 60) == data.upper() + b"bye"
     writer.close()

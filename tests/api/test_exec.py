@@ -75,7 +75,7 @@ async def _start(
         f"{headers}Content-Length: {len(text)}\r\n\r\n".encode()
         + text
     )
-    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10), reader, writer
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60), reader, writer
 
 
 async def test_create_answers_an_id(api: Api) -> None:
@@ -118,8 +118,8 @@ async def test_streams_are_told_apart_unless_there_is_a_terminal(api: Api) -> No
     writer.write(b"ho")
     assert await reader.readexactly(10) == b"\1\0\0\0\0\0\0\2HO"
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 10) == b"\2\0\0\0\0\0\0\3bye"
-    await asyncio.wait_for(execs.session.gone.wait(), 10)
+    assert await asyncio.wait_for(reader.read(), 60) == b"\2\0\0\0\0\0\0\3bye"
+    await asyncio.wait_for(execs.session.gone.wait(), 60)
     writer.close()
 
 
@@ -130,7 +130,7 @@ async def test_without_upgrade_and_with_a_terminal_it_is_raw(api: Api) -> None:
     writer.write(b"ho")
     assert await reader.readexactly(2) == b"HO"
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 10) == b"bye"
+    assert await asyncio.wait_for(reader.read(), 60) == b"bye"
     assert execs.started == {"attached": True, "size": (24, 80)}
     writer.close()
 
@@ -146,7 +146,7 @@ async def test_what_cannot_start_is_told_in_the_stream(api: Api) -> None:
     execs = Execs(api)
     execs.failure = StartFailed("OCI runtime exec failed: /x: no such file or directory", 127)
     _, reader, writer = await _start(api, {})
-    told = await asyncio.wait_for(reader.read(), 10)
+    told = await asyncio.wait_for(reader.read(), 60)
     assert told[0] == 2
     assert told[8:] == b"OCI runtime exec failed: /x: no such file or directory\r\n"
     writer.close()
@@ -170,8 +170,8 @@ async def test_the_detach_keys_let_it_go(api: Api) -> None:
     assert await reader.readexactly(1) == b"X"
     writer.write(b"\x01b")
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 10) == b""
-    await asyncio.wait_for(execs.session.gone.wait(), 10)
+    assert await asyncio.wait_for(reader.read(), 60) == b""
+    await asyncio.wait_for(execs.session.gone.wait(), 60)
     assert execs.session.left == "detached"
     writer.close()
 
@@ -198,10 +198,10 @@ async def test_a_client_that_vanishes_is_noticed_while_nothing_is_said(
     _, _, writer = await _start(api, body)
     if half_closed_before:
         writer.write_eof()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 60)
         assert not execs.session.gone.is_set()
     writer.transport.abort()
-    await asyncio.wait_for(execs.session.gone.wait(), 10)
+    await asyncio.wait_for(execs.session.gone.wait(), 60)
     assert execs.session.left == left
 
 
@@ -216,5 +216,5 @@ async def test_a_client_that_vanishes_behind_unread_input_is_noticed(api: Api) -
     _, _, writer = await _start(api, {})
     writer.write(b"x" * 2_000_000)
     writer.transport.abort()
-    await asyncio.wait_for(execs.session.gone.wait(), 20)
+    await asyncio.wait_for(execs.session.gone.wait(), 60)
     assert execs.session.left == "closed"

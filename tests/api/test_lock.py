@@ -33,7 +33,7 @@ def test_a_new_daemon_waits_for_one_that_leaves(tmp_path: Path) -> None:
     waiting.start()
     assert not taken
     os.write(go_write, b"!")
-    waiting.join(10)
+    waiting.join(60)
     assert taken
     os.waitpid(child, 0)
     for fd in (asked, told, go_read, go_write):

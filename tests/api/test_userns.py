@@ -96,7 +96,7 @@ def test_a_later_process_joins_one_that_lives() -> None:
 
     assert _as_nobody(join) == f"{namespace} True"
     os.close(end)
-    holding.join(10)
+    holding.join(60)
     for fd in (ready, stay):
         os.close(fd)
 

@@ -80,7 +80,7 @@ def test_output_nobody_reads_is_no_drama(shell: Shell, engine: Engine) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(20) == 141
+        assert process.wait(60) == 141
         assert process.stderr.read() == b""
 
 
@@ -105,6 +105,6 @@ def test_ctrl_c_ends_with_130_and_no_words(shell: Shell, engine: Engine) -> None
         assert process.stdout is not None and process.stderr is not None
         assert b"container start x" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         assert process.stderr.read() == b""
     engine.guest.ended.set()

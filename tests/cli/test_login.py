@@ -70,7 +70,7 @@ class Terminal:
     def expect(self, text: bytes) -> None:
         """Waits until this is shown."""
         while text not in self.shown:
-            assert select.select([self.master], [], [], 20)[0], self.shown
+            assert select.select([self.master], [], [], 60)[0], self.shown
             self.shown += os.read(self.master, 4096)
 
     def type(self, text: bytes) -> None:
@@ -82,7 +82,7 @@ class Terminal:
 
     def end(self) -> int:
         """The exit code; all that was shown is in `shown`."""
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         while select.select([self.master], [], [], 0)[0]:
             try:
                 self.shown += os.read(self.master, 4096)
@@ -165,7 +165,7 @@ def test_a_login_that_is_ended_leaves_a_terminal_that_echoes(
     terminal.expect(b"Password: ")
     assert not terminal.echoes
     terminal.process.send_signal(number)
-    assert terminal.process.wait(20) == 128 + number
+    assert terminal.process.wait(60) == 128 + number
     assert terminal.echoes
     terminal.end()
 

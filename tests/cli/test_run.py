@@ -78,7 +78,7 @@ def test_signals_are_passed_on(shell: Shell, engine: Engine, number: signal.Sign
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         process.send_signal(number)
-        assert process.wait(20) == 128 + number
+        assert process.wait(60) == 128 + number
     (kill,) = [r for r in shell.daemon.requests if r.path.endswith("/kill")]
     assert kill.query == {"signal": [str(int(number))]}
 
@@ -97,7 +97,7 @@ def test_a_container_that_hears_nothing_is_left_at_the_third_interrupt(
             while sum(r.path.endswith("/kill") for r in shell.daemon.requests) < count:
                 assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
 
 
 def test_a_reader_that_goes_away_ends_the_container(shell: Shell, engine: Engine) -> None:
@@ -106,7 +106,7 @@ def test_a_reader_that_goes_away_ends_the_container(shell: Shell, engine: Engine
     with shell.start("run", "hello") as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(20) == 141
+        assert process.wait(60) == 141
         assert process.stderr is not None
         assert process.stderr.read() == b""
     (kill,) = [r for r in shell.daemon.requests if r.path.endswith("/kill")]

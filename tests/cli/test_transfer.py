@@ -241,12 +241,12 @@ class Terminal:
     def expect(self, text: str) -> None:
         """Waits until a line shows this."""
         while not any(text in line for line in self.screen.text):
-            assert select.select([self.master], [], [], 20)[0], self.screen.text
+            assert select.select([self.master], [], [], 60)[0], self.screen.text
             self.screen.write(os.read(self.master, 1 << 16))
 
     def end(self) -> int:
         """The exit code; all that was shown is on the screen."""
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         while select.select([self.master], [], [], 0)[0]:
             try:
                 self.screen.write(os.read(self.master, 1 << 16))

@@ -104,7 +104,7 @@ class SetUpNode(Node):
                 break
         os.killpg(process.pid, signal.SIGTERM)
         process.stdout.close()
-        process.wait(30)
+        process.wait(60)
         assert "ready: " in said, said
 
 

@@ -56,7 +56,7 @@ def test_a_terminal(docker: Docker, container: str) -> None:
     argv = docker.dockerd.argv("exec", "-it", container, "toolbox.wasm", "isatty")
     environment = docker.machine.environment()
     process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert b"1 1 1\r\n" in os.read(master, 4096)
     os.close(master)
     os.close(slave)

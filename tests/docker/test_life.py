@@ -86,7 +86,7 @@ def test_logs_follow_what_a_container_says(docker: Docker) -> None:
         assert follower.stdout is not None
         lines = [next(follower.stdout) for _ in range(2)]
         docker.remove("ticker")
-        assert follower.wait(30) == 0
+        assert follower.wait(60) == 0
     # Every other line goes to stderr.
     assert lines == ["tick 0\n", "tick 2\n"]
 
@@ -103,7 +103,7 @@ def test_attach_to_a_container_s_input_and_output(docker: Docker) -> None:
         client.stdin.flush()
         assert client.stdout.readline() == "there and back\n"
         docker.remove("echoing")
-        client.wait(30)
+        client.wait(60)
 
 
 def test_a_failing_container_is_restarted_as_often_as_asked(docker: Docker) -> None:

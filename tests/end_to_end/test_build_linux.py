@@ -253,7 +253,7 @@ def test_a_build_that_is_given_up_leaves_nothing_running(wherry: Wherry) -> None
     with wherry.background("build", context) as building:
         until(lambda: len(_steps()) == 2, "the steps do not run")
         building.send_signal(signal.SIGINT)
-        building.wait(30)
+        building.wait(60)
     until(lambda: not _steps(), "the step runs on")
     until(lambda: not _leftovers(wherry), f"there is still {_leftovers(wherry)}")
 
@@ -295,7 +295,7 @@ def test_nothing_runs_on_when_the_shim_was_killed_too(wherry: Wherry) -> None:
         until(_steps, "the step does not run")
         (shim,) = _shims(wherry)
         end(shim, signal.SIGKILL)
-        assert b"shim that ran the step died" in building.communicate(timeout=30)[1]
+        assert b"shim that ran the step died" in building.communicate(timeout=60)[1]
         assert building.returncode == 1
     until(lambda: not _steps(), "the step runs on")
     assert _leftovers(wherry) == []

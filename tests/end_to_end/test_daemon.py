@@ -131,7 +131,7 @@ def test_kill_9_of_the_shim_ends_its_containers_and_is_told(
     parent = int(wherry.status(one)["PPid"])
     pidfd = os.pidfd_open(guest)
     end(parent, signal.SIGKILL)
-    assert select.select([pidfd], [], [], 30)[0], "the guest outlives its shim"
+    assert select.select([pidfd], [], [], 60)[0], "the guest outlives its shim"
     os.close(pidfd)
     assert wherry.ok("wait", one) != "0"
     assert wherry.ok("run", "--rm", image, "pwd") == "/"

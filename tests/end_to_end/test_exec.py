@@ -153,7 +153,7 @@ def test_all_programs_are_listed_and_end_with_the_container(wherry: Wherry, tool
         ids = json.loads(wherry.ok("inspect", "-f", "{{json .ExecIDs}}", identity))
         assert len(ids) == 2
         wherry.ok("stop", identity)
-        assert attached.wait(30) == 137
+        assert attached.wait(60) == 137
     layout = "{{.State.ExitCode}} {{json .ExecIDs}}"
     assert wherry.ok("inspect", "-f", layout, identity) == "143 null"
     assert leftovers(wherry, identity) == []
@@ -218,7 +218,7 @@ def test_a_client_that_goes_takes_it_along(
         assert client.stdout is not None
         assert client.stdout.readline() == b"ready\n"
         client.send_signal(number)
-        client.wait(30)
+        client.wait(60)
     until(lambda: commands(wherry, running) == [f"{TOOL} sleep 600"])
     until(lambda: leftovers(wherry, running) == [])
 
@@ -280,7 +280,7 @@ def test_what_a_killed_engine_leaves_is_cleared_away(fresh_wherry: Wherry, guest
         assert client.stdout.readline() == b"ready\n"
         assert len(leftovers(wherry, identity)) == 2
         wherry.kill_daemon()
-        assert client.wait(30) == 125
+        assert client.wait(60) == 125
         assert client.stderr is not None
         assert b"the engine went away" in client.stderr.read()
     assert commands(wherry, identity) == [f"{TOOL} sleep 600"]

@@ -44,7 +44,7 @@ def kill_at(wherry: Wherry, hold: Hold, *words: str) -> None:
     with wherry.background(*words) as running:
         assert hold.reached.wait(30)
         wherry.kill_daemon()
-        _, said = running.communicate(timeout=30)
+        _, said = running.communicate(timeout=60)
         hold.released.set()
     assert running.returncode == 1
     assert b"Traceback" not in said and len(said.splitlines()) == 1

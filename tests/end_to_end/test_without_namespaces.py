@@ -108,7 +108,7 @@ def test_exec_runs_beside_the_container_and_ends_with_it(confined: Wherry, guest
         pid = next(int(line[1]) for line in lines if line[7].endswith("sleep 601"))
         assert "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
         confined.ok("stop", identity)
-        assert client.wait(30) == 137
+        assert client.wait(60) == 137
     assert not Path(f"/proc/{pid}").exists()
     confined.ok("rm", identity)
 

@@ -104,7 +104,7 @@ def _end(pid: int) -> None:
     """Kill a process and wait until it is dead."""
     process = os.pidfd_open(pid)
     signal.pidfd_send_signal(process, signal.SIGKILL)
-    assert select.select([process], [], [], 20)[0]
+    assert select.select([process], [], [], 60)[0]
     os.close(process)
 
 
@@ -172,7 +172,7 @@ async def test_a_dead_shim_ends_its_containers_and_a_new_one_takes_over(engine: 
     process, shim = os.pidfd_open(container.state.pid), engine.shims.own
     assert shim is not None
     _end(await shim.shim_pid(container.id))
-    assert select.select([process], [], [], 20)[0], "the container outlives its shim"
+    assert select.select([process], [], [], 60)[0], "the container outlives its shim"
     os.close(process)
     assert (await ending).status_code == 137
     assert [output async for output in attachment] == []

@@ -123,7 +123,7 @@ class Node:
             if line.startswith("ready"):
                 break
         os.kill(process.pid, signal.SIGTERM)
-        code = process.wait(30)
+        code = process.wait(60)
         process.stdout.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

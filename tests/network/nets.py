@@ -126,5 +126,5 @@ def ended(pid: int) -> None:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    assert select.select([pidfd], [], [], 20)[0], f"process {pid} has not ended"
+    assert select.select([pidfd], [], [], 60)[0], f"process {pid} has not ended"
     os.close(pidfd)

@@ -382,7 +382,7 @@ async def exchange(address: tuple[str, int], data: bytes = b"ping") -> tuple[byt
         client.setblocking(False)
         client.bind(("::1" if ":" in address[0] else "127.0.0.1", 0))
         client.sendto(data, address)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             said, peer = await loop.sock_recvfrom(client, 65535)
     return said, peer[0]
 

@@ -393,14 +393,14 @@ def test_frozen_processes_stand_still_until_they_are_thawed(group: Cgroup) -> No
         os.set_blocking(said, True)
         while True:
             os.write(said, b"x")
-    assert select.select([heard], [], [], 10)[0]
+    assert select.select([heard], [], [], 60)[0]
     group.freeze()
     with pytest.raises(BlockingIOError):
         while True:
             os.read(heard, 1 << 20)
     assert not select.select([heard], [], [], 0.1)[0], "a frozen process wrote"
     group.thaw()
-    assert select.select([heard], [], [], 10)[0]
+    assert select.select([heard], [], [], 60)[0]
     group.kill()
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
     os.close(heard)

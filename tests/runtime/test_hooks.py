@@ -142,7 +142,7 @@ def _await_end(pid: int) -> None:
     os.set_blocking(pidfd, True)
     import select
 
-    assert select.select([pidfd], [], [], 30)[0], f"{pid} lives on"
+    assert select.select([pidfd], [], [], 60)[0], f"{pid} lives on"
     os.close(pidfd)
 
 

@@ -71,7 +71,7 @@ def wait_for_end(pid: int) -> None:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    select.select([descriptor], [], [], 30)
+    select.select([descriptor], [], [], 60)
     os.close(descriptor)
 
 

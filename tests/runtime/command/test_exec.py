@@ -82,7 +82,7 @@ def test_signals_to_the_command_reach_its_process(runtime: Runtime, running: int
         assert command.stdout is not None
         assert command.stdout.readline() == b"ready\n"
         command.terminate()
-        assert command.wait(30) == 128 + signal.SIGTERM
+        assert command.wait(60) == 128 + signal.SIGTERM
     assert runtime.status("a") == "running"
 
 
@@ -104,7 +104,7 @@ def test_it_dies_with_the_container(runtime: Runtime, running: int) -> None:
         assert command.stdout is not None
         assert command.stdout.readline() == b"ready\n"
         runtime.ok("kill", "a", "KILL")
-        assert command.wait(30) == 128 + signal.SIGKILL
+        assert command.wait(60) == 128 + signal.SIGKILL
 
 
 def test_a_terminal_goes_to_the_console_socket(

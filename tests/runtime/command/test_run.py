@@ -63,7 +63,7 @@ def test_signals_to_the_command_reach_the_container(
         assert command.stdout is not None
         assert command.stdout.readline() == b"ready\n"
         command.send_signal(number)
-        assert command.wait(30) == 128 + number
+        assert command.wait(60) == 128 + number
     assert list(runtime.root.iterdir()) == []
 
 
@@ -113,7 +113,7 @@ def test_a_terminal_is_relayed(
     bundle = container(guests.toolbox().read_bytes(), "isatty")
     with at_terminal(runtime, bundle) as (ours, command):
         assert read_line(ours) == b"1 1 1\r\n"
-        assert command.wait(30) == 0
+        assert command.wait(60) == 0
 
 
 def test_a_terminal_takes_what_is_typed_and_its_control_characters(
@@ -125,7 +125,7 @@ def test_a_terminal_takes_what_is_typed_and_its_control_characters(
         os.write(ours, b"x")
         assert os.read(ours, 100) == b"x"  # the container's terminal echoes
         os.write(ours, b"\x03")
-        assert command.wait(30) == 128 + signal.SIGINT
+        assert command.wait(60) == 128 + signal.SIGINT
 
 
 def test_a_terminal_needs_somebody_to_hold_it(runtime: Runtime, container: Make) -> None:

@@ -106,7 +106,7 @@ class Running:
 
     def end(self) -> tuple[int, str]:
         """Its exit status and what the command said on its stderr."""
-        said = self.command.communicate(timeout=30)[1]
+        said = self.command.communicate(timeout=60)[1]
         return self.command.returncode, said
 
     def kill(self) -> None:

@@ -68,7 +68,7 @@ async def test_a_signal_reaches_the_shim_while_the_guest_waits_for_a_connection(
     await process.start(came.put_nowait)
     await waits_in(process.pid, "accept")
     os.kill(process.pid, signal.SIGTERM)
-    assert await asyncio.wait_for(came.get(), 20) == signal.SIGTERM
+    assert await asyncio.wait_for(came.get(), 60) == signal.SIGTERM
     signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
     assert await reap(process) == -signal.SIGKILL
 
@@ -90,7 +90,7 @@ def test_a_signal_ends_the_runtimes_container_while_its_guest_waits(
             os.sched_yield()
         asyncio.run(waits_in(int(pid_file.read_text()), "accept"))
         command.send_signal(signal.SIGTERM)
-        assert command.wait(20) == 128 + signal.SIGTERM
+        assert command.wait(60) == 128 + signal.SIGTERM
 
 
 async def waits_in(pid: int, call: str) -> None:
