@@ -7,6 +7,7 @@ import msgspec
 from wherry.oci.digest import Digest, InvalidDigest, parse_digest
 
 _DEFAULT_DOMAIN = "docker.io"
+_DEFAULT_TAG = "latest"
 _OFFICIAL = "library/"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -51,7 +52,12 @@ class Reference(msgspec.Struct, frozen=True):
         """The same reference, tagged `latest` if it has neither tag nor digest."""
         if self.tag or self.digest:
             return self
-        return msgspec.structs.replace(self, tag="latest")
+        return msgspec.structs.replace(self, tag=_DEFAULT_TAG)
+
+    @property
+    def selector(self) -> str:
+        """What of the repository is meant, as registries ask for it: the digest, else the tag."""
+        return self.digest or self.tag or _DEFAULT_TAG
 
     @property
     def _suffix(self) -> str:

@@ -63,7 +63,7 @@ class Manifests:
                 return encode(known.document())
             return msgspec.json.encode([*self._members(known, logins)])
         else:
-            descriptor, data = self._repository(reference, logins).manifest(_wanted(reference))
+            descriptor, data = self._repository(reference, logins).manifest(reference.selector)
         if not verbose:
             return data
         if descriptor.media_type not in MediaType.INDEXES:
@@ -147,10 +147,6 @@ class Manifests:
     def _repository(self, reference: Reference, logins: Logins) -> Repository:
         own = credentials_for(logins, reference.domain)
         return self._client.repository(reference, own, others=by_host(logins))
-
-
-def _wanted(reference: Reference) -> str:
-    return reference.digest or reference.tag or "latest"
 
 
 def _shown(reference: Reference, descriptor: Descriptor, data: bytes) -> Shown:

@@ -73,7 +73,7 @@ class Transfers:
 
         def ask() -> "tuple[Digest, list[Fetched]]":
             repository = self._client.repository(reference, credentials, others=by_host(mirrors))
-            target = repository.resolve(reference.digest or reference.tag or "latest")
+            target = repository.resolve(reference.selector)
             digest = parse_digest(target.digest)
             return digest, fetch(repository, [digest])
 

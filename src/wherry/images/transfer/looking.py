@@ -17,7 +17,7 @@ def look(repository: "Repository", reference: Reference) -> tuple[Descriptor, li
 
     Raises RegistryError, InvalidImage, DigestMismatch.
     """
-    found, data = repository.manifest(reference.digest or reference.tag or "latest")
+    found, data = repository.manifest(reference.selector)
     digest = checked(found.digest)
     descriptor = typed(found, data)
     if descriptor.media_type in MediaType.INDEXES:

@@ -138,7 +138,7 @@ class _Pull:
 
     def run(self, platform: Platform | None, linux: bool, approve: Approval | None) -> Pulled:
         """See `Puller.pull`."""
-        wanted = self._reference.digest or self._reference.tag or "latest"
+        wanted = self._reference.selector
         before = self._store.target(self._reference)
         top = self._top(wanted, before)
         self._tell(Announced(f"Pulling from {self._reference.path}", wanted))
