@@ -28,7 +28,7 @@ _ENTRIES = {
     "library": "a library: nothing in it is run by itself",
 }
 _ENGINES = {"embedded": "the embedded engine", "wasmtime": "the wasmtime command"}
-_METADATA = (*("Version", "Description", "Authors", "Licenses", "Source", "Homepage", "Revision"),)
+_METADATA = ("Version", "Description", "Authors", "Licenses", "Source", "Homepage", "Revision")
 
 
 def render(anatomy: Any) -> str:

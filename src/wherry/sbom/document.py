@@ -34,6 +34,10 @@ FORMATS = {"cyclonedx-json": OutputFormat.JSON, "cyclonedx-xml": OutputFormat.XM
 """By the names that people ask for them by."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_FACTORY = LicenseFactory()
+_PART = r"(?:[\w.~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
+_WEB = re.compile(rf"https?://{_PART}(?:#{_PART})?", re.ASCII)
+"""An address on the web as RFC 3986 spells it; what packages say is often none."""
 
 
 def write(
@@ -271,12 +275,6 @@ def _hashes(digest: str) -> list[HashType]:
     algorithm, _, content = digest.partition(":")
     names = {"sha256": HashAlgorithm.SHA_256, "sha512": HashAlgorithm.SHA_512}
     return [HashType(alg=names[algorithm], content=content)] if algorithm in names else []
-
-
-_FACTORY = LicenseFactory()
-_PART = r"(?:[\w.~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
-_WEB = re.compile(rf"https?://{_PART}(?:#{_PART})?", re.ASCII)
-"""An address on the web as RFC 3986 spells it; what packages say is often none."""
 
 
 def _licenses(told: Iterable[str]) -> list[License]:

@@ -31,15 +31,10 @@ def _push(session: Session, arguments: Arguments) -> int:
         return _push_artifact(session, arguments)
     if len(arguments.words) > 1:
         raise UsageError("takes one name; a file before it is pushed with --artifact")
-    name, _, quiet = _asked(session, arguments)
+    name, _, _ = _asked(session, arguments)
     if name.digest:
         raise UsageError(f"{arguments.words[0]}: what is pushed needs a tag, not a digest")
-    query = {"tag": name.tag, "platform": document_of(arguments.text("platform"))}
-    headers = login_of(session, name.domain).headers()
-    transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)
-    if quiet:
-        session.write_line(name.repository + name.suffix)
-    return 0
+    return _send(session, arguments, name)
 
 
 def _push_artifact(session: Session, arguments: Arguments) -> int:
@@ -59,11 +54,16 @@ def _push_artifact(session: Session, arguments: Arguments) -> int:
         from wherry.cli.module_file import image_of
 
         source = image_of(session, source)
+    return _send(session, arguments, name, artifact=source)
+
+
+def _send(session: Session, arguments: Arguments, name: ImageName, artifact: str = "") -> int:
+    """Have the engine push an image, or the program of the image `artifact`."""
     quiet = arguments.switch("quiet")
     query = {
         "tag": name.tag,
         "platform": document_of(arguments.text("platform")),
-        "artifact": source,
+        "artifact": artifact,
     }
     headers = login_of(session, name.domain).headers()
     transfer(session, f"/images/{name.familiar}/push", query, name, headers, quiet=quiet)

@@ -8,6 +8,7 @@ from wherry.cli.annotations import parse_annotations
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import many, switch, text
+from wherry.cli.key_file import read_key
 from wherry.cli.password import password
 from wherry.cli.signed_image import SignedImage
 
@@ -43,14 +44,9 @@ def _sign(session: Session, arguments: Arguments) -> int:
 
 
 def _read(path: str) -> PrivateKey:
-    from wherry.trust import MAX_KEY, TrustError, read_private_key
+    from wherry.trust import read_private_key
 
-    with open(path, "rb") as file:
-        data = file.read(MAX_KEY + 1)
-    try:
-        return read_private_key(data, path, lambda: password(path))
-    except TrustError as error:
-        raise CommandError(str(error)) from None
+    return read_key(path, lambda data: read_private_key(data, path, lambda: password(path)))
 
 
 def _post(

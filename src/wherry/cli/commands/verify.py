@@ -6,6 +6,7 @@ from wherry.cli.annotations import parse_annotations
 from wherry.cli.command import UNLIMITED, Command
 from wherry.cli.errors import CommandError, UsageError
 from wherry.cli.flags import many, switch, text
+from wherry.cli.key_file import read_key
 from wherry.cli.printable import printable
 from wherry.cli.signed_image import SignedImage
 from wherry.client import DaemonError
@@ -102,14 +103,9 @@ def _image(session: Session, arguments: Arguments, name: str, *, remote: bool) -
 
 
 def _read(path: str) -> PublicKey:
-    from wherry.trust import MAX_KEY, TrustError, read_public_key
+    from wherry.trust import read_public_key
 
-    with open(path, "rb") as file:
-        data = file.read(MAX_KEY + 1)
-    try:
-        return read_public_key(data, path)
-    except TrustError as error:
-        raise CommandError(str(error)) from None
+    return read_key(path, lambda data: read_public_key(data, path))
 
 
 def _tell(session: Session, name: str, verified: Verified) -> None:

@@ -55,7 +55,10 @@ __all__ = [
 ]
 
 
-BuildEvent: TypeAlias = "Event | TransferEvent"
+BuildEvent: TypeAlias = (
+    "StepStarted | TriggersFound | StepOutput | StepFinished | Warned | Built | Tagged"
+    " | TransferEvent"
+)
 """What a build tells, and what its pulls and pushes do."""
 
 
