@@ -11,17 +11,6 @@ _DIGITS = 9
 """Of the number of retries."""
 
 
-def _duration(flag: str, text: str) -> int:
-    """Nanoseconds. Raises BuildError."""
-    try:
-        found = parse_duration(text)
-    except ValueError:
-        raise BuildError(f"{text!r} is not a duration: write it like 30s or 1m30s") from None
-    if found < 0 or 0 < found < _SHORTEST:
-        raise BuildError(f"--{flag}={text}: at least 1ms, or 0 for the default")
-    return found
-
-
 def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
     """A health check of `test` and the instruction's flags. Raises BuildError."""
     durations = dict.fromkeys(("interval", "timeout", "start-period", "start-interval"), 0)
@@ -39,3 +28,14 @@ def healthcheck(test: list[str], options: Mapping[str, str]) -> Healthcheck:
         start_interval=durations["start-interval"],
         retries=int(retries),
     )
+
+
+def _duration(flag: str, text: str) -> int:
+    """Nanoseconds. Raises BuildError."""
+    try:
+        found = parse_duration(text)
+    except ValueError:
+        raise BuildError(f"{text!r} is not a duration: write it like 30s or 1m30s") from None
+    if found < 0 or 0 < found < _SHORTEST:
+        raise BuildError(f"--{flag}={text}: at least 1ms, or 0 for the default")
+    return found

@@ -60,7 +60,7 @@ class _Rule(msgspec.Struct, frozen=True):
 class IgnoreRules:
     """The rules of a .dockerignore file.
 
-    Walk a tree from its root: `children` of a folder's state gives the state of what is in it.
+    Walk a tree from its `root`: `child` gives, of a folder's state, that of what is in it.
     """
 
     State = tuple[bool, ...]

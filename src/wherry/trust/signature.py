@@ -1,6 +1,6 @@
 """A signature somebody attached to an image, in either of cosign's two forms.
 
-Nothing in it is to be believed before `made_by` has said whose it is.
+Nothing in it is to be believed before `claims_if_by` has said whose it is.
 """
 
 import base64

@@ -29,7 +29,7 @@ READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 _HARDENED = ["nosuid", "noexec", "nodev"]
 _TTY_GROUP = 5
 _OWN_NETWORK = {"net.ipv4.ip_unprivileged_port_start": "0"}
-"""Ports belong to the container alone, so anybody in it may have them (Docker since 20.03)."""
+"""Ports belong to the container alone, so anybody in it may have them (Docker since 20.10)."""
 
 
 class LinuxResources(oci.Resources, kw_only=True, rename="camel", omit_defaults=True):
