@@ -21,6 +21,12 @@ def own_data_folder() -> str:
     return f"{os.environ.get('XDG_DATA_HOME') or os.path.expanduser('~/.local/share')}/wherry"
 
 
+def config_folders() -> tuple[str, str]:
+    """Where people write settings: for themselves, and for the machine."""
+    own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return f"{own}/wherry", "/etc/wherry"
+
+
 def run_folder() -> str:
     """Where sockets and locks live. Who makes it looks whose it is."""
     if given := os.environ.get("WHERRY_RUN"):

@@ -1,6 +1,5 @@
 """Pulls and pushes: the registries seen from the loop. Imported with the first transfer."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +14,7 @@ from wherry.engine.worker import run_in_thread
 from wherry.images.transfer import Origins
 from wherry.images.transfer.lists import ManifestLists
 from wherry.oci import Digest, Reference, parse_digest
+from wherry.places import config_folders
 from wherry.registry import Cancel, Client, Hosts, WebFile
 
 if TYPE_CHECKING:
@@ -92,10 +92,6 @@ class Transfers:
 
 def _folders() -> list[Path]:
     """Where people and other engines say how registries are reached."""
-    own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return [
-        Path("/etc/wherry/certs.d"),
-        Path(own) / "wherry" / "certs.d",
-        Path("/etc/containerd/certs.d"),
-        Path("/etc/docker/certs.d"),
-    ]
+    own, machine = config_folders()
+    places = (machine, own, "/etc/containerd", "/etc/docker")
+    return [Path(place) / "certs.d" for place in places]

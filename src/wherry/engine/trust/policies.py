@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wherry.engine.errors import Forbidden
+from wherry.places import config_folders
 
 if TYPE_CHECKING:
     from wherry.trust import Policy
@@ -79,5 +80,4 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 
 def policy_files() -> list[Path]:
     """Where a policy may be: a person's own comes before the machine's."""
-    own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return [Path(own) / "wherry" / "policy.json", Path("/etc/wherry/policy.json")]
+    return [Path(place) / "policy.json" for place in config_folders()]
