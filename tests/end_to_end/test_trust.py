@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -12,12 +14,13 @@ from pathlib import Path
 import pytest
 from tests import peers
 from tests.conftest import without
-from tests.engine_under_test import Wherry
+from tests.engine_under_test import Wherry, until
 from tests.image_tools import tool
 from tests.images.samples import edited
 from tests.oci_schemas import validate_layout
 from tests.registries import RealRegistry, registry
 
+WAITING = Path(__file__).parents[1] / "guests" / "wait.wat"
 MODULE = '(module (memory (export "memory") 1) (func (export "_start")))'
 ANY_NAME = {"type": "matchRepository"}
 SECRET = {"COSIGN_PASSWORD": "secret"}
@@ -268,6 +271,44 @@ def test_a_policy_that_is_not_understood_lets_nothing_be_used(harbour: Harbour) 
         key.write_bytes((harbour.wherry.folder / "stranger.pub").read_bytes())
         assert "by another key" in harbour.refused("run", name)
     harbour.wherry.ok("rmi", name)
+
+
+def test_a_policy_that_has_changed_is_asked_before_a_container_runs_again(
+    harbour: Harbour,
+) -> None:
+    wherry, name = harbour.wherry, harbour.image("again", text=WAITING.read_text())
+    harbour.sign(name)
+
+    def shown(field: str) -> str:
+        return wherry.ok("inspect", "-f", f"{{{{.{field}}}}}", "again")
+
+    with harbour.policy():
+        wherry.ok("run", "-d", "--name", "again", "--restart", "always", name)
+        # The name means something else by now: the container is what it was let in as.
+        wherry.image("newer", wherry.folder / "again.wat", entrypoint=["x"])
+        wherry.ok("tag", "newer", name)
+        wherry.ok("restart", "-t", "0", "again")
+        teams = harbour.policy_file.read_text()
+        harbour.policy_file.write_text(teams.replace("team.pub", "stranger.pub"))
+        # Nothing is stopped that could not be started.
+        assert "by another key" in harbour.refused("restart", "-t", "0", "again", code=1)
+        assert shown("State.Status") == "running"
+        os.kill(wherry.pid("again"), signal.SIGKILL)
+        until(lambda: shown("State.Status") == "exited", "it was started again")
+        assert "by another key" in shown("State.Error")
+        assert "by another key" in harbour.refused("start", "again", code=1)
+        count = int(shown("RestartCount"))
+        wherry.end()  # an engine that comes back starts what is to run always
+        until(lambda: int(shown("RestartCount")) > count, "it was not tried")
+        until(lambda: shown("State.Status") == "exited", "it was started")
+        harbour.policy_file.write_text(f"\n{teams}")
+        wherry.ok("start", "again")
+        (proof,) = json.loads(wherry.ok("inspect", "again"))[0]["SignedBy"]
+        assert proof["DemandedBy"] == f"{harbour.policy_file}:11"
+    wherry.ok("restart", "-t", "0", "again")
+    wherry.ok("rm", "-f", "again")
+    wherry.ok("rmi", "newer", name)
+    wherry.ok("image", "prune", "-f")
 
 
 def test_verify_key_asks_without_a_policy(harbour: Harbour) -> None:

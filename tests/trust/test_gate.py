@@ -122,7 +122,7 @@ def test_what_is_in_the_store_counts_where_the_registry_has_none(pull: Pull) -> 
     pull.decide()
     pull.proxy.add("GET", r"/manifests/sha256-", Answer(404), times=10)
     pull.decide()
-    assert pull.gate.admit(pull.image, "hello", KEY)[0].digest == pull.image.digest
+    assert pull.gate.admit(pull.image, "hello", KEY).proofs[0].digest == pull.image.digest
 
 
 @pytest.mark.parametrize(

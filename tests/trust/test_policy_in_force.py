@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.trust.pairs import public
 
 from wherry.engine.errors import Forbidden
 from wherry.engine.trust.policies import Policies, policy_files
@@ -45,6 +46,33 @@ def test_a_change_counts_at_once_however_small_and_soon(tmp_path: Path) -> None:
         assert kind(policies) == "Accept"
         write(file, REJECT)
         assert kind(policies) == "Reject"
+
+
+def test_what_one_policy_let_in_stands_until_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, key = tmp_path / "policy.json", tmp_path / "key.pub"
+    key.write_bytes(public().pem)
+    signed = {"type": "sigstoreSigned", "keyPath": str(key)}
+    policies = Policies([file])
+    assert policies.stands("") and policies.stands("another")  # nobody asks for anything
+    file.write_text(json.dumps({"default": [signed]}))
+    assert not policies.stands("")
+    policy = policies.current()
+    assert policy and not policies.stands(policy.fingerprint)  # too young to tell
+    monkeypatch.setattr("wherry.engine.trust.policies._SETTLED", 0)
+    assert policies.stands(policy.fingerprint)
+    assert not policies.stands("") and not policies.stands("another")
+    assert not Policies([file]).stands(policy.fingerprint)
+    key.write_bytes(public(name="other").pem)
+    assert not policies.stands(policy.fingerprint)
+    other = policies.current()
+    assert other and other.fingerprint != policy.fingerprint
+    key.write_bytes(public().pem)
+    again = policies.current()
+    assert again and again.fingerprint == policy.fingerprint
+    file.write_text("{")
+    assert not policies.stands(policy.fingerprint)
 
 
 @pytest.mark.parametrize("how", ["a broken link", "a folder", "a broken file"])

@@ -5,7 +5,7 @@ from msgspec import UNSET
 
 from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
 from wherry.engine.inspection import ContainerState, MountPoint
-from wherry.engine.trust import Proof
+from wherry.engine.trust import Admission
 from wherry.network import Publication
 from wherry.oci import Descriptor, parse_platform
 
@@ -64,8 +64,8 @@ class Record(msgspec.Struct, kw_only=True):
     image_id: str
     manifest: Descriptor | None = None
     """Of the image; None of containers that older releases made."""
-    proofs: list[Proof] = msgspec.field(default_factory=list)
-    """The signatures that were asked for, and found good."""
+    admissions: list[Admission] = msgspec.field(default_factory=list)
+    """Of the image and then of mounted ones; none of containers that older releases made."""
     platform: str
     choice: str = ""
     """Why it is this one of the image's platforms, if there was a choice."""

@@ -61,6 +61,8 @@ class Policy:
     default: Requirements
     scopes: Mapping[str, Requirements]
     """Of the transport `docker`: image, repository, namespace, host, `*.domain`, or "" for all."""
+    fingerprint: str = ""
+    """Another one for every other content of the policy's file and of the keys' that it names."""
 
     def requirements(self, reference: Reference | None) -> Requirements:
         """What an image of this name, or of none, must meet: all of it.

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ def read_policy(path: Path) -> tuple[Policy, Files]:
 class _Reader:
     def __init__(self, path: Path) -> None:
         self._file = str(path)
+        self._read = hashlib.sha256()
         self.files: Files = {}
 
     def contents(self, path: Path, limit: int, place: Place) -> bytes:
@@ -65,6 +67,9 @@ class _Reader:
             raise InvalidPolicy(f"{place}: {about}cannot be read: {error.strerror}") from None
         if len(data) > limit:
             raise InvalidPolicy(f"{place}: {path} is larger than the {limit} bytes allowed for it")
+        self._read.update(
+            hashlib.sha256(os.fsencode(path)).digest() + hashlib.sha256(data).digest()
+        )
         return data
 
     def policy(self, node: Node) -> Policy:
@@ -81,7 +86,7 @@ class _Reader:
                 }
                 if name == TRANSPORT:
                     scopes = found
-        return Policy(default, scopes)
+        return Policy(default, scopes, f"sha256:{self._read.hexdigest()}")
 
     def _requirements(self, node: Node) -> Requirements:
         if not isinstance(node.content, list) or not node.content:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from msgspec import UNSET, structs
 
 from wherry.engine.config import HostConfig, UpdateConfig
+from wherry.engine.containers.admission import admit_again
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.lifecycle import Lifecycle
@@ -60,7 +61,8 @@ class Control:
     async def restart(
         self, container: Container, grace: int | None, signal_name: str | None
     ) -> None:
-        """Stop it if it runs, and start it."""
+        """Stop it if it runs, and start it. Raises Forbidden, and then it has not been stopped."""
+        await admit_again(self._context, container)
         container.restarting_by_hand = True
         try:
             if container.state.running:
@@ -127,7 +129,7 @@ class Control:
                 raise NotFound(f"No such container: {container.id}")
             if container.state.running:
                 raise Conflict(f"container {container.id} was started while it was to be removed")
-            self._lifecycle.forget(container, volumes=volumes)
+            self._lifecycle.forget(container, volumes=volumes, asked=True)
 
     async def rename(self, container: Container, name: str) -> None:
         """Raises Conflict, InvalidRequest, EngineError."""

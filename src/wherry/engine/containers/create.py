@@ -12,6 +12,7 @@ from secrets import token_hex
 from msgspec import UNSET, structs
 
 from wherry.engine.config import ContainerConfig, HostConfig, NetworkingConfig
+from wherry.engine.containers.admission import admit
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.copy_up import copy_up
@@ -48,7 +49,6 @@ from wherry.engine.linux import (
 from wherry.engine.networks import HOST, NONE
 from wherry.engine.record import Life, Mounted, Record
 from wherry.engine.shims import WHERRY
-from wherry.engine.trust import Proof
 from wherry.images import Image, Selected
 from wherry.oci import RuntimeConfig
 
@@ -104,7 +104,7 @@ class Creator:
             raise InvalidRequest(error.message) from None
         selected = self._find_image(config.image, platform)
         image = selected.image
-        proofs = await self._admit(image, config.image, verify_key)
+        admission = await admit(context.gate, image, config.image, verify_key)
         warnings = _check_program(image, config, host)
         warnings += unkept_limits(host, is_wasm=image.platform.is_wasm)
         if selected.told:
@@ -125,7 +125,7 @@ class Creator:
         if not image.platform.is_wasm:
             user = mapped(user)
         mounts = plan_mounts(host, config.volumes or (), self._inherited(host))
-        await find_images(context, mounts, image.platform, verify_key)
+        further = await find_images(context, mounts, image.platform, verify_key)
         record = Record(
             id=id,
             name=name,
@@ -134,7 +134,7 @@ class Creator:
             host=host,
             image_id=image.id,
             manifest=structs.replace(image.descriptor, platform=image.platform),
-            proofs=proofs,
+            admissions=[admission, *further],
             platform=str(image.platform),
             choice=selected.told,
             args=args,
@@ -179,13 +179,6 @@ class Creator:
             raise InvalidRequest("no image was named")
         with image_errors():
             return self._context.store.select(name, read_platform(platform))
-
-    async def _admit(self, image: Image, name: str, verify_key: str) -> list[Proof]:
-        """What proves that the image may run, where that is asked. Raises Forbidden."""
-        gate = self._context.gate
-        if gate.is_open and not verify_key:
-            return []
-        return await asyncio.to_thread(gate.admit, image, name, verify_key)
 
     async def _layers(self, image: Image) -> Iterable[Path]:
         return await asyncio.to_thread(self._context.store.lowerdirs, image)

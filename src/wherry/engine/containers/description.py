@@ -41,7 +41,7 @@ def inspect(
         state=container.state,
         image=record.image_id,
         image_manifest_descriptor=record.manifest or UNSET,
-        signed_by=record.proofs or UNSET,
+        signed_by=(record.admissions[0].proofs if record.admissions else []) or UNSET,
         resolv_conf_path=str(bundle / "resolv.conf"),
         hostname_path=str(bundle / "hostname"),
         hosts_path=str(bundle / "hosts"),

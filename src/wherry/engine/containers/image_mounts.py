@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from wherry.engine.containers.admission import admit
 from wherry.engine.containers.context import Context
 from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.images import image_errors
 from wherry.engine.record import Mounted
+from wherry.engine.trust import Admission
 from wherry.images import Image, NoSuchPlatform
 from wherry.oci import Platform
 from wherry.oci import runtime as oci
@@ -25,22 +27,23 @@ _MAX_OPTIONS = 4095
 
 async def find_images(
     context: Context, mounts: Sequence[Mounted], platform: Platform, verify_key: str
-) -> None:
+) -> list[Admission]:
     """Find what the mounts of images stand for, for a container of `platform`; within a hold.
 
     Raises InvalidRequest, Forbidden.
     """
+    admissions = []
     for mount in mounts:
         if mount.type == "image":
             # What --volumes-from brings is the very image, whatever its name means now.
             image = _find(context, mount.image or mount.name, platform)
-            if verify_key or not context.gate.is_open:
-                await asyncio.to_thread(context.gate.admit, image, mount.name, verify_key)
+            admissions.append(await admit(context.gate, image, mount.name, verify_key))
             mount.image = image.id
             with image_errors():
                 found = await asyncio.to_thread(context.store.lowerdirs, image)
             mount.layers = [str(path) for path in found]
             await asyncio.to_thread(image_mount, mount, unprivileged=context.unprivileged)
+    return admissions
 
 
 def image_mount(mount: Mounted, *, unprivileged: bool) -> oci.Mount:

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 from wherry.engine.clock import nanoseconds, timestamp
+from wherry.engine.containers.admission import admit_again
 from wherry.engine.containers.container import Container, Run
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.execs import Execs
@@ -99,6 +100,7 @@ class Lifecycle:
         since = time.time_ns()
         task = None
         try:
+            await admit_again(context, container)
             wiring = await self.networking.plug(container)
             write_config(context, container, wiring)
             task, pid = await make_task(context, container)
@@ -302,8 +304,12 @@ class Lifecycle:
             state.status, state.running, state.restarting = "exited", False, False
             self._context.note(container)
 
-    def forget(self, container: Container, *, volumes: bool) -> None:
-        """Remove a container that does not run, with its anonymous volumes if `volumes`."""
+    def forget(self, container: Container, *, volumes: bool, asked: bool = False) -> None:
+        """Remove a container that does not run, with its anonymous volumes if `volumes`.
+
+        If somebody has `asked` for that, raises EngineError on a full disk. One that goes by itself
+        has gone even if that can be written only later.
+        """
         context = self._context
         self.cancel_restart(container)
         names = [mount.name for mount in container.record.mounts if mount.type == "volume"]
@@ -313,7 +319,8 @@ class Lifecycle:
             for name in names
             if volumes and context.volumes.is_anonymous(name) and not context.volumes.users(name)
         ]
-        context.state.remove_container(container.id, doomed)
+        remember = context.state.remove_container if asked else context.state.note_removed
+        remember(container.id, doomed)
         container.removed = True
         context.index.remove(container)
         self.execs.forget(container)

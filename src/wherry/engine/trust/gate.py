@@ -7,8 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.engine.errors import Forbidden, InvalidRequest
+from wherry.engine.trust.admission import Admission
 from wherry.engine.trust.policies import Policies, policy_files
 from wherry.engine.trust.proof import Proof
 from wherry.images import Image, ImageStore
@@ -18,7 +20,7 @@ from wherry.oci import Descriptor, Digest, InvalidReference, Reference, parse_re
 if TYPE_CHECKING:
     from wherry.engine.trust.remote import Fetched
     from wherry.registry import Repository
-    from wherry.trust import PublicKey, Requirement, Signature
+    from wherry.trust import Policy, PublicKey, Requirement, Signature
 
 VERIFY_KEY = "--verify-key"
 
@@ -42,19 +44,50 @@ class Gate:
         """Whether there is no policy, so that without a key nothing needs to be asked."""
         return self._policies.current() is None
 
-    def admit(self, image: Image, name: str, key: str = "") -> list[Proof]:
-        """What proves that an image of the store, called by `name`, may be used.
+    def admit(self, image: Image, name: str, key: str = "") -> Admission:
+        """Let an image of the store be used that is called by `name`.
 
         `key` is base64 of a public key's PEM that must have signed it, too. Reads files: for a
-        thread. Raises Forbidden, InvalidRequest.
+        thread, unless all is open and there is no key. Raises Forbidden, InvalidRequest.
         """
-        demands = self._demands(names_of(image, name), key)
+        names = names_of(image, name)
+        policy = self._policies.current()
+        digests = _digests(image.target, image)
+        return Admission(
+            image=name,
+            names=[str(each or "") for each in names],
+            digests=[*digests],
+            policy=policy.fingerprint if policy else "",
+            proofs=self._proofs(name, digests, _demands(policy, names, key)),
+        )
+
+    def stands(self, admission: Admission) -> bool:
+        """Whether nobody needs to be asked again: there is no other policy than at that time.
+
+        Quick. Without certainty it is not so.
+        """
+        return self._policies.stands(admission.policy)
+
+    def readmit(self, admission: Admission) -> Admission:
+        """Ask the policy that is in force now. For a thread. Raises Forbidden."""
+        policy = self._policies.current()
+        if policy is None or policy.fingerprint == admission.policy:
+            return admission
+        names = [parse_reference(each) if each else None for each in admission.names]
+        digests = [Digest(each) for each in admission.digests]
+        proofs = [each for each in admission.proofs if each.demanded_by == VERIFY_KEY]
+        proofs[:0] = self._proofs(admission.image, digests, _demands(policy, names))
+        return replace(admission, policy=policy.fingerprint, proofs=proofs)
+
+    def _proofs(
+        self, name: str, digests: Sequence[Digest], demands: Sequence[Demand]
+    ) -> list[Proof]:
         if not _for_signatures(demands):
-            return self.judge(image.target, image, name, demands, [])
+            return self.judge(name, digests, demands, [])
         from wherry.engine.trust.attached import signatures_in
 
-        found = signatures_in(self._store, _digests(image.target, image))
-        return self.judge(image.target, image, name, demands, [each.signature for each in found])
+        found = signatures_in(self._store, digests)
+        return self.judge(name, digests, demands, [each.signature for each in found])
 
     def approval(
         self, repository: "Repository", reference: Reference, key: str = ""
@@ -63,29 +96,19 @@ class Gate:
 
         Raises Forbidden, InvalidRequest.
         """
-        demands = self._demands([reference], key)
+        demands = _demands(self._policies.current(), [reference], key)
         if not demands:
             return None
         return Approval(self, self._store, repository, reference, demands)
 
-    def _demands(self, references: Sequence[Reference | None], key: str) -> list[Demand]:
-        policy = self._policies.current()
-        demands = []
-        if policy is not None:
-            demands = [Demand(each, policy.requirements(each)) for each in references]
-        if key:
-            demands.append(Demand(None, (_by_key(key),)))
-        return demands
-
     def judge(
         self,
-        target: Descriptor,
-        image: Image,
         name: str,
+        digests: Sequence[Digest],
         demands: Sequence[Demand],
         signatures: "Sequence[Signature]",
     ) -> list[Proof]:
-        """What meets the demands on an image that `target`, its index or itself, leads to.
+        """What meets the demands on an image; `digests` are its own and that of its index.
 
         Raises Forbidden.
         """
@@ -93,10 +116,9 @@ class Gate:
             return []
         from wherry.trust import Signed, Subject, Untrusted, judge
 
-        digests = frozenset(_digests(target, image))
         proofs = []
         for demand in demands:
-            subject = Subject(f"image {name}", digests, demand.reference)
+            subject = Subject(f"image {name}", frozenset(digests), demand.reference)
             asking = [each for each in demand.requirements if isinstance(each, Signed)]
             try:
                 verified = judge(subject, demand.requirements, signatures)
@@ -134,13 +156,13 @@ class Approval:
 
     def __call__(self, target: Descriptor, image: Image) -> None:
         """Raises Forbidden when the image may not be used, RegistryError."""
+        digests = _digests(target, image)
         if not _for_signatures(self._demands):
-            self._judge(target, image, [])
+            self._judge(digests, [])
             return
         from wherry.engine.trust.attached import signatures_in
         from wherry.engine.trust.remote import fetch_bundles, fetch_tagged
 
-        digests = _digests(target, image)
         signatures = [each.signature for each in signatures_in(self._store, digests)]
         # Many registries have the one form only; the other is asked for if it takes that.
         for fetch in (fetch_tagged, fetch_bundles):
@@ -148,18 +170,29 @@ class Approval:
             self._fetched += fetched
             signatures += [one for each in fetched for one in each.signatures]
             with suppress(Forbidden):
-                self._judge(target, image, signatures)
+                self._judge(digests, signatures)
                 return
-        self._judge(target, image, signatures)
+        self._judge(digests, signatures)
 
-    def _judge(self, target: Descriptor, image: Image, signatures: "Sequence[Signature]") -> None:
-        self._gate.judge(target, image, self._reference.familiar, self._demands, signatures)
+    def _judge(self, digests: Sequence[Digest], signatures: "Sequence[Signature]") -> None:
+        self._gate.judge(self._reference.familiar, digests, self._demands, signatures)
 
     def keep(self) -> None:
         """Hang the signatures on the image, which is in the store now."""
         with self._store.hold():
             for each in self._fetched:
                 each.keep(self._store, self._reference)
+
+
+def _demands(
+    policy: "Policy | None", references: Sequence[Reference | None], key: str = ""
+) -> list[Demand]:
+    demands = []
+    if policy is not None:
+        demands = [Demand(each, policy.requirements(each)) for each in references]
+    if key:
+        demands.append(Demand(None, (_by_key(key),)))
+    return demands
 
 
 def _for_signatures(demands: Sequence[Demand]) -> bool:

@@ -25,18 +25,32 @@ class Policies:
         self._files = files
         self._known: _Known | None = None
 
+    def stands(self, fingerprint: str) -> bool:
+        """Whether the policy in force is surely that one, or there is none; reads no file."""
+        file = self._first()
+        known = self._known
+        return file is None or (
+            known is not None
+            and known.file == file
+            and known.policy.fingerprint == fingerprint
+            and known.stands()
+        )
+
     def current(self) -> "Policy | None":
         """The policy, or None where there is no file.
 
         Raises Forbidden for one that cannot be followed: then nothing may run.
         """
-        file = next((path for path in self._files if os.path.lexists(path)), None)
+        file = self._first()
         if file is None:
             return None
         known = self._known
         if known is None or known.file != file or not known.stands():
             self._known = known = _Known.read(file)
         return known.policy
+
+    def _first(self) -> Path | None:
+        return next((path for path in self._files if os.path.lexists(path)), None)
 
 
 class _Known(msgspec.Struct, frozen=True):
