@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from wherry.shim.ttrpc import CallError
 M = TypeVar("M", bound=Message)
 
 _SECONDS = 60
+_NOT_YET = "server is not initialized yet"
 
 
 class CriError(Exception):
@@ -41,8 +43,18 @@ class CriClient:
         service: str = cri.RUNTIME_SERVICE,
         seconds: float = _SECONDS,
     ) -> M:
+        """Make a call; as the kubelet does again while containerd says that it has just begun."""
+        last = time.monotonic() + _SECONDS
+        while True:
+            try:
+                return self._ask(f"/{service}/{method}", request, answer, seconds)
+            except CriError as error:
+                if _NOT_YET not in error.message or time.monotonic() > last:
+                    raise
+
+    def _ask(self, method: str, request: Message, answer: type[M], seconds: float) -> M:
         # Not by grpcio: with it loaded, no test of this process may fork any more.
-        exchange = Exchange(f"/{service}/{method}", request.encode(), {})
+        exchange = Exchange(method, request.encode(), {})
         answers: list[bytes] = []
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(seconds)
