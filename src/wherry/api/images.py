@@ -64,8 +64,15 @@ async def tag(call: Call) -> Response:
 
 async def remove(call: Call) -> Response:
     """`docker rmi`."""
-    done = await call.engine.images.remove(call.path["name"], force=call.flag("force"))
-    return json_answer(done)
+    name, force = call.path["name"], call.flag("force")
+    if platforms := call.texts("platforms"):
+        if not force:
+            raise InvalidRequest(
+                "Content will be removed from all images referencing this variant. Use --force to "
+                "force delete."
+            )
+        return json_answer(await call.engine.images.remove_platforms(name, platforms))
+    return json_answer(await call.engine.images.remove(name, force=force))
 
 
 async def prune(call: Call) -> Response:
@@ -75,7 +82,7 @@ async def prune(call: Call) -> Response:
 
 async def load(call: Call) -> StreamResponse:
     """`docker load`."""
-    loaded = await call.engine.images.load(call.chunks())
+    loaded = await call.engine.images.load(call.chunks(), _platform(call))
     answer = await JsonStream(call).open()
     for name in loaded:
         kind = "Loaded image ID" if name.startswith("sha256:") else "Loaded image"
@@ -87,9 +94,17 @@ async def save(call: Call) -> StreamResponse:
     """`docker save`, of one image or several."""
     name = call.path.get("name")
     names = [name] if name else [each for text in call.texts("names") for each in text.split(",")]
-    return await send_tar(call, call.engine.images.save(names, call.text("platform")), {})
+    return await send_tar(call, call.engine.images.save(names, _platform(call)), {})
 
 
 async def commit(call: Call) -> Response:
     """`docker commit`."""
     raise Refused(501, "commit is not available: describe the image in a Dockerfile and build it")
+
+
+def _platform(call: Call) -> str:
+    """The one platform that was asked for, or none."""
+    platforms = call.texts("platform")
+    if len(platforms) > 1:
+        raise InvalidRequest("multiple platform parameters not supported")
+    return platforms[0] if platforms else ""

@@ -20,9 +20,10 @@ from wherry.images.holds import Holds
 from wherry.images.image import Image
 from wherry.images.layer import Layer
 from wherry.images.lookup import Found, Lookup
+from wherry.images.narrowing import belonging, of_platform
 from wherry.images.reach import Reach
 from wherry.images.rootfs import RootFilesystems
-from wherry.oci import Digest
+from wherry.oci import Descriptor, Digest, Platform
 
 if TYPE_CHECKING:
     from wherry.images.checking import Fault, Progress
@@ -112,6 +113,52 @@ class Housekeeping:
             return Removal(untagged)
         ids = [*dict.fromkeys(image.id for image in found.images)]
         return Removal(untagged, ids, self.discard(reached, in_use))
+
+    def remove_platforms(
+        self, name: str, platforms: Sequence[Platform], in_use: frozenset[Digest]
+    ) -> Removal:
+        """See `ImageStore.remove_platforms`."""
+        found = self._lookup.find(name)
+        going = {i.digest: i for i in (of_platform(found.images, p, name) for p in platforms)}
+        if len(going) == len(found.images):
+            raise ImageInUse(f"image {name} has nothing else here: remove it without a platform")
+        for image in going.values():
+            if _is_any([image], in_use):
+                raise ImageInUse(
+                    f"image {name} for {image.platform} is used by a container: remove the "
+                    "container first"
+                )
+        manifests = belonging(self._blobs, found.target, going)
+        gone, reclaimed = self.drop(manifests, in_use)
+        for image in going.values():
+            if image.digest not in gone:
+                raise ImageInUse(
+                    f"image {name} for {image.platform} has a name of its own, or is being worked "
+                    "with: remove it by that name, or try again"
+                )
+        return Removal([], sorted(gone), reclaimed)
+
+    def drop(
+        self, manifests: Sequence[Descriptor], in_use: frozenset[Digest] = frozenset()
+    ) -> tuple[set[Digest], int]:
+        """Delete manifests that indexes name, and what nobody else needs of what they need.
+
+        One that is in the catalog by itself stays, and one that a hold spares. Returns which have
+        gone, and the bytes given back. First the manifests go: killed in between, a store holds
+        too much, which `collect` finds.
+        """
+        needs = {Digest(each.digest): self.reach.of(each) for each in manifests}
+        with self._catalog.locked():
+            own = {entry.digest for entry in self._catalog.entries()}
+            with self._holds.collecting() as spared:
+                if spared is None:
+                    return set(), 0
+                gone = needs.keys() - own - spared
+                reclaimed = sum(self._blobs.delete(digest) for digest in gone)
+        self.reach.forget({*gone})
+        self._lookup.forget()
+        rest = {name for digest in gone for name in needs[digest]} - gone
+        return {*gone}, reclaimed + self.discard(rest, in_use)
 
     def prune(
         self,

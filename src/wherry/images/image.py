@@ -34,6 +34,7 @@ MAX_CHILDREN = 1000
 """Manifests of an image index."""
 ATTESTATION = "vnd.docker.reference.type"
 """BuildKit's annotation of a manifest that is no image but says something about one."""
+_SUBJECT = "vnd.docker.reference.digest"
 _MAX_DEPTH = 4
 
 
@@ -210,8 +211,14 @@ def images_named(blobs: BlobStore, target: Descriptor) -> Iterator[Descriptor]:
 
 def is_image(descriptor: Descriptor) -> bool:
     """Whether a descriptor is of an image: of a manifest, and not one about another image."""
-    about = ATTESTATION in (descriptor.annotations or {})
-    return descriptor.media_type in MediaType.MANIFESTS and not about
+    attests = ATTESTATION in (descriptor.annotations or {})
+    return descriptor.media_type in MediaType.MANIFESTS and not attests
+
+
+def about(descriptor: Descriptor) -> str:
+    """The digest of the image that a manifest of BuildKit's is about; empty of any other."""
+    annotations = descriptor.annotations or {}
+    return annotations.get(_SUBJECT, "") if ATTESTATION in annotations else ""
 
 
 def document(data: bytes, kind: type[T], name: str) -> T:

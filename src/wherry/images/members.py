@@ -6,11 +6,9 @@ import msgspec
 
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
-from wherry.images.image import ATTESTATION, Image, checked, descend, is_image, read_image
+from wherry.images.image import Image, about, checked, descend, is_image, read_image
 from wherry.images.rootfs import RootFilesystems
 from wherry.oci import Descriptor, MediaType
-
-_ABOUT = "vnd.docker.reference.digest"
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -51,7 +49,6 @@ def _member(blobs: BlobStore, rootfs: RootFilesystems, found: Descriptor) -> Mem
         there = set(rootfs.names())
         keys = rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
         unpacked = sum(rootfs.size(name) for name in keys & there)
-    annotations = found.annotations or {}
-    about = annotations.get(_ABOUT, "") if ATTESTATION in annotations else ""
     counts = is_image(found)
-    return Member(found, counts, image if counts else None, about, not missing, content, unpacked)
+    own = image if counts else None
+    return Member(found, counts, own, about(found), not missing, content, unpacked)

@@ -20,6 +20,7 @@ from wherry.images.image import MAX_CHILDREN, MAX_LAYERS, Image, checked, descen
 from wherry.images.layer import Layer
 from wherry.images.lookup import Lookup, Selected
 from wherry.images.members import Member, members
+from wherry.images.narrowing import manifests_below, others
 from wherry.images.rootfs import RootFilesystems
 from wherry.images.tar.writer import Output
 from wherry.oci import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _Images = list[Image]
 _Paths = list[Path]
 _Texts = list[str]
+_Descriptors = list[Descriptor]
 
 
 class Written(NamedTuple):
@@ -258,20 +260,33 @@ class ImageStore:
             reach = self._housekeeping.reach
             save(self._lookup, reach, self.blobs, self.attachments, names, out, platform)
 
-    def load(self, source: Source) -> _Texts:
+    def load(self, source: Source, platform: Platform | None = None) -> _Texts:
         """Read what `docker save`, `save` or skopeo wrote, compressed or not; all or nothing.
 
-        Returns the names, or the ids of images without a name. `source` needs no more than
-        `read`. Raises InvalidImage, DigestMismatch, StorageFull; then the store is as it was.
+        With a `platform`, of each index only the image for that stays. Returns the names, or the
+        ids of images without a name. `source` needs no more than `read`. Raises InvalidImage,
+        DigestMismatch, StorageFull, NoSuchPlatform; then the store is as it was.
         """
         written: set[Digest] = set()
+        unwanted: _Descriptors = []
         try:
             with self.hold():
                 loaded = load(self.blobs, self._housekeeping.reach, source, written)
+                if platform is not None:
+                    targets = (target for target, _ in loaded.targets)
+                    named = [*zip(targets, loaded.names, strict=True)]
+                    unwanted = others(self.blobs, named, platform)
                 entries = [Entry(target, reference) for target, reference in loaded.targets]
                 self._enter(entries, loaded.attachments)
+        except BaseException:
+            # Of an index that was here before it may have brought half an image.
+            known = [entry.target for entry in self._catalog.entries()]
+            unwanted = manifests_below(self.blobs, known)
+            raise
         finally:
             self._housekeeping.discard(written)
+            # What was here before stays.
+            self._housekeeping.drop([each for each in unwanted if each.digest in written])
         return loaded.names
 
     def remove(self, name: str, *, force: bool = False, in_use: Collection[Digest] = ()) -> Removal:
@@ -282,6 +297,16 @@ class ImageStore:
         ImageInUse, and what `resolve` raises.
         """
         return self._housekeeping.remove(name, force, frozenset(in_use))
+
+    def remove_platforms(
+        self, name: str, platforms: Sequence[Platform], in_use: Collection[Digest] = ()
+    ) -> Removal:
+        """Remove the images for some platforms of what `name` stands for; the name stays.
+
+        Every index that names one of them goes without it. `in_use` is as in `remove`. Raises
+        ImageInUse, also where nothing would be left, NoSuchPlatform, and what `resolve` raises.
+        """
+        return self._housekeeping.remove_platforms(name, platforms, frozenset(in_use))
 
     def prune(
         self,

@@ -45,7 +45,9 @@ def _load(session: Session, arguments: Arguments) -> int:
     if not path and os.isatty(0):
         raise CommandError("nothing to load; use -i FILE or redirect stdin")
     descriptor = os.open(path, os.O_RDONLY) if path else 0
-    query = {"quiet": arguments.switch("quiet")}
+    query = {
+        "quiet": arguments.switch("quiet"), "platform": document_of(arguments.text("platform")),
+    }  # fmt: skip
     headers = ("Content-Type: application/x-tar",)
     response = session.client.request("POST", "/images/load", query, _portions(descriptor), headers)
     for line in response.lines():
@@ -91,6 +93,13 @@ LOAD = Command(
     "",
     (
         text("input", "i", "Read a file, not stdin", metavar="FILE", complete="file"),
+        text(
+            "platform",
+            "",
+            "Keep the image for this platform only, of each",
+            metavar="OS/ARCH",
+            complete=PLATFORMS,
+        ),
         switch("quiet", "q", "Do not show progress"),
     ),
     examples=("wherry load -i hello.tar", "docker save hello | wherry load"),

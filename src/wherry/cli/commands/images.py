@@ -140,7 +140,11 @@ def _tag(session: Session, arguments: Arguments) -> int:
 
 
 def _remove(session: Session, arguments: Arguments) -> int:
-    query = {"force": arguments.switch("force"), "noprune": arguments.switch("no-prune")}
+    platforms = [document_of(each) for each in arguments.many("platform")]
+    query = {
+        "force": arguments.switch("force"), "noprune": arguments.switch("no-prune"),
+        "platforms": platforms,
+    }  # fmt: skip
 
     def remove(name: str) -> None:
         for change in session.client.delete(f"/images/{name}", query):
@@ -201,6 +205,13 @@ RMI = Command(
     (
         switch("force", "f", "Remove it even if a stopped container uses it"),
         switch("no-prune", "", "Keep parents without names"),
+        many(
+            "platform",
+            "",
+            "With --force: remove it for this platform only",
+            metavar="OS/ARCH",
+            complete=PLATFORMS,
+        ),
     ),
     least=1,
     most=UNLIMITED,

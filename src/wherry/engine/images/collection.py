@@ -111,10 +111,25 @@ class Images:
             removal = await asyncio.to_thread(self._store.remove, name, force=force, in_use=in_use)
         return self._removed(removal, image.id)
 
-    async def load(self, source: AsyncIterator[bytes]) -> list[str]:
-        """Take images from a tar; the names of those with a name, the ids of others."""
+    async def remove_platforms(self, name: str, platforms: Sequence[str]) -> list[ImageDeletion]:
+        """Remove an image for some of its platforms. Raises NotFound, Conflict, InvalidRequest."""
         with image_errors():
-            names = await read_in_thread(source, self._store.load, "image load")
+            wanted = [one for one in map(read_platform, platforms) if one is not None]
+            for platform in wanted:
+                await self._engine.builds.let_go(self._store.resolve(name, platform))
+            in_use = await self.in_use()
+            removal = await asyncio.to_thread(
+                self._store.remove_platforms, name, wanted, in_use=in_use
+            )
+        return self._removed(removal, "")
+
+    async def load(self, source: AsyncIterator[bytes], platform: str | None = None) -> list[str]:
+        """Take images from a tar, of all platforms or one; their names, or ids without one."""
+        with image_errors():
+            wanted = read_platform(platform)
+            names = await read_in_thread(
+                source, lambda archive: self._store.load(archive, wanted), "image load"
+            )
         for name in names:
             # Somebody may have removed it since.
             with suppress(NotFound):
