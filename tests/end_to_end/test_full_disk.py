@@ -27,11 +27,11 @@ def small() -> Iterator[Wherry]:
             subprocess.run(["umount", wherry.root], check=True)
 
 
-def fill(wherry: Wherry) -> Path:
-    """Take all the room that is left; the file that does."""
+def fill(wherry: Wherry, leave: int = 0) -> Path:
+    """Take all the room that is left but some pages; the file that does."""
     ballast = wherry.root / "ballast"
     with ballast.open("wb", buffering=0) as file:
-        while free := os.statvfs(wherry.root).f_bavail:
+        while (free := os.statvfs(wherry.root).f_bavail - leave) > 0:
             file.write(bytes(4096 * min(free, 256)))
     return ballast
 
@@ -57,3 +57,23 @@ def test_a_container_that_ends_when_the_disk_is_full_has_ended_and_can_be_remove
     assert small.ok("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "one") == "exited 137"
     small.ok("rm", "one")
     assert small.ok("system", "check") == "Everything is as it must be."
+
+
+def test_whatever_room_is_left_a_container_that_goes_by_itself_goes(
+    small: Wherry, guests: Guests
+) -> None:
+    toolbox = small.image("toolbox", guests.toolbox())
+    small.ok("run", "--rm", toolbox, "pwd")
+    for leave in (0, 3, 5, 5, 6, 8, 9):
+        ballast = fill(small, leave)
+        ended = small("run", "--rm", "-v", "/data", toolbox, "pwd")
+        assert ended.code in (0, 125), ended.said
+        assert small.ok("ps", "-aq") == "", (leave, ended.said)
+        ballast.unlink()
+    assert small.ok("volume", "ls", "-q") == ""
+    # An engine starts on a full disk as well.
+    small.ok("run", "--rm", "--name", "last", toolbox, "pwd")
+    fill(small)
+    small.kill_daemon()
+    assert small.ok("ps", "-aq") == ""
+    small.ok("rmi", toolbox)

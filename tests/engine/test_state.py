@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from wherry.engine.config import ContainerConfig, EndpointConfig, HostConfig
 from wherry.engine.errors import EngineError
 from wherry.engine.record import Life, NetworkRecord, Record
-from wherry.engine.state import State
+from wherry.engine.state import State, VolumeRow
 
 _FIRST = """
 CREATE TABLE container (
@@ -120,6 +121,51 @@ def test_containers_can_be_removed_on_a_full_disk(small: Path) -> None:
         state.remove_container(name)
     assert list(state.containers()) == []
     state.close()
+
+
+@pytest.mark.root
+def test_what_has_gone_on_a_full_disk_is_forgotten_when_there_is_room(small: Path) -> None:
+    state = State(small / "engine.db")
+    state.add_volumes([VolumeRow(name="v", created=1, labels={})])
+    for name in "ab":
+        state.add_container(_record(name), Life())
+    ballast = small / "ballast"
+    (small / "engine.reserve").unlink()  # It was needed already.
+    with pytest.raises(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    ended = Life()
+    ended.state.error = "x" * 300_000
+    state.note_life("a", ended)
+    state.note_removed("a", ["v"])
+    state.remove_volumes(["v"])
+    assert len([*state.containers()]) == 2
+    ballast.unlink()
+    state.add_container(_record("c"), Life())
+    assert sorted(record.id for record, _ in state.containers()) == ["b", "c"]
+    assert [*state.volumes()] == []
+    state.close()
+
+
+@pytest.mark.root
+def test_the_file_is_opened_on_a_full_disk(small: Path) -> None:
+    state = State(small / "engine.db")
+    state.add_container(_record("a"), Life())
+    state.close()
+    with pytest.raises(OSError), (small / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    state = State(small / "engine.db")
+    state.set_fact("any", "thing")
+    state.remove_container("a")
+    assert [*state.containers()] == []
+    state.close()
+    (small / "engine.reserve").unlink()
+    with (small / "ballast").open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(EngineError, match="disk is not full"):
+        State(small / "engine.db")
 
 
 def test_a_file_of_the_future_is_refused(tmp_path: Path) -> None:

@@ -78,12 +78,22 @@ class State:
         self._path = path
         self._owed: dict[str, bytes] = {}
         """How containers are, where that could not be written."""
+        self._gone: list[_Statement] = []
+        """What forgets things that are no more, where that could not be written."""
         self._reserve = Reserve(path.with_suffix(".reserve"))
         # Variables of containers are in it; what SQLite puts beside it has the mode of the file.
         path.touch(mode=0o600)
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        try:
+            self._db = _opened(path)
+        except sqlite3.OperationalError:
+            # On a full disk there is no room for what SQLite puts beside its file.
+            self._reserve.release()
+            try:
+                self._db = _opened(path)
+            except sqlite3.OperationalError as error:
+                raise EngineError(
+                    f"the engine cannot open {path}: {error}: see that its disk is not full"
+                ) from None
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > len(_VERSIONS):
             self._db.close()
@@ -95,7 +105,7 @@ class State:
 
     def close(self) -> None:
         """Close the file."""
-        if self._owed:
+        if self._owed or self._gone:
             with suppress(EngineError):
                 self._write()
         self._db.close()
@@ -153,8 +163,15 @@ class State:
 
     def remove_container(self, id: str, volumes: Sequence[str] = ()) -> None:
         """Forget a container, and mark `volumes` as belonging to nobody: they go next."""
-        forgetting = ("DELETE FROM container WHERE id = ?", (id,))
-        self._write(forgetting, *_dooming(volumes), gives_room=True)
+        self._write(*_forgetting(id, volumes), gives_room=True)
+
+    def note_removed(self, id: str, volumes: Sequence[str] = ()) -> None:
+        """As `remove_container`, of one that goes whether it can be written or not.
+
+        On a full disk it is written with the next change that can be.
+        """
+        self._owed.pop(id, None)
+        self._note_gone(_forgetting(id, volumes))
 
     def doom_volumes(self, names: Sequence[str]) -> None:
         """Mark volumes as belonging to nobody, so that they go even if the engine is killed."""
@@ -180,9 +197,8 @@ class State:
         )
 
     def remove_volumes(self, names: Sequence[str]) -> None:
-        """Forget volumes."""
-        forgetting = [("DELETE FROM volume WHERE name = ?", (name,)) for name in names]
-        self._write(*forgetting, gives_room=True)
+        """Forget volumes that belong to nobody. On a full disk, with the next change."""
+        self._note_gone([("DELETE FROM volume WHERE name = ?", (name,)) for name in names])
 
     def networks(self) -> Iterator[NetworkRecord]:
         """All networks."""
@@ -208,15 +224,21 @@ class State:
         return None if row is None else str(row[0])
 
     def set_fact(self, name: str, value: str) -> None:
-        """Remember a fact."""
-        self._write(("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value)))
+        """Remember a fact; on a full disk from the room that is kept, if need be."""
+        remembering = ("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+        self._write(remembering, gives_room=True)
+
+    def _note_gone(self, forgetting: Sequence[_Statement]) -> None:
+        self._gone += forgetting
+        with suppress(EngineError):
+            self._write(gives_room=True)
 
     def _write(self, *statements: _Statement, gives_room: bool = False) -> None:
         """All of it or nothing; what `gives_room` back may take what is kept for that.
 
         Raises EngineError when the disk is full or broken.
         """
-        owed = [_saving(id, life) for id, life in self._owed.items()]
+        owed = [*(_saving(id, life) for id, life in self._owed.items()), *self._gone]
         try:
             try:
                 self._transact([*owed, *statements])
@@ -228,6 +250,7 @@ class State:
         except sqlite3.OperationalError as error:
             raise EngineError(f"the engine cannot write {self._path}: {error}") from None
         self._owed.clear()
+        self._gone.clear()
         self._reserve.take()
 
     def _transact(self, statements: Sequence[_Statement]) -> None:
@@ -242,8 +265,24 @@ class State:
             raise
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
 def _saving(id: str, life: bytes) -> _Statement:
     return "UPDATE container SET life = ? WHERE id = ?", (life, id)
+
+
+def _forgetting(id: str, volumes: Sequence[str]) -> list[_Statement]:
+    return [("DELETE FROM container WHERE id = ?", (id,)), *_dooming(volumes)]
 
 
 def _dooming(names: Sequence[str]) -> list[_Statement]:

@@ -45,7 +45,8 @@ async def recover(context: Context, lifecycle: Lifecycle) -> None:
         await asyncio.gather(
             *(_recover(context, lifecycle, container, rebooted) for container in containers)
         )
-    context.state.set_fact("boot", boot)
+    if rebooted:
+        context.state.set_fact("boot", boot)
     lifecycle.recovered.set()
     lifecycle.mending.open()
 
@@ -98,7 +99,9 @@ async def _recover(
         context.note(container)
     if container.state.running and not container.state.restarting:
         _lost(context, container)
-    if container.host.auto_remove and container.state.started_at != NEVER:
+    # Without its folder it was removed, which could not be written.
+    begun = container.state.started_at != NEVER or not bundle.is_dir()
+    if container.host.auto_remove and begun:
         lifecycle.forget(container, volumes=True)
     elif _should_run(container, rebooted):
         lifecycle.restart_soon(container)
