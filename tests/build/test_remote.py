@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tests.build.kitchen import Files, Kitchen, make_tar
 
-from wherry.build import BuildError, Progress, StepFinished, WebFile
+from wherry.build import BuildError, Progress, Repository, StepFinished, WebFile
 from wherry.images import Image
 from wherry.oci import Platform
 from wherry.registry import Client, Hosts, RegistryError
@@ -95,6 +95,9 @@ class Web:
 
     def open_url(self, url: str) -> AbstractContextManager[WebFile]:
         return self._open(url)
+
+    def fetch(self, repository: Repository, write: Callable[[bytes], object]) -> str:
+        raise BuildError(f"{repository}: there is no git")
 
     def abandon(self) -> None:
         """It ends by itself."""
@@ -187,7 +190,6 @@ def test_what_the_server_says_is_the_same_is_not_read_again(kitchen: Kitchen, pa
         (f"--checksum=sha256:{DIGEST} Dockerfile /f", "for one source, a URL"),
         ("URL/gone /f", "/gone is not at"),
         ("URL/cut /f", "in the middle of an answer"),
-        ("https://example.com/a.git /f", "clone it first"),
         ("git@example.com:a /f", "clone it first"),
         ("ftp://example.com/a /f", "only http and https"),
     ],

@@ -38,8 +38,8 @@ from wherry.cli.main import run
          "'tcsh' is not a shell wherry knows; it knows bash, zsh and fish"),
         (["cp", "a", "b"], 1, "one of the two must be in a container: CONTAINER:PATH"),
         (["cp", "a:x", "b:y"], 1, "from one container to another is not possible; take two steps"),
-        (["build", "https://example.org/x.git"], 1,
-         "https://example.org/x.git: a context is a folder or '-'; fetch it first"),
+        (["build", "-f", "-", "https://example.org/x.git"], 1,
+         "a Dockerfile on stdin needs a folder: of a URL, name one in it with -f"),
     ],
 )  # fmt: skip
 def test_mistakes_in_typing(

@@ -77,8 +77,6 @@ def _failure(error: EngineError) -> dict[str, Any]:
 
 
 def _request(call: Call) -> BuildRequest:
-    if call.text("remote"):
-        raise InvalidRequest("building from a URL is not available: send the files")
     if call.text("version", "1") not in ("1", ""):
         raise InvalidRequest("BuildKit's protocol is not spoken here: build with DOCKER_BUILDKIT=0")
     return BuildRequest(
@@ -92,6 +90,7 @@ def _request(call: Call) -> BuildRequest:
         pull=call.flag("pull"),
         network=call.text("networkmode"),
         secrets=call.text("secrets"),
+        remote=call.text("remote"),
         outputs=call.document("outputs", list[Output], []),
         logins=registry_config(call),
     )

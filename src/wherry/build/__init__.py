@@ -26,6 +26,7 @@ from wherry.build.events import (
 )
 from wherry.build.options import BuildOptions, Network, Outside, Step, StepFile, StepRunner
 from wherry.build.remote import WebFile
+from wherry.build.repository import Repository, parse_repository
 
 __all__ = [
     "BuildCache",
@@ -38,6 +39,7 @@ __all__ = [
     "Network",
     "Outside",
     "Progress",
+    "Repository",
     "Step",
     "StepFile",
     "StepFinished",
@@ -49,4 +51,5 @@ __all__ = [
     "Warned",
     "WebFile",
     "build",
+    "parse_repository",
 ]

@@ -9,7 +9,7 @@ from wherry.build.errors import BuildError
 from wherry.build.files import resolve
 from wherry.build.patterns import IgnoreRules
 from wherry.build.spool import Spool
-from wherry.images.tar import Kind
+from wherry.images.tar import Entry, Kind, TarWriter
 
 _MAX_TEXT = 1 << 20
 _LOWER_CASE = "dockerfile"
@@ -25,6 +25,8 @@ class Context:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._spool = Spool(folder)
+        self.may_be_dockerfile = False
+        """Whether what was written, if it is no archive, is a Dockerfile that needs no files."""
 
     def write(self, data: bytes) -> int:
         """Take the next bytes of the archive. Raises BuildError when there is no room."""
@@ -37,11 +39,22 @@ class Context:
         if not plain:
             with self._spool.open() as source:
                 unpacked = unpack_archive(source, self._folder)
+            if unpacked is None and self.may_be_dockerfile and self._spool.size <= _MAX_TEXT:
+                unpacked = self._with_dockerfile()
             if unpacked is None:
                 raise BuildError("the build context is not a tar archive: send one, or a folder")
             self._spool.close()
             self._spool = unpacked
         return ArchiveTree(self._spool, own=True)
+
+    def _with_dockerfile(self) -> Spool:
+        with self._spool.open() as source:
+            text = source.read()
+        spool = Spool(self._folder)
+        archive = TarWriter(spool)
+        archive.file(Entry("Dockerfile", Kind.FILE, 0o644, size=len(text)), text)
+        archive.finish()
+        return spool
 
     def close(self) -> None:
         """Drop everything."""

@@ -17,7 +17,8 @@ class Transfer(msgspec.Struct, frozen=True):
     """A COPY or ADD with its variables replaced.
 
     `documents` are the names and contents of here-documents, `downloads` what was fetched: each
-    its name, if it has one, and the tree in which it is the only file. `origin` says in errors
+    its name, if it has one, and the tree in which it is the only file; `repositories` are all that
+    is in their trees. `origin` says in errors
     where the files come from ("the build context"), `missing_hint` why one may not be there.
     `unpack` opens an archive as a tree; None for what is no archive or is not to be unpacked.
     """
@@ -26,6 +27,7 @@ class Transfer(msgspec.Struct, frozen=True):
     sources: tuple[str, ...]
     documents: tuple[tuple[str, bytes], ...]
     downloads: tuple[tuple[str, FileTree], ...]
+    repositories: tuple[FileTree, ...]
     destination: str
     origin: str
     missing_hint: str
@@ -47,6 +49,7 @@ def plan_transfer(transfer: Transfer, files: FileTree, root: FileTree, workdir: 
     """What the layer above `root` gets. `workdir` is absolute. Raises BuildError."""
     found = [each for source in transfer.sources for each in _find(transfer, files, source)]
     count = len(found) + len(transfer.documents) + len(transfer.downloads)
+    count += len(transfer.repositories)
     if not count:
         raise BuildError(f"{transfer.keyword}: the pattern matches nothing in {transfer.origin}")
     plan = LayerPlan(root)
@@ -77,6 +80,10 @@ def plan_transfer(transfer: Transfer, files: FileTree, root: FileTree, workdir: 
             plan.add(archive, "", target, transfer.override)
         else:
             plan.add(tree, "file", join(target, name) if into else target, transfer.override)
+    for tree in transfer.repositories:
+        kept = without_excluded(tree, "", "", transfer.exclude)
+        assert kept is not None
+        plan.add(kept, "", target, transfer.override)
     return plan
 
 

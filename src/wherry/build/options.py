@@ -9,6 +9,7 @@ import msgspec
 
 from wherry.build.events import Progress
 from wherry.build.remote import WebFile
+from wherry.build.repository import Repository
 from wherry.images import Image
 from wherry.oci import Platform, Reference
 from wherry.oci.runtime import Mount
@@ -87,6 +88,11 @@ class Outside(Protocol):
 
     def open_url(self, url: str) -> AbstractContextManager[WebFile]:
         """A file of the web. Raises BuildError, also while it is read."""
+
+    def fetch(self, repository: Repository, write: Callable[[bytes], object]) -> str:
+        """Write what is meant of a git repository as a tar archive, without its history, and return
+        the commit's id. Raises BuildError, and what `write` raises.
+        """
 
     def abandon(self) -> None:
         """End what is under way, and begin nothing more: all of it raises BuildError."""

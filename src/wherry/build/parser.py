@@ -215,6 +215,7 @@ class _Reader:
             exclude=tuple(self._flags.get("exclude", ())),
             checksum=self._flag("checksum"),
             unpack=self._switch("unpack") if "unpack" in self._flags else None,
+            keep_git=self._switch("keep-git-dir"),
             **self._place,
         )
 

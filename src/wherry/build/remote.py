@@ -18,15 +18,16 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from wherry.build.errors import BuildError
+from wherry.build.repository import is_repository
 from wherry.build.spool import Spool
 from wherry.images.tar import Entry, Kind
 
 FILE = "file"
 """What the only file in the tree is called."""
 
-_GIT = re.compile(r"git@|git://|ssh://|https?://.*\.git(#.*)?$|github\.com/")
 _WEB = ("http://", "https://")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CHUNK = 1 << 18
 _MODE = 0o600
 _NANOSECONDS = 1_000_000_000
@@ -55,19 +56,25 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def is_remote(source: str) -> bool:
-    """Whether a source of ADD is a URL. Raises BuildError for one of git."""
-    if _GIT.match(source):
-        message = f"ADD {source}: repositories are not fetched"
-        raise BuildError(f"{message}: clone it first, then COPY the folder")
+    """Whether a source of ADD is the URL of a file. Raises BuildError for one not to be had."""
+    if is_repository(source):
+        return False
     if source.startswith("ftp://"):
         raise BuildError(f"ADD {source}: only http and https are fetched")
     return source.startswith(_WEB)
 
 
-def read_checksum(text: str, sources: int, remote: int) -> str:
-    """The digest of ADD --checksum, empty if there is none. Raises BuildError."""
+def read_checksum(text: str, sources: int, remote: int, repositories: int) -> str:
+    """The digest or commit of ADD --checksum, empty if there is none. Raises BuildError.
+
+    Of all sources, so many are `remote` files, and so many `repositories`.
+    """
     if not text:
         return ""
+    if (sources, repositories) == (1, 1):
+        if not _COMMIT.fullmatch(text):
+            raise BuildError(f"ADD --checksum={text}: of a repository, it is a whole commit id")
+        return text
     if not _CHECKSUM.fullmatch(text):
         raise BuildError(f"ADD --checksum={text}: sha256: and 64 hex digits are needed")
     if (sources, remote) != (1, 1):

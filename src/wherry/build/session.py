@@ -14,13 +14,14 @@ import msgspec
 from wherry.build.archive import ArchiveTree
 from wherry.build.cache import BuildCache, CachedLayer, cache_key
 from wherry.build.errors import BuildError
-from wherry.build.events import Progress, StepOutput
+from wherry.build.events import Progress, StepOutput, Warned
 from wherry.build.files import FileTree
 from wherry.build.layer_plan import LayerPlan
 from wherry.build.mount_points import LINUX, make_mount_points
 from wherry.build.mounting import Mount, Mounting
 from wherry.build.options import BuildOptions, Network, Outside, Step, StepRunner
 from wherry.build.remote import FILE, RemoteFile
+from wherry.build.repository import parse_repository
 from wherry.build.rootfs import KnownLayer, Rootfs, StackedLayer, UnpackedLayer
 from wherry.build.running import Program
 from wherry.build.spool import Spool
@@ -35,6 +36,7 @@ EMPTY_LAYER = Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cdd
 """The diff_id of a layer without entries: the two blocks that end a tar. None is put into images,
 as in Docker."""
 
+_MODULES = ".gitmodules"
 _NANOSECONDS = 1_000_000_000
 
 
@@ -155,6 +157,24 @@ class Session(msgspec.Struct, frozen=True):
         if checksum and checksum != f"sha256:{digest}":
             raise BuildError(f"ADD {url}: its digest is sha256:{digest}, not the --checksum's")
         return found.name, found
+
+    def checkout(self, source: str, checksum: str) -> FileTree:
+        """The files of a git repository. Raises BuildError.
+
+        `checksum` is the commit that it has to be, or empty.
+        """
+        repository = parse_repository(source)
+        assert repository is not None
+        if self.outside is None:
+            raise BuildError(f"ADD {repository}: this build has no network")
+        spool = self.resources.enter_context(Spool(self.folder, content="the repository"))
+        commit = self.outside.fetch(repository, spool.write)
+        if checksum and checksum != commit:
+            raise BuildError(f"ADD {repository}: its commit is {commit}, not the --checksum's")
+        files = ArchiveTree(spool, own=True)
+        if files.entry(_MODULES):
+            self.progress(Warned(f"ADD {repository}: its submodules are not fetched"))
+        return files
 
     def network(self, asked: Network) -> Network:
         """What a RUN that asks for this network gets. Raises BuildError."""

@@ -17,6 +17,7 @@ from wherry.build.files import FileTree, resolve
 from wherry.build.layer_plan import LayerPlan, Override
 from wherry.build.owners import find_owner, parse_mode
 from wherry.build.remote import is_remote, read_checksum
+from wherry.build.repository import is_repository
 from wherry.build.rootfs import Rootfs
 from wherry.build.session import EMPTY_LAYER, Session, StepRequest
 from wherry.images import Layer
@@ -103,17 +104,24 @@ class StageBuilder:
         chown, chmod = self._expand(copy.chown), self._expand(copy.chmod)
         sources = [self._expand(source) for source in copy.sources]
         remote = [source for source in sources if is_remote(source)]
-        if remote and copy.keyword != "ADD":
-            raise BuildError(f"COPY: {remote[0]} is a URL: ADD takes it, COPY does not")
-        checksum = read_checksum(self._expand(copy.checksum), len(sources), len(remote))
+        repositories = [source for source in sources if is_repository(source)]
+        elsewhere = (*remote, *repositories)
+        if elsewhere and copy.keyword != "ADD":
+            raise BuildError(f"COPY: {elsewhere[0]} is a URL: ADD takes it, COPY does not")
+        if repositories and copy.keep_git:
+            raise BuildError("ADD --keep-git-dir: a repository is fetched without its history")
+        checksum = read_checksum(
+            self._expand(copy.checksum), len(sources), len(remote), len(repositories)
+        )
         transfer = Transfer(
             keyword=copy.keyword,
-            sources=tuple(source for source in sources if source not in remote),
+            sources=tuple(source for source in sources if source not in elsewhere),
             documents=tuple(
                 (document.name, self._document(document.content, document.expand))
                 for document in copy.heredocs
             ),
             downloads=tuple(self._session.download(url, checksum) for url in remote),
+            repositories=tuple(self._session.checkout(source, checksum) for source in repositories),
             destination=self._expand(copy.destination),
             origin=origin,
             missing_hint="" if copy.origin else ", or .dockerignore excludes it",

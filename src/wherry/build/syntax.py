@@ -47,8 +47,9 @@ class Copy(Instruction, frozen=True, kw_only=True):
     """COPY and ADD.
 
     `origin` is the value of --from. `exclude` are patterns of what is left out; with `parents` the
-    folders above a source come along. `checksum` and `unpack` are of ADD alone: `unpack` says
-    whether archives are unpacked, None that local ones are and remote ones are not.
+    folders above a source come along. The others are of ADD alone: `unpack` says whether archives
+    are unpacked, None that local ones are and remote ones are not; `keep_git` asks for the history
+    of a repository.
     """
 
     keyword: str
@@ -63,6 +64,7 @@ class Copy(Instruction, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     checksum: str = ""
     unpack: bool | None = None
+    keep_git: bool = False
 
     def extracts(self, *, remote: bool) -> bool:
         """Whether an archive is unpacked."""

@@ -23,7 +23,8 @@ _SECRET_KEYS = {"source": "src"}
 
 
 def _build(session: Session, arguments: Arguments) -> int:
-    dockerfile, body = _context(arguments)
+    remote = _remote(arguments)
+    dockerfile, body = (arguments.text("file"), b"") if remote else _context(arguments)
     outputs = _outputs(arguments)
     fetched = [output for output in outputs if output.is_fetched]
     # What is told must not get into an archive on stdout.
@@ -38,6 +39,7 @@ def _build(session: Session, arguments: Arguments) -> int:
         "nocache": arguments.switch("no-cache"),
         "pull": arguments.switch("pull"),
         "networkmode": arguments.text("network"),
+        "remote": remote,
         "outputs": _documents(outputs),
         "rm": True,
     }
@@ -87,6 +89,16 @@ def _documents(outputs: list[Output]) -> str:
     return encode([output.document() for output in outputs])
 
 
+def _remote(arguments: Arguments) -> str:
+    """The URL of a context that the engine gets by itself; a folder of such a name comes first."""
+    path = arguments.words[0]
+    if os.path.isdir(path) or not ("://" in path or path.startswith(("git@", "github.com/"))):
+        return ""
+    if arguments.text("file") == "-":
+        raise CommandError("a Dockerfile on stdin needs a folder: of a URL, name one in it with -f")
+    return path
+
+
 def _context(arguments: Arguments) -> tuple[str, bytes | Iterable[bytes]]:
     """The Dockerfile's name in the context, and the context as a tar stream."""
     from wherry.client.context import FolderContext
@@ -97,8 +109,6 @@ def _context(arguments: Arguments) -> tuple[str, bytes | Iterable[bytes]]:
         if file == "-":
             raise CommandError("stdin can be the context or the Dockerfile, not both")
         return _context_from_stdin(file)
-    if "://" in path or path.startswith(("git@", "github.com/")):
-        raise CommandError(f"{path}: a context is a folder or '-'; fetch it first")
     if file == "-":
         context = FolderContext(path, sys.stdin.buffer.read())
     else:
@@ -200,7 +210,7 @@ def _secret(text: str) -> tuple[str, bytes]:
 BUILD = Command(
     _build,
     "Build an image from a Dockerfile",
-    "PATH|-",
+    "PATH|URL|-",
     (
         many("build-arg", "", "Set a build-time variable", metavar="KEY[=VALUE]"),
         text("file", "f", "The Dockerfile, '-' for stdin (default PATH/Dockerfile)",
@@ -227,10 +237,12 @@ BUILD = Command(
     least=1,
     most=1,
     complete=("directory",),
-    detail="'-' reads a Dockerfile, or a whole context as a tar archive, from stdin.",
+    detail="'-' reads a Dockerfile, or a whole context as a tar archive, from stdin. A URL is that "
+           "of a git repository (https://HOST/NAME.git#REF:FOLDER), an archive, or a Dockerfile.",
     examples=(
         "wherry build -t hello .",
         "wherry build -t hello:debug --target debug -f docker/Dockerfile .",
+        "wherry build -t hello https://example.org/hello.git#v1.2:deploy",
         "wherry build --platform wasi/wasm,linux/amd64 -t localhost:5000/web --pull .",
     ),
 )  # fmt: skip

@@ -29,11 +29,12 @@ from wherry.build import (
 from wherry.engine.artifacts import keep_artifact
 from wherry.engine.builds.outputs import check_outputs, keeps_artifact, names_of, pushes
 from wherry.engine.builds.outside import Outside
+from wherry.engine.builds.receiving import receive
 from wherry.engine.builds.request import BuildRequest
 from wherry.engine.builds.steps import StepRunner
 from wherry.engine.errors import BuildFailed, InvalidRequest
 from wherry.engine.images import image_errors
-from wherry.engine.worker import CHUNK, read_in_thread
+from wherry.engine.worker import read_in_thread
 from wherry.images import Image
 from wherry.oci import Platform, parse_platform, parse_reference
 
@@ -78,12 +79,13 @@ async def run_build(
     When whoever asked goes away, the build ends, and the step that runs is killed. Raises
     InvalidRequest, BuildFailed, NotFound (of secrets).
     """
-    options = _options(request, engine.builds.secrets.take(request.secrets))
+    secrets = engine.builds.secrets.take(request.secrets)
+    options = _options(request, secrets)
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[BuildEvent | None] = asyncio.Queue()
     abandoned = threading.Event()
     steps = StepRunner(engine)
-    outside = Outside(engine, request.logins)
+    outside = Outside(engine, request.logins, secrets, folder)
 
     def progress(event: Event) -> None:
         if abandoned.is_set():
@@ -97,8 +99,7 @@ async def run_build(
 
     def work(tar: BinaryIO) -> Image:
         with Context(folder) as received:
-            while chunk := tar.read(CHUNK):
-                received.write(chunk)
+            receive(request.remote, tar, received, outside)
             if not keeps_artifact(request.outputs):
                 return build(received, options, engine.store, steps, progress, folder, outside)
             image = build(received, options, engine.store, steps, untold, folder, outside)

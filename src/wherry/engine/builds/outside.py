@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wherry.build import BuildError, Fetching, Progress, WebFile
+from wherry.build import BuildError, Fetching, Progress, Repository, WebFile
+from wherry.build.workspace import workspace
 from wherry.engine.errors import EngineError, NotFound
+from wherry.engine.worker import CHUNK
 from wherry.images import Image, ImageNotFound, NoSuchPlatform
 from wherry.oci import Platform, Reference, parse_reference
 
@@ -30,10 +33,15 @@ class Outside:
         self,
         engine: "Engine",
         logins: "Mapping[str, Credentials]",
+        secrets: Mapping[str, bytes],
+        folder: Path,
     ) -> None:
-        """`logins` are the client's, by registry."""
+        """`logins` are the client's, by registry; so are `secrets`, by id. `folder` is the data
+        root's `build`."""
         self._engine = engine
         self._logins = logins
+        self._secrets = secrets
+        self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._mutex = threading.Lock()
         self._abandoned = False
@@ -92,10 +100,22 @@ class Outside:
             with transfers.open_url(url, cancel) as file:
                 yield file
         except RegistryError as error:
-            raise BuildError(f"ADD {url}: {error}") from None
+            raise BuildError(f"{url}: {error}") from None
         finally:
             with self._mutex:
                 self._cancels.discard(cancel)
+
+    def fetch(self, repository: Repository, write: Callable[[bytes], object]) -> str:
+        """Write what is meant of a git repository as a tar; the commit's id. Raises BuildError."""
+        from wherry.engine.builds.git import fetch
+
+        with workspace(self._folder / "run") as place, open(place / "tar", "w+b") as archive:
+            (place / "git").mkdir()
+            commit = self._ask(fetch(repository, self._secrets, place / "git", archive))
+            archive.seek(0)
+            while chunk := archive.read(CHUNK):
+                write(chunk)
+        return commit
 
     async def push(self, reference: Reference) -> "AsyncGenerator[TransferEvent, None]":
         """Send the image of that name to its registry. Raises EngineError."""

@@ -20,7 +20,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A build in the client's own words; `dockerfile` is a path in the context.
 
     `network` is what RUN steps have: "", "default", "bridge", "none" or "host". `secrets` is the
-    token of those that were sent before. Without `outputs` the image is in the store, and named.
+    token of those that were sent before. `remote` is the URL of a context, instead of one that is
+    sent. Without `outputs` the image is in the store, and named.
     `logins` are those of whoever asks, by registry.
     """
 
@@ -34,5 +35,6 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     pull: bool = False
     network: str = ""
     secrets: str = ""
+    remote: str = ""
     outputs: Sequence[Output] = ()
     logins: "Mapping[str, Credentials]" = {}
