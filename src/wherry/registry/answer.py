@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 
 from wherry.registry.cancel import Breakable, Cancel
@@ -48,9 +48,10 @@ class Answer:
         except (HTTPError, OSError, ValueError) as error:
             self.close()
             self._cancel.check()
+            slow = isinstance(error, ReadTimeoutError)
+            what = "sends next to nothing" if slow else "closed the connection"
             raise Unreachable(
-                f"{self.url.authority} closed the connection in the middle of an answer",
-                again=True,
+                f"{self.url.authority} {what} in the middle of an answer", again=True
             ) from error
 
     def body(self, limit: int, name: str) -> bytes:

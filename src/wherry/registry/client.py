@@ -21,7 +21,7 @@ _MAX_LOGINS = 64
 
 
 class Client:
-    """Talks to any number of registries. Thread-safe; starts no threads of its own.
+    """Talks to any number of registries. Thread-safe; looks up names in threads of its own.
 
     `agent` is the User-Agent it goes by.
     """

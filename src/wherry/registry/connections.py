@@ -6,12 +6,13 @@ authorisation are `exchange.py`'s, because they depend on whose credentials may 
 
 import contextlib
 import errno
+import io
 import logging
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import CONTINUE, HTTPException, HTTPResponse, RemoteDisconnected
 from typing import Any, ClassVar
 
 import urllib3
@@ -22,6 +23,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
 from wherry.registry.errors import InvalidAnswer, RegistryError, Unreachable, one_line
+from wherry.registry.lookup import addresses
+from wherry.registry.pace import SECONDS, Paced
 from wherry.registry.proxies import proxy_for
 from wherry.registry.trust import Trust
 from wherry.registry.url import Url
@@ -29,8 +32,10 @@ from wherry.registry.url import Url
 _KEPT = 8
 """Idle connections a host: what one image's downloads use at once."""
 _SERVERS = 32
-_READ_SECONDS = 60.0
-"""How long a server may say nothing."""
+_STORE_SECONDS = 600.0
+"""How long a registry may take to put away what was sent: the larger blobs go to slow stores."""
+_MAX_HEADS = 16
+"""Informational answers (1xx) before the one that counts."""
 _UNKNOWN_AUTHORITY = frozenset({2, 7, 18, 19, 20, 21})
 """Of OpenSSL's X509_V_ERR: the issuer is not known or has another key, or there is none."""
 _EXPIRED = 10
@@ -67,8 +72,25 @@ _work = _Work()
 
 
 class _Response(HTTPResponse):
-    """An answer whose chunks have a size. `http.client` takes -1 for one, which means to a file
-    all that ever comes: no bound of a reader's would hold."""
+    """An answer that ends: it has to come at some pace, to begin, and its chunks have a size.
+
+    `http.client` takes -1 for one, which means to a file all that ever comes: no bound of a
+    reader's would hold.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._heads = 0
+        self.fp = io.BufferedReader(Paced(self.fp.detach()))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > _MAX_HEADS:
+            raise HTTPException("it goes on announcing an answer")
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        if 101 < status < 200:  # of which `http.client` knows the first one only
+            status = CONTINUE
+        return version, status, reason
 
     def _read_next_chunk_size(self) -> int:
         size: int = super()._read_next_chunk_size()  # type: ignore[misc]
@@ -92,8 +114,14 @@ class _Breakable(HTTPConnection):
             if self._handle is not None:
                 self._handle.shutdown(socket.SHUT_RDWR)
 
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(SECONDS)  # the time to connect is none to send a piece in
+
     def request(self, *arguments: Any, **options: Any) -> None:
         self._take()
+        if self.sock is not None:
+            self.sock.settimeout(SECONDS)
         super().request(*arguments, **options)
 
     def close(self) -> None:
@@ -116,10 +144,10 @@ class _Breakable(HTTPConnection):
         _work.connected = True
         host = self._dns_host.strip("[]")
         try:
-            places = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as error:
+            places = addresses(host, self.port, self.timeout or 0.0, _work.cancel)
+        except (OSError, UnicodeError) as error:
             gone = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
-            raise exceptions.NameResolutionError(host, self, gone) from None
+            raise exceptions.NameResolutionError(host, self, gone) from error
         failure: OSError = OSError(errno.EADDRNOTAVAIL, "it has no address")
         for family, kind, protocol, _, address in places:
             sock = socket.socket(family, kind, protocol)
@@ -191,7 +219,8 @@ class Connections:
         Without a body of pieces it is sent again where a kept connection turns out to have been
         closed meanwhile.
         """
-        timeout = urllib3.Timeout(connect=connect_seconds, read=_READ_SECONDS)
+        silence = _STORE_SECONDS if callable(body) else SECONDS
+        timeout = urllib3.Timeout(connect=connect_seconds, read=silence)
         proxy = proxy_for(url)
         manager = self._manager(trust if url.scheme == "https" else None, proxy)
         pool = manager.connection_from_host(url.host, url.port, url.scheme)
@@ -277,6 +306,8 @@ def explained(error: Exception, url: Url) -> RegistryError:
     host = url.authority
     cause = error.args[-1] if error.args else None
     match error:
+        case exceptions.NameResolutionError() if isinstance(error.__cause__, TimeoutError):
+            return Unreachable(f"no resolver says where {url.host} is: check the network")
         case exceptions.NameResolutionError():
             return Unreachable(f"there is no host {url.host}: check the name, or the resolver")
         case exceptions.NewConnectionError():
@@ -290,7 +321,7 @@ def explained(error: Exception, url: Url) -> RegistryError:
         case exceptions.SSLError():
             return _tls_error(cause, host)
         case exceptions.TimeoutError() | TimeoutError():
-            return Unreachable(f"{host} says nothing for {_READ_SECONDS:.0f} s", again=True)
+            return Unreachable(f"{host} says nothing any more", again=True)
         case exceptions.ProtocolError() if _is_cut(error):
             return Unreachable(f"{host} closed the connection", again=True)
         case exceptions.ProtocolError() | HTTPException():

@@ -10,10 +10,10 @@ import ssl
 from collections.abc import Iterator
 
 from wherry.registry.cancel import Cancel
+from wherry.registry.lookup import addresses
 
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 """OpenSSL's words for an answer that is no TLS at all."""
-_STREAM = socket.SOCK_STREAM
 
 
 def is_plain(host: str, port: int, seconds: float, cancel: Cancel) -> bool:
@@ -25,7 +25,7 @@ def is_plain(host: str, port: int, seconds: float, cancel: Cancel) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=_STREAM):
+        for family, kind, protocol, _, address in addresses(host, port, seconds, cancel):
             connection = socket.socket(family, kind, protocol)
             with connection, _breakable(connection, cancel):
                 connection.settimeout(seconds)
