@@ -17,6 +17,7 @@ from tests.shim.installed import Command, gone
 from wherry.runtime import Launcher
 from wherry.shim.client import TaskClient
 from wherry.shim.messages import TASK_SERVICES, TaskEvent
+from wherry.shim.server import readers
 from wherry.shim.server.linux import LinuxContainers
 from wherry.shim.server.service import TaskService
 from wherry.shim.server.tasks import Tasks
@@ -55,6 +56,12 @@ class FakeShim:
     def told(self) -> list[str]:
         """The events so far, by kind."""
         return [type(event).__name__ for event in self.events]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody will read: who waits for readers of this process's shim gives up at once."""
+    monkeypatch.setattr(readers, "_PATIENCE", 0.0)
 
 
 @pytest.fixture

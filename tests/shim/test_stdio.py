@@ -169,6 +169,7 @@ async def test_a_terminal_on_fifos(shim: FakeShim) -> None:
     assert (await shim.client.wait("a")).status == 0
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_terminal_that_nobody_reads_blocks_its_process_only(shim: FakeShim) -> None:
     out = shim.fifo("out")
     bundle = shim.bundle("while :; do echo 0123456789; done")
@@ -181,6 +182,7 @@ async def test_a_terminal_that_nobody_reads_blocks_its_process_only(shim: FakeSh
     await shim.client.delete("a")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_flood_that_nobody_reads_can_be_ended(shim: FakeShim) -> None:
     out = shim.fifo("out")
     await shim.client.create(id="a", bundle=shim.bundle("cat /dev/zero"), stdout=out)

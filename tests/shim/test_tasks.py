@@ -205,6 +205,7 @@ async def test_of_two_creates_of_one_id_at_once_one_succeeds(shim: FakeShim) -> 
     await first
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("exit_code", "code"), [(125, "UNKNOWN"), (126, "INVALID_ARGUMENT"), (127, "NOT_FOUND")]
 )

@@ -48,9 +48,14 @@ async def _open_with_reader(path: str) -> int:
             asyncio.to_thread(os.open, path, os.O_WRONLY | os.O_CLOEXEC)
         )
         done, _ = await asyncio.wait({opening}, timeout=_PATIENCE)
-        if not done:
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-        return await opening
+        if done:
+            return await opening
+        # Held until it is open: on a busy machine the thread may only begin now.
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return await opening
+        finally:
+            os.close(reader)
     finally:
         os.close(place)
 
