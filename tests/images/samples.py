@@ -70,6 +70,17 @@ def simple_image(store: ImageStore, name: str | None = None, content: str = "") 
         return image_of(store, layer, name=name)
 
 
+def platform_image(store: ImageStore, platform: str, *layers: Layer) -> Image:
+    """A nameless image for `os/architecture`, of layers that are in the store."""
+    system, _, architecture = platform.partition("/")
+    config = ImageConfig(
+        os=system, architecture=architecture,
+        rootfs=RootFS(diff_ids=[layer.diff_id for layer in layers]),
+        config=RuntimeConfig(entrypoint=["/hello.wasm"]),
+    )  # fmt: skip
+    return store.write_image(config, [layer.descriptor for layer in layers])
+
+
 def unpacked(store: ImageStore, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     """The folder that a layer of these members becomes."""
     return store.layer_lowerdirs([layer_of(store, tar_of(*members))])[0]

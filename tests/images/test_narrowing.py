@@ -5,17 +5,23 @@ from pathlib import Path
 
 import pytest
 from tests.images.mover import index_of
-from tests.images.samples import edited, layer_of, member, saved, simple_image, tar_of
+from tests.images.samples import (
+    edited,
+    layer_of,
+    member,
+    platform_image,
+    saved,
+    simple_image,
+    tar_of,
+)
 
 from wherry.images import Image, ImageInUse, ImageStore, InvalidImage, NoSuchPlatform
 from wherry.images.image import ATTESTATION
 from wherry.oci import (
     Descriptor,
     Digest,
-    ImageConfig,
     Index,
     MediaType,
-    RootFS,
     encode,
     parse_platform,
     parse_reference,
@@ -31,13 +37,8 @@ def images_for(store: ImageStore) -> dict[str, Image]:
     with store.hold():
         shared = layer_of(store, tar_of(member("shared", b"s" * 3000)))
         for platform in PLATFORMS:
-            system, _, architecture = platform.partition("/")
             own = layer_of(store, tar_of(member("own", platform.encode() * 300)))
-            config = ImageConfig(
-                os=system, architecture=architecture,
-                rootfs=RootFS(diff_ids=[shared.diff_id, own.diff_id]),
-            )  # fmt: skip
-            images[platform] = store.write_image(config, [shared.descriptor, own.descriptor])
+            images[platform] = platform_image(store, platform, shared, own)
     return images
 
 

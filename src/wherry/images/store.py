@@ -23,6 +23,7 @@ from wherry.images.members import Member, members
 from wherry.images.narrowing import manifests_below, others
 from wherry.images.rootfs import RootFilesystems
 from wherry.images.tar.writer import Output
+from wherry.images.zstd_mark import marked
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -200,11 +201,13 @@ class ImageStore:
     def write_index(self, manifests: Sequence[Descriptor]) -> Descriptor:
         """Write an image index of manifests that are in the store, in their order.
 
+        Images with zstd layers are marked, as podman and skopeo mark them.
         To be called within a hold; it is listed by `enter`.
         """
         if len(manifests) > MAX_CHILDREN:
             raise InvalidImage(f"{len(manifests)} images, at most {MAX_CHILDREN} make an index")
-        index = Index(schema_version=2, manifests=[*manifests])
+        told = [marked(self.blobs, each) for each in manifests]
+        index = Index(schema_version=2, manifests=told)
         return self.blobs.write(MediaType.INDEX, encode(index))
 
     def enter(self, target: Descriptor, references: Sequence[Reference]) -> None:

@@ -10,6 +10,7 @@ from wherry.images import ImageNotFound, ImageStore
 from wherry.images.image import checked, is_image
 from wherry.images.transfer import look
 from wherry.images.transfer.lists import Annotation, ManifestList, ManifestLists, Member
+from wherry.images.zstd_mark import marked
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -106,7 +107,8 @@ class Manifests:
             descriptor = target
             platforms = [self._store.resolve(name).platform]
         if descriptor.media_type not in MediaType.INDEXES:
-            found = replace(descriptor, platform=platforms[0], annotations=None)
+            mark = marked(self._store.blobs, replace(descriptor, annotations=None))
+            found = replace(mark, platform=platforms[0])
             yield Member(name=str(reference), descriptor=found)
             return
         digest = Digest(descriptor.digest)
