@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 import pytest
 from tests.engine.kitchen import make_image
 from tests.engine.test_images import deeds
-from tests.registries import Faults, Hold, RealRegistry, registry
+from tests.registries import ChangeAnswer, Faults, Hold, RealRegistry, registry
 
 from wherry.engine import Engine, Filters, InvalidRequest, NotFound, Unauthorized
 from wherry.engine.images.flow import Announced, Event
@@ -138,6 +138,17 @@ async def test_all_tags(engine: Engine, real: RealRegistry) -> None:
     assert engine.images.resolve(f"{repository}:two").digest == two.digest
     with pytest.raises(InvalidRequest, match="all-tags"):
         await _all(transfers.pulls.pull(f"{repository}:one", all_tags=True))
+
+
+async def test_what_a_registry_warns_of_is_told_once(engine: Engine, real: RealRegistry) -> None:
+    with Faults(real) as faults:
+        name = f"{faults.name}/warned:1"
+        make_image(engine.store, name, {"warned": b"warned"})
+        faults.add(".*", "", ChangeAnswer({"Warning": '299 - "moving soon"'}), times=1000)
+        transfers = await engine.images.transfers()
+        told = f"Warning from {faults.name}/warned: moving soon"
+        assert (await _all(transfers.pushes.push(f"{faults.name}/warned", "1"))).count(told) == 1
+        assert (await _all(transfers.pulls.pull(name))).count(told) == 1
 
 
 async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:

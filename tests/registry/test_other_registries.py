@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from tests.registries import Answer, CutAnswer, CutRequest, Faults
+from tests.registries import Answer, ChangeAnswer, CutAnswer, CutRequest, Faults
 from tests.registries.crane import CraneRegistry, crane_registry
 from tests.registry.images import Sample, everything, repository_at, send
 
@@ -124,6 +124,35 @@ def test_what_a_registry_does_not_know_how_to_do_is_done_otherwise(
     send(repository, sample.layer)
     with repository.blob(sample.layer_descriptor) as stream:
         assert everything(stream) == sample.layer
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+def test_where_nothing_lists_referrers_there_are_none(
+    faults: Faults, client: Client, sample: Sample, path: str, status: int
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    faults.add("GET", "/referrers/", Answer(status), times=2)
+    assert repository.referrers(sample.digest) == []
+    # And what has that tag is no list of them.
+    sample.push(repository, sample.digest.replace(":", "-"))
+    assert repository.referrers(sample.digest) == []
+
+
+def test_warnings_are_kept_for_people(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    sample.push(repository)
+    assert repository.warnings == []
+    old, both = '299 - "say \\"old\\" no more"', '299 - "a\x1b[2J", 299 - "b", 199 - "c"'
+    faults.add("GET|HEAD", "/manifests/", ChangeAnswer({"Warning": old}), times=2)
+    faults.add("GET", "/manifests/", ChangeAnswer({"Warning": both}))
+    faults.add("GET", "/blobs/", ChangeAnswer({"Warning": f'299 - "{"x" * 5000}"'}))
+    repository.resolve("latest")
+    repository.manifest("latest")
+    repository.manifest("latest")
+    repository.blob(sample.layer_descriptor).close()
+    assert repository.warnings == ['say "old" no more', "a [2J", "b"]
 
 
 def test_who_is_not_there_is_not_taken_for_who_says_no(

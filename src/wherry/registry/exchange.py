@@ -13,12 +13,14 @@ from wherry.registry.cancel import Cancel
 from wherry.registry.challenge import parse_challenges
 from wherry.registry.connections import Body, NotTls
 from wherry.registry.errors import Abandoned, InvalidAnswer, RegistryError
+from wherry.registry.headers import warnings
 from wherry.registry.hosts import Host, split_authority
 from wherry.registry.refusal import refusal
 from wherry.registry.tokens import Authorizer
 from wherry.registry.url import Url
 from wherry.registry.web import Web
 
+_MAX_WARNINGS = 16
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -34,6 +36,8 @@ class Exchange:
         self._web = web
         self._domain = domain
         self._authorizer = authorizer
+        self.warnings: dict[str, None] = {}
+        """What the server wanted people to know, in its order."""
 
     def url(self, path: str, *query: tuple[str, str]) -> Url:
         """The address of `path` below the server's `/v2/`."""
@@ -64,10 +68,12 @@ class Exchange:
 
         def attempt() -> Answer:
             answer = self._authorised(method, where, frozenset(scopes), dict(headers or {}), body)
+            ours = answer.url.authority == self.host.authority
+            if ours and len(self.warnings) < _MAX_WARNINGS:
+                self.warnings.update(dict.fromkeys(warnings(answer.headers.get("Warning"))))
             if answer.status in expect:
                 return answer
             # A store that refuses what the registry sent us for takes no login.
-            ours = answer.url.authority == self.host.authority
             raise refusal(answer, name, self._domain if ours else "")
 
         return self.patience.persist(attempt, self.cancel, tries)

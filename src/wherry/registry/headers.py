@@ -4,8 +4,13 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from wherry.registry.errors import one_line
+
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,19})-(\d{1,19})/(?:(\d{1,19})|\*)\s*", re.I | re.A)
 _UPLOADED = re.compile(r"\s*(?:bytes=)?0-(\d{1,19})\s*", re.A)
+_WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+_MAX_WARNING = 4096
 _SECONDS = re.compile(r"\s*(\d{1,9})\s*", re.A)
 _LINK = re.compile(r'[\s,]*<([^<>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
 _RELATION = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]*))', re.I)
@@ -48,6 +53,12 @@ def next_page(header: str | None) -> str | None:
                 return found[1]
         at = found.end()
     return None
+
+
+def warnings(header: str | None) -> list[str]:
+    """The texts of a `Warning` header for people (distribution-spec, "Warnings")."""
+    found = _WARNING.findall((header or "")[:_MAX_WARNING])
+    return [text for each in found if (text := one_line(_ESCAPED.sub(r"\1", each)))]
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:

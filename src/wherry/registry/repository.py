@@ -57,6 +57,11 @@ class Repository:
         self._given_up: set[Exchange] = set()
         self._sessions: dict[str, Url] = {}  # of mounts that came to nothing
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the servers wanted people to know, each text once."""
+        return [*dict.fromkeys(w for s in (self._server, *self._mirrors) for w in s.warnings)]
+
     def resolve(self, reference_or_digest: str) -> Descriptor:
         """What a tag or digest names: its digest, size and media type."""
 
@@ -204,12 +209,14 @@ class Repository:
             try:
                 where = server.url(path, *query)
                 found = ask_referrers(server, where, name, self._scopes(server))
-            except NotFound:
+            except (Denied, InvalidAnswer, *UNANSWERED):
+                raise
+            except RegistryError:  # it has no such API
                 try:
                     data = self._fetch_manifest(server, fallback_tag(digest), tries)[1]
-                except NotFound:
+                    found = listed(data, name)
+                except (NotFound, InvalidAnswer):  # a tag may be anything
                     return []
-                found = listed(data, name)
             return with_type(found, artifact_type)
 
         return self._read(ask, "tag")

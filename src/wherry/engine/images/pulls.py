@@ -16,7 +16,7 @@ from wherry.engine.images.platforms import read_platform
 from wherry.engine.images.registries import transfer_errors
 from wherry.images import Image
 from wherry.images.attachments import names_attachments
-from wherry.images.transfer import Origins, Puller, Tell
+from wherry.images.transfer import Announced, Origins, Puller, Tell
 from wherry.images.transfer.progress import Event
 from wherry.oci import Platform, Reference, parse_reference
 from wherry.registry import Cancel, Client, Repository
@@ -128,6 +128,8 @@ class Pulls:
             )
             images.append(pulled.image)
             self._loop.call_soon_threadsafe(self._pulled, name, pulled.image)
+        for warning in repository.warnings:
+            tell(Announced(f"Warning from {repository.name}: {warning}"))
         if not images:
             raise NotInRegistry(f"{repository.name} has no tags in its registry")
         return images

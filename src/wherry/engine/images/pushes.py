@@ -112,6 +112,8 @@ class Pushes:
                     attachments=self._attachments(repository, named, target),
                 )
             self._loop.call_soon_threadsafe(self._pushed, named)
+        for warning in repository.warnings:
+            tell(Announced(f"Warning from {repository.name}: {warning}"))
 
     def _attachments(
         self, repository: Repository, reference: Reference, target: Descriptor
