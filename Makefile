@@ -1,5 +1,6 @@
 # make demo   installs wherry into .venv, builds examples/hello into an image and runs it
-# make test   installs what the tests need and runs them all (about a quarter of an hour)
+# make test   installs what the tests need and runs them all (about a quarter of an hour),
+#             two at once
 # make bench  measures wherry beside its peers
 # make guests builds the interpreters of examples/ (CRuby, CPython) into .guests/
 # make clean  removes what these made
@@ -21,7 +22,7 @@ demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/developing peers
 	$(BIN)/ruff check

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -25,7 +26,9 @@ from tests.engine_under_test import Wherry  # noqa: E402
 from tests.guests.toolchain import Guests  # noqa: E402
 
 IN_CI = os.environ.get("CI") == "true"
-MISSING: dict[str, set[str]] = {}  # reason → tests
+_MISSING: set[str] = set()
+"""Why tests were skipped in this process."""
+_NOT_TESTED = "not tested"
 
 
 def _missing(marker: str) -> str | None:
@@ -43,7 +46,7 @@ def _missing(marker: str) -> str | None:
 
 def without(reason: str, *, even_in_ci: bool = False) -> NoReturn:
     """Skip the running test because of `reason`; in CI fail it instead, unless `even_in_ci`."""
-    MISSING.setdefault(reason, set()).add(os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0])
+    _MISSING.add(reason)
     if IN_CI and not even_in_ci:
         pytest.fail(f"{reason}, and CI must have it", pytrace=False)
     pytest.skip(reason)
@@ -68,12 +71,15 @@ def busybox() -> Path:
     return Path(found)
 
 
-def pytest_configure() -> None:
-    """What tests start is to take signals as it would at a person's terminal.
+def pytest_configure(config: pytest.Config) -> None:
+    """What tests start finds the same however pytest was started: short paths, and its signals.
 
-    Who starts pytest in the background has it ignore SIGINT and SIGQUIT, nohup has it ignore
-    SIGHUP, and programs inherit that.
+    Podman takes at most 50 characters. Who starts pytest in the background has it ignore SIGINT
+    and SIGQUIT, nohup has it ignore SIGHUP, and programs inherit that.
     """
+    if hasattr(config, "workerinput"):
+        own = Path(config.option.basetemp)  # …/popen-gw0
+        config.option.basetemp = own.with_name(own.name.removeprefix("popen-gw"))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGQUIT, signal.SIGHUP):
@@ -91,8 +97,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the end of the engine's log beside a failure of a test that uses one."""
+    """Put the end of the engine's log beside a failure of a test that uses one.
+
+    What is missing is told in the report: the test may run in another process than who sums up.
+    """
     report = yield
+    if isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason in _MISSING:
+            report.user_properties.append((_NOT_TESTED, reason))
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
             if isinstance(value, Wherry):
@@ -101,10 +114,16 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if MISSING:
+    reasons = Counter(
+        reason
+        for report in terminalreporter.stats.get("skipped", ())
+        for name, reason in report.user_properties
+        if name == _NOT_TESTED
+    )
+    if reasons:
         terminalreporter.section("NOT TESTED on this machine", sep="!", red=True, bold=True)
-        for reason, tests in sorted(MISSING.items()):
-            terminalreporter.line(f"{reason}: {len(tests)} tests skipped")
+        for reason, tests in sorted(reasons.items()):
+            terminalreporter.line(f"{reason}: {tests} tests skipped")
 
 
 @pytest.fixture

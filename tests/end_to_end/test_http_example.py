@@ -28,16 +28,14 @@ def engine(
     request: pytest.FixtureRequest,
     machine: Machine,
     guests: Guests,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Wherry]:
     """An engine, of root or of an ordinary user, with two servers that know each other's names."""
-    context = tmp_path_factory.mktemp("http-go")
-    shutil.copy(EXAMPLES / "http-go" / "Dockerfile", context)
-    shutil.copy(guests.go(EXAMPLES / "http-go"), context / "server.wasm")
-    for folder in (context, *context.parents[:2]):
-        folder.chmod(0o755)
     with Wherry(user=request.param) as wherry:
         wherry.within = machine.within
+        context = wherry.folder / "http-go"
+        context.mkdir(mode=0o755)
+        shutil.copy(EXAMPLES / "http-go" / "Dockerfile", context)
+        shutil.copy(guests.go(EXAMPLES / "http-go"), context / "server.wasm")
         wherry.ok("build", "-q", "-t", "http-go", context)
         wherry.ok("network", "create", "front")
         for flags in (SHOP, WEB):

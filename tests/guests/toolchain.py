@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -301,17 +302,20 @@ class Guests:
             self._missing(f"pip {words[0]} {words[-1]} failed: {error.stderr.strip()[-300:]}")
 
     def _once(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The cached file or folder `name`, made beside its place and renamed into it."""
+        """The cached file or folder `name`, made beside its place and renamed into it.
+
+        Who comes while another process makes it waits.
+        """
         target = self.cache / name
-        if not target.exists():
-            self.cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.cache, prefix="new-") as folder:
-                fresh = Path(folder) / "guest"
-                make(fresh)
-                try:
-                    fresh.rename(target)
-                except OSError:  # another run was faster
-                    assert target.exists()
+        if target.exists():
+            return target
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with (self.cache / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                with tempfile.TemporaryDirectory(dir=self.cache, prefix="new-") as folder:
+                    make(Path(folder) / "guest")
+                    (Path(folder) / "guest").rename(target)
         return target
 
 
