@@ -19,20 +19,21 @@ GUESTS = Path(__file__).parent.parent / "guests"
 class Docker:
     """`docker` against a wherryd of its own."""
 
-    def __init__(self, program: str, folder: Path, socket: Path) -> None:
-        self.program = program
-        self.folder = folder
+    def __init__(self, command: list[str], wherry: Wherry) -> None:
+        self.command = command
+        self.wherry = wherry
+        self.folder = wherry.folder
         self.environment = {
             "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "DOCKER_HOST": f"unix://{socket}",
+            "HOME": str(wherry.folder),
+            "DOCKER_HOST": f"unix://{wherry.socket_path}",
             "DOCKER_BUILDKIT": "0",
         }
 
     def __call__(self, *words: str, input: str = "", code: int = 0) -> str:
         """What `docker WORDS` prints; it must end with `code`."""
         done = subprocess.run(
-            [self.program, *words],
+            [*self.command, *words],
             input=input,
             capture_output=True,
             text=True,
@@ -47,16 +48,23 @@ class Docker:
         """Start `docker WORDS` at a terminal; its pid and the terminal's other end."""
         pid, terminal = pty.fork()
         if not pid:
-            os.execve(self.program, [self.program, *words], self.environment)
+            os.execve(self.command[0], [*self.command, *words], self.environment)
         return pid, terminal
 
 
 @contextlib.contextmanager
-def docker_and_wherryd(*guests: str, dockerfile: str) -> Iterator[Docker]:
-    """A wherryd that was started by hand; the folder `context` has a Dockerfile and the guests."""
-    program = shutil.which("docker")
-    if program is None:
-        without("the docker command is not installed")
+def docker_and_wherryd(
+    *guests: str, dockerfile: str, command: list[str] | None = None
+) -> Iterator[Docker]:
+    """A wherryd that was started by hand; the folder `context` has a Dockerfile and the guests.
+
+    `command` is the docker command, this machine's if none is given.
+    """
+    if command is None:
+        program = shutil.which("docker")
+        if program is None:
+            without("the docker command is not installed")
+        command = [program]
     with Wherry() as wherry:
         wherry.run_dir.mkdir(mode=0o700)
         with subprocess.Popen(
@@ -68,5 +76,5 @@ def docker_and_wherryd(*guests: str, dockerfile: str) -> Iterator[Docker]:
             for name in guests:
                 shutil.copy(GUESTS / f"{name}.wat", context)
             (context / "Dockerfile").write_text(dockerfile)
-            yield Docker(program, wherry.folder, wherry.socket_path)
+            yield Docker(command, wherry)
             daemon.terminate()

@@ -124,7 +124,7 @@ def test_health_is_shown_where_docker_shows_it(docker: Docker) -> None:
     told = {"well": "healthy", "ill": "unhealthy"}
     for name, status in told.items():
         with subprocess.Popen(
-            [docker.program, "events", "--since", "1h", "-f", f"container={name}",
+            [*docker.command, "events", "--since", "1h", "-f", f"container={name}",
              "-f", "event=health_status"],
             stdout=subprocess.PIPE, env=docker.environment, text=True,
         ) as events:  # fmt: skip
