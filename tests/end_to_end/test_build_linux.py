@@ -301,6 +301,31 @@ def test_nothing_runs_on_when_the_shim_was_killed_too(wherry: Wherry) -> None:
     assert _leftovers(wherry) == []
 
 
+def test_a_step_keeps_its_network_when_the_helper_was_killed(wherry: Wherry) -> None:
+    with wherry.background(
+        "build", folder(wherry, f"FROM base\nRUN exec sleep {LONG}")
+    ) as building:
+        until(_steps, "the step does not run")
+        until(lambda: _resolves(*_steps()), "no names are served")
+        (helper,) = _helpers(wherry)
+        end(helper, signal.SIGKILL)
+        until(lambda: _resolves(*_steps()), "names are not served again")
+        assert _helpers(wherry) != [helper]
+        building.send_signal(signal.SIGINT)
+        building.wait(30)
+    until(lambda: not _steps(), "the step runs on")
+
+
+def _resolves(pid: int) -> bool:
+    """Whether a name server listens in the network of a process, where nobody else does."""
+    return len(Path(f"/proc/{pid}/net/udp").read_text().splitlines()) > 1
+
+
+def _helpers(wherry: Wherry) -> list[int]:
+    names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in wherry.processes()}
+    return [pid for pid, words in names.items() if b"wherry.network.server" in words]
+
+
 def _shims(wherry: Wherry) -> list[int]:
     """The shim, without its zygote and what that has forked."""
     names = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in wherry.processes()}

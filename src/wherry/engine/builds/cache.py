@@ -3,17 +3,19 @@
 Imported with the first build, or when somebody asks.
 """
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from wherry.build.cache import BuildCache, Kept
 from wherry.build.cache_mounts import CacheFolder, CacheMounts
+from wherry.engine.builds.bounds import Bounds
 from wherry.engine.builds.records import CacheRecord
 from wherry.engine.clock import timestamp
 from wherry.images import ImageStore, Layer
 from wherry.oci import Digest
 
-ROOM = 10 << 30
+ROOM = Bounds(most=10 << 30)
 """Bytes that are kept; beyond that goes what was not used for longest."""
 
 _ID_LENGTH = 25
@@ -23,6 +25,7 @@ class Keeping:
     """What builds keep in the data root's `build`. Blocking."""
 
     def __init__(self, folder: Path, store: ImageStore) -> None:
+        self._folder = folder
         self._store = store
         self._cache = BuildCache(folder / "cache", store.blobs)
         self._mounts = CacheMounts(folder / "mounts")
@@ -43,9 +46,9 @@ class Keeping:
         return found + [_of_mount(each) for each in self._mounts.folders()]
 
     def prune(
-        self, in_use: Collection[Digest], *, keep: int = 0, before: int | None = None
+        self, in_use: Collection[Digest], bounds: Bounds, *, before: int | None = None
     ) -> tuple[list[str], int]:
-        """Remove what was not used for longest until at most `keep` bytes are left.
+        """Remove what was not used for longest until what is left is within `bounds`.
 
         Only what was last used `before` (nanoseconds) goes, and nothing that a build uses.
         `in_use` are blobs that are to stay. Returns what went, and the bytes given back.
@@ -56,6 +59,9 @@ class Keeping:
         freed = kept_bytes = 0
         stays: set[str] = set()
         things: list[Kept | CacheFolder] = [*self._cache.kept(), *self._mounts.folders()]
+        total = sum(thing.size for thing in things) + sum(unneeded.values())
+        disk = os.statvfs(self._folder)
+        keep = bounds.keep(total, disk.f_bavail * disk.f_frsize)
         for thing in sorted(things, key=_used, reverse=True):
             digests = () if isinstance(thing, CacheFolder) else thing.layer
             size = thing.size + sum(unneeded.get(digest, 0) for digest in set(digests) - stays)
@@ -73,7 +79,7 @@ class Keeping:
                 freed += thing.size
                 if thing.stacked is not None and stays.isdisjoint(digests):
                     layers.append(thing.stacked)
-        if not keep and before is None:
+        if not bounds.given and before is None:
             return gone, freed + self._store.collect(in_use)
         return gone, freed + self._store.discard_layers(layers, in_use)
 

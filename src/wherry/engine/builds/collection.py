@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from wherry.engine.builds.bounds import Bounds
 from wherry.engine.builds.outputs import FETCHED
 from wherry.engine.builds.records import BuildPruneReport, CacheRecord
 from wherry.engine.builds.request import BuildRequest
@@ -84,18 +85,20 @@ class Builds:
         """Have no image compiled that is to be removed: it would be kept meanwhile."""
         await self._precompiler.let_go(image.id)
 
-    async def prune(self, filters: Filters | None = None, *, keep: int = 0) -> BuildPruneReport:
+    async def prune(
+        self, filters: Filters | None = None, bounds: Bounds | None = None
+    ) -> BuildPruneReport:
         """Forget what builds keep, and give back the layers that only it had.
 
-        With `keep` so many bytes stay, of what was used last. Filters: until. Raises
-        InvalidRequest.
+        Within `bounds` stays what was used last. Filters: until. Raises InvalidRequest.
         """
+        bounds = bounds or Bounds()
         filters = filters or Filters()
         filters.check(("until",))
         until = filters.until()
         before = None if until is None else int(until.timestamp() * 1e9)
         keeping, in_use = await self._keeping(), await self._engine.images.in_use()
-        gone, freed = await asyncio.to_thread(keeping.prune, in_use, keep=keep, before=before)
+        gone, freed = await asyncio.to_thread(keeping.prune, in_use, bounds, before=before)
         self._engine.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
         return BuildPruneReport(caches_deleted=gone or None, space_reclaimed=freed)
 
@@ -125,7 +128,7 @@ class Builds:
 
         with suppress(ImageError, OSError):  # what cannot go now goes after the next build
             await asyncio.to_thread(
-                (await self._keeping()).prune, await self._engine.images.in_use(), keep=ROOM
+                (await self._keeping()).prune, await self._engine.images.in_use(), ROOM
             )
 
     def _finished(self, image: Image) -> None:

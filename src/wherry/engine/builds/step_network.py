@@ -4,7 +4,9 @@ The step is no container that anybody sees, so nothing of it is remembered: what
 steps whose engine was killed is released when the next engine starts, with that of other strangers.
 """
 
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ FILES = ("hostname", "hosts", "resolv.conf")
 
 _ALONE = "127.0.1.1"
 _INTERFACE = "eth0"
+_AGAIN = 1.0
+"""Seconds between tries while the helper cannot be had."""
 
 
 class StepNetwork:
@@ -69,10 +73,37 @@ class StepNetwork:
         write_hosts(folder, config, own, ())
         write_resolv_conf(folder, HostConfig(), internal=self._wanted == "default")
 
-    async def attach(self, pid: int) -> None:
-        """Put the interface in place for the step's process. Raises EngineError."""
+    @asynccontextmanager
+    async def attached(self, pid: int) -> AsyncGenerator[None, None]:
+        """Have the interface in place for the step's process, whatever becomes of the helper.
+
+        Raises EngineError.
+        """
         if self._wanted != "default":
+            yield
             return
+        # From the beginning, so that no death of the helper passes unnoticed.
+        mending = asyncio.create_task(self._mend(pid))
+        try:
+            try:
+                await self._attach(pid)
+            except NetworkError as error:
+                raise EngineError(f"the step cannot be connected: {error}") from None
+            yield
+        finally:
+            mending.cancel()
+            await asyncio.gather(mending, return_exceptions=True)
+
+    async def _mend(self, pid: int) -> None:
+        """Attach again whenever a helper has died: the next one knows nothing of the step."""
+        while True:
+            await self._client.lost.wait()
+            try:
+                await self._attach(pid)
+            except NetworkError:
+                await asyncio.sleep(_AGAIN)
+
+    async def _attach(self, pid: int) -> None:
         addresses = [text for text in self._taken if text]
         attachment = Attachment(
             network=self._networks.wiring(self._networks.get(BRIDGE)),
@@ -81,12 +112,9 @@ class StepNetwork:
             addresses=addresses,
             default_route=True,
         )
-        try:
-            await self._client.attach(
-                Sandbox(id=self._id, pid=pid, name=HOSTNAME, attachments=[attachment])
-            )
-        except NetworkError as error:
-            raise EngineError(f"the step cannot be connected: {error}") from None
+        await self._client.attach(
+            Sandbox(id=self._id, pid=pid, name=HOSTNAME, attachments=[attachment])
+        )
 
     async def unplug(self) -> None:
         """Give everything back."""

@@ -100,8 +100,8 @@ class StepRunner:
             task = _Task(engine.shims, shim, id, bundle)
             await task.create(step, unprivileged=engine.unprivileged)
             try:
-                await network.attach(task.pid)
-                code = await task.run(step)
+                async with network.attached(task.pid):
+                    code = await task.run(step)
                 if code and not step.platform.is_wasm and not maps_id("uid", 1):
                     step.output(_ONE_ID)
                 return code
