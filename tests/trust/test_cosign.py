@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,16 @@ from tests.registry.images import Sample, repository_at, send
 from tests.trust.pairs import ALL_KINDS, private
 
 from wherry.engine.trust.remote import fetch
-from wherry.oci import Digest, MediaType
+from wherry.oci import Digest, MediaType, parse_reference
 from wherry.registry import Client, Hosts, Repository
 from wherry.trust import (
     Search,
     Subject,
+    Untrusted,
     combine,
+    judge,
     part_of,
+    read_policy,
     read_private_key,
     read_public_key,
     search,
@@ -35,6 +39,7 @@ from wherry.trust import (
 pytestmark = pytest.mark.root
 
 PASSWORD = {"COSIGN_PASSWORD": "secret"}
+ENVIRONMENT = {**PASSWORD, "COSIGN_EXPERIMENTAL": "1"}
 OFFLINE = ("--tlog-upload=false", "--use-signing-config=false", "--yes")
 FORMS = {"simple": "--new-bundle-format=false", "bundle": "--new-bundle-format=true"}
 
@@ -59,7 +64,7 @@ class Harbour:
 
     def cosign(self, *args: str | Path) -> str:
         """Run cosign, with nothing but its own folder to write to."""
-        return tool("cosign").output(*args, env={**PASSWORD, "HOME": str(self.folder)})
+        return tool("cosign").output(*args, env=ENVIRONMENT | {"HOME": str(self.folder)})
 
     def key(self, kind: str) -> tuple[Path, Path]:
         """Files with the pair of that kind, the private one sealed by wherry."""
@@ -183,41 +188,99 @@ def test_keys_that_cosign_imported_from_openssl_sign_here(harbour: Harbour) -> N
     assert key.public.fingerprint == private("rsa-2048").public.fingerprint
 
 
-def test_skopeo_accepts_what_its_policy_asks_for(harbour: Harbour, tmp_path: Path) -> None:
-    # Debian bookworm's own skopeo and podman are built without sigstore.
+IDENTITIES: list[dict[str, str]] = [
+    {},
+    {"type": "matchExact"},
+    {"type": "matchRepository"},
+    {"type": "exactReference", "dockerReference": "HOST/tagged:latest"},
+    {"type": "exactRepository", "dockerRepository": "HOST/plain"},
+    {"type": "remapIdentity", "prefix": "HOST/moved", "signedPrefix": "HOST/tagged"},
+]
+
+
+def test_a_policy_decides_as_it_does_for_skopeo(harbour: Harbour, tmp_path: Path) -> None:
+    """Whoever has one file for podman, skopeo and wherry is told the same by all of them.
+
+    skopeo is of Debian forky, since bookworm's own and its podman are built without sigstore.
+    """
     host = harbour.registry.name
-    harbour.sign("skopeo/good", "ecdsa-p256", identity=f"{host}/skopeo/good:latest")
-    harbour.sign("skopeo/name", "ecdsa-p256", identity=f"{host}/skopeo/good:latest")
-    harbour.sign("skopeo/key", "ecdsa-p384", identity=f"{host}/skopeo/key:latest")
-    key = {"type": "sigstoreSigned", "keyPath": str(harbour.key("ecdsa-p256")[1])}
-    policy = {"default": [{"type": "reject"}], "transports": {"docker": {host: [key]}}}
-    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    harbour.sign("agreed/tagged", "ecdsa-p256", identity=f"{host}/agreed/tagged:latest")
+    harbour.sign("agreed/moved", "ecdsa-p256", identity=f"{host}/agreed/tagged:latest")
+    harbour.sign("agreed/plain", "ecdsa-p256")  # as cosign does, without a tag
+    harbour.sign("agreed/stranger", "rsa-2048", identity=f"{host}/agreed/stranger:latest")
+    harbour.repository("agreed/nobody")
+    harbour.repository("agreed/bundle")
+    sealed, public = harbour.key("ecdsa-p256")
+    harbour.cosign(
+        "sign", "--key", sealed, *OFFLINE, FORMS["bundle"], harbour.name("agreed/bundle")
+    )
     (tmp_path / "registries.d").mkdir()
     (tmp_path / "registries.d" / "all.yaml").write_text(
         "default-docker:\n  use-sigstore-attachments: true\n"
     )
+    file = tmp_path / "policy.json"
 
-    def copy(repository: str) -> tuple[int, str]:
+    def theirs(name: str) -> bool:
         done = tool("skopeo").run(
-            "--policy", tmp_path / "policy.json", "--registries.d", tmp_path / "registries.d",
+            "--policy", file, "--registries.d", tmp_path / "registries.d",
             "copy", "-q", "--src-tls-verify=false", "--remove-signatures",
-            f"docker://{host}/{repository}:latest", f"dir:{tmp_path}/copy",
+            f"docker://{name}", f"dir:{tmp_path}/{name.replace('/', '_')}",
         )  # fmt: skip
-        return done.returncode, done.stderr
+        assert done.returncode == 0 or "Source image rejected" in done.stderr, done.stderr
+        return done.returncode == 0
 
-    assert copy("skopeo/good") == (0, "")
-    for refused in ("skopeo/name", "skopeo/key"):
-        code, said = copy(refused)
-        assert code != 0
-        assert "signature" in said.lower()
+    found = {
+        path: [
+            signature
+            for each in fetch(harbour.repository(f"agreed/{path}"), [harbour.sample.digest])
+            for signature in each.signatures
+        ]
+        for path in ("tagged", "moved", "plain", "stranger", "nobody", "bundle")
+    }
+
+    def ours(name: str) -> bool:
+        reference = parse_reference(name)
+        signatures = found[reference.path.removeprefix("agreed/")]
+        subject = Subject(name, frozenset({harbour.sample.digest}), reference)
+        try:
+            judge(subject, read_policy(file)[0].requirements(reference), signatures)
+        except Untrusted:
+            return False
+        return True
+
+    accepted = []
+    for identity in IDENTITIES:
+        named = {key: text.replace("HOST", f"{host}/agreed") for key, text in identity.items()}
+        keys = [str(harbour.key(kind)[1]) for kind in ("ed25519", "ecdsa-p256")]
+        key: dict[str, object] = {"type": "sigstoreSigned", "keyPaths": keys}
+        key |= {"signedIdentity": named} if named else {}
+        policy = {"default": [{"type": "reject"}], "transports": {"docker": {host: [key]}}}
+        file.write_text(json.dumps(policy))
+        names = [f"{host}/agreed/{path}:latest" for path in ("tagged", "moved", "plain")]
+        if identity.get("type") in (None, "matchExact"):
+            names += [harbour.name(f"agreed/{path}") for path in ("tagged", "plain")]
+        if identity.get("type") == "matchRepository":
+            names += [f"{host}/agreed/{path}:latest" for path in ("stranger", "nobody", "bundle")]
+        with ThreadPoolExecutor() as pool:
+            decided = dict(zip(names, pool.map(theirs, names), strict=True))
+        assert {name: ours(name) for name in names} == decided, identity
+        accepted += [name for name in names if decided[name]]
+    assert len(accepted) == 10
+    assert not ours(harbour.name("agreed/bundle"))  # wherry's own word, which skopeo does not know
+    named = {"type": "matchDigest"}
+    key = {"type": "sigstoreSigned", "keyPath": str(public), "signedIdentity": named}
+    file.write_text(json.dumps({"default": [key]}))
+    assert ours(harbour.name("agreed/bundle"))
 
 
-def test_a_registry_that_lists_no_referrers_still_has_bundles(harbour: Harbour) -> None:
-    path = "listed"
+@pytest.mark.parametrize("form", FORMS)
+def test_a_registry_that_lists_no_referrers_still_has_them(harbour: Harbour, form: str) -> None:
+    path = f"listed/{form}"
     repository = harbour.repository(path)
     sealed, public = harbour.key("ecdsa-p256")
-    harbour.cosign("sign", "--key", sealed, *OFFLINE, FORMS["bundle"], harbour.name(path))
+    as_referrer = "--registry-referrers-mode=oci-1-1"
+    harbour.cosign("sign", "--key", sealed, *OFFLINE, FORMS[form], as_referrer, harbour.name(path))
     (fetched,) = fetch(repository, [Digest(harbour.sample.digest)])
     assert fetched.tag == ""
-    assert [signature.form for signature in fetched.signatures] == ["bundle"]
+    assert [signature.form for signature in fetched.signatures] == [form]
     assert harbour.verify(path, public).verified

@@ -18,7 +18,7 @@ from wherry.trust.keys import MAX_KEY, PublicKey, read_public_key
 from wherry.trust.manifest import (
     Part,
     combine,
-    is_bundle,
+    is_signature,
     part_of,
     read_manifest,
     tag_of,
@@ -58,7 +58,7 @@ __all__ = [
     "combine",
     "demands_signatures",
     "generate",
-    "is_bundle",
+    "is_signature",
     "judge",
     "part_of",
     "read_manifest",

@@ -26,6 +26,8 @@ from wherry.trust.payload import MAX_PAYLOAD
 from wherry.trust.signature import MAX_SIGNATURES, Form, Signature
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+_REFERRER = "application/vnd.dev.cosign.artifact.sig.v1+json"
+"""cosign's own form as a referrer, which `--registry-referrers-mode=oci-1-1` makes it."""
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 
 
@@ -47,9 +49,9 @@ def tag_of(digest: Digest) -> str:
     return f"{digest.replace(':', '-', 1)}.sig"
 
 
-def is_bundle(artifact_type: str | None) -> bool:
+def is_signature(artifact_type: str | None) -> bool:
     """Whether a referrer of this type may be a signature."""
-    return artifact_type == bundle.MEDIA_TYPE
+    return artifact_type in (bundle.MEDIA_TYPE, _REFERRER)
 
 
 def read_manifest(data: bytes) -> list[Part]:

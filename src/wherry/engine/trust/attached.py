@@ -27,10 +27,11 @@ def signatures_in(store: ImageStore, subjects: Iterable[Digest]) -> list[Found]:
     for subject in subjects:
         for attached in store.attachments.of(subject):
             for signature in _signatures(store, attached):
-                size += len(signature.document)
-                if size > MAX_TOTAL or len(found) == MAX_SIGNATURES:
+                if len(found) == MAX_SIGNATURES:
                     return [*found.values()]
-                found.setdefault((subject, signature), Found(subject, signature))
+                if size + len(signature.document) <= MAX_TOTAL:
+                    size += len(signature.document)
+                    found.setdefault((subject, signature), Found(subject, signature))
     return [*found.values()]
 
 

@@ -161,11 +161,11 @@ class Approval:
             self._judge(digests, [])
             return
         from wherry.engine.trust.attached import signatures_in
-        from wherry.engine.trust.remote import fetch_bundles, fetch_tagged
+        from wherry.engine.trust.remote import fetch_referrers, fetch_tagged
 
         signatures = [each.signature for each in signatures_in(self._store, digests)]
         # Many registries have the one form only; the other is asked for if it takes that.
-        for fetch in (fetch_tagged, fetch_bundles):
+        for fetch in (fetch_tagged, fetch_referrers):
             fetched = fetch(self._repository, digests)
             self._fetched += fetched
             signatures += [one for each in fetched for one in each.signatures]

@@ -1,8 +1,8 @@
 """Signatures in registries: fetched with an image, and sent along with one.
 
-cosign's own lie under a tag made of the image's digest; Sigstore bundles are referrers, which a
-registry without that part of OCI's distribution-spec 1.1 lists under another such tag. Imported
-when a registry is asked.
+cosign's own lie under a tag made of the image's digest, or are referrers, as Sigstore bundles
+always are. A registry without that part of OCI's distribution-spec 1.1 has a list of referrers
+under another such tag. Imported when a registry is asked.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ from wherry.trust import (
     InvalidSignature,
     Signature,
     combine,
-    is_bundle,
+    is_signature,
     read_manifest,
     tag_of,
 )
@@ -63,7 +63,7 @@ def fetch(repository: Repository, subjects: Sequence[Digest]) -> list[Fetched]:
 
     Raises RegistryError when the registry does not say, DigestMismatch when it lies.
     """
-    return [*fetch_tagged(repository, subjects), *fetch_bundles(repository, subjects)]
+    return [*fetch_tagged(repository, subjects), *fetch_referrers(repository, subjects)]
 
 
 def fetch_tagged(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
@@ -77,12 +77,12 @@ def fetch_tagged(repository: Repository, subjects: Iterable[Digest]) -> list[Fet
     return found
 
 
-def fetch_bundles(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
-    """Those that are Sigstore bundles, among what refers to the subjects."""
+def fetch_referrers(repository: Repository, subjects: Iterable[Digest]) -> list[Fetched]:
+    """Those among what refers to the subjects: Sigstore bundles, and cosign's own form."""
     left = [MAX_TOTAL, MAX_SIGNATURES]
     found = []
     for subject in subjects:
-        for digest in _bundles(repository, subject):
+        for digest in _referrers(repository, subject):
             with suppress(NotFound):
                 _, data = repository.manifest(digest)
                 found += _whole(repository, subject, data, "", left)
@@ -139,15 +139,19 @@ def _has(repository: Repository, target: Descriptor) -> bool:
     return True
 
 
-def _bundles(repository: Repository, subject: Digest) -> Iterator[Digest]:
+def _referrers(repository: Repository, subject: Digest) -> Iterator[Digest]:
     try:
         referrers = repository.referrers(subject)
     except NotFound:
         return
-    for each in referrers[:MAX_SIGNATURES]:
-        if is_bundle(each.artifact_type) or (each.artifact_type or "") in _MAYBE:
-            with suppress(InvalidDigest):
-                yield parse_digest(each.digest)
+    maybe = [
+        each
+        for each in referrers
+        if is_signature(each.artifact_type) or (each.artifact_type or "") in _MAYBE
+    ]
+    for each in maybe[:MAX_SIGNATURES]:
+        with suppress(InvalidDigest):
+            yield parse_digest(each.digest)
 
 
 def _whole(
@@ -155,7 +159,8 @@ def _whole(
 ) -> list[Fetched]:
     """A manifest with its blobs; nothing where it has no signature, or more than there is room for.
 
-    `left` are the bytes and the signatures that may still be looked at.
+    `left` are the bytes and the signatures that may still be looked at; what there is no room for
+    takes none of it.
     """
     try:
         parts = read_manifest(data)
@@ -166,10 +171,12 @@ def _whole(
     except (InvalidSignature, InvalidDocument, InvalidDigest):
         return []
     wanted = {part.digest: part for part in (manifest.config, *manifest.layers)}
-    left[0] -= sum(part.size for part in wanted.values())
-    left[1] -= len(parts)
-    if not parts or min(left) < 0 or any(part.size < 0 for part in wanted.values()):
+    size = sum(part.size for part in wanted.values())
+    fits = size <= left[0] and len(parts) <= left[1]
+    if not parts or not fits or any(part.size < 0 for part in wanted.values()):
         return []
+    left[0] -= size
+    left[1] -= len(parts)
     blobs = {digests[name]: read_blob(repository, part) for name, part in wanted.items()}
     signatures = [part.signature(blobs[digests[part.blob.digest]]) for part in parts]
     return [Fetched(subject, data, blobs, signatures, tag)]
