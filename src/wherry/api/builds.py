@@ -9,6 +9,7 @@ from wherry.api.call import Call, JsonStream, Refused, empty_answer, json_answer
 from wherry.api.credentials import registry_config
 from wherry.api.http import Response, StreamResponse
 from wherry.engine import EngineError, InvalidRequest
+from wherry.engine.builds.bounds import Bounds
 from wherry.engine.builds.request import BuildRequest, Output
 from wherry.engine.errors import BuildFailed
 
@@ -53,8 +54,12 @@ async def output(call: Call) -> StreamResponse:
 
 async def prune(call: Call) -> Response:
     """`docker builder prune`."""
-    keep = call.number("keep-storage") or call.number("reserved-space") or 0
-    return json_answer(await call.engine.builds.prune(call.filters(), keep=keep))
+    bounds = Bounds(
+        reserved=call.number("reserved-space") or call.number("keep-storage") or 0,
+        most=call.number("max-used-space") or 0,
+        free=call.number("min-free-space") or 0,
+    )
+    return json_answer(await call.engine.builds.prune(call.filters(), bounds))
 
 
 async def cancel(call: Call) -> Response:

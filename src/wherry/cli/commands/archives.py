@@ -82,7 +82,7 @@ SAVE = Command(
     most=UNLIMITED,
     complete=("image",),
     detail=(
-        "The archive is an OCI layout and what 'docker load' reads, both at once. The images' "
+        "The archive is an OCI layout and what 'docker load' reads, both at once.\nThe images' "
         "signatures go along."
     ),
     examples=("wherry save -o hello.tar hello", "wherry save hello | docker load"),

@@ -60,8 +60,9 @@ def _volumes(session: Session, arguments: Arguments) -> int:
 def _builds(session: Session, arguments: Arguments) -> int:
     if _agreed(session, arguments, "This will remove all build cache."):
         query: dict[str, Any] = {"filters": _filters(arguments)}
-        if arguments.text("keep-storage"):
-            query["keep-storage"] = parse_size(arguments.text("keep-storage"))
+        for bound in ("keep-storage", "reserved-space", "max-used-space", "min-free-space"):
+            if arguments.text(bound):
+                query[bound] = parse_size(arguments.text(bound))
         _total(session, _prune_builds(session, query), label="Total")
     return 0
 
@@ -163,7 +164,10 @@ BUILDS = Command(
         switch("all", "a", "Remove all of it (it is anyway)"),
         _FILTER,
         _FORCE,
-        text("keep-storage", "", "Keep so many bytes of what was used last", metavar="BYTES"),
+        text("keep-storage", "", "The same as --reserved-space", metavar="BYTES"),
+        text("max-used-space", "", "Leave no more than so many bytes", metavar="BYTES"),
+        text("min-free-space", "", "Have so many bytes free on the disk", metavar="BYTES"),
+        text("reserved-space", "", "Keep so many bytes of what was used last", metavar="BYTES"),
     ),
 )
 SYSTEM = Command(

@@ -25,7 +25,7 @@ class Keeping:
     """What builds keep in the data root's `build`. Blocking."""
 
     def __init__(self, folder: Path, store: ImageStore) -> None:
-        self._folder = folder
+        self._root = folder.parent
         self._store = store
         self._cache = BuildCache(folder / "cache", store.blobs)
         self._mounts = CacheMounts(folder / "mounts")
@@ -60,7 +60,7 @@ class Keeping:
         stays: set[str] = set()
         things: list[Kept | CacheFolder] = [*self._cache.kept(), *self._mounts.folders()]
         total = sum(thing.size for thing in things) + sum(unneeded.values())
-        disk = os.statvfs(self._folder)
+        disk = os.statvfs(self._root)
         keep = bounds.keep(total, disk.f_bavail * disk.f_frsize)
         for thing in sorted(things, key=_used, reverse=True):
             digests = () if isinstance(thing, CacheFolder) else thing.layer
