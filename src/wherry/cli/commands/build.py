@@ -237,8 +237,9 @@ BUILD = Command(
     least=1,
     most=1,
     complete=("directory",),
-    detail="'-' reads a Dockerfile, or a whole context as a tar archive, from stdin. A URL is that "
-           "of a git repository (https://HOST/NAME.git#REF:FOLDER), an archive, or a Dockerfile.",
+    detail="'-' reads a Dockerfile, or a whole context as a tar archive, from stdin.\n"
+           "A URL is that of a git repository (https://HOST/NAME.git#REF:FOLDER), an archive, or "
+           "a Dockerfile.",
     examples=(
         "wherry build -t hello .",
         "wherry build -t hello:debug --target debug -f docker/Dockerfile .",
