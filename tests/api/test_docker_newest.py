@@ -113,12 +113,13 @@ def test_an_image_is_mounted_into_a_linux_container(docker: Docker) -> None:
     mounts = [w for at, src in places.items() for w in ("--mount", f"type=image,dst={at},{src}")]
     tool = "/bin/busybox"
     script = f"{tool} ls /all /part; {tool} cat /file; {tool} touch /part/x"
-    told = docker("run", "--rm", *mounts, "linux", "sh", "-c", f"{script} 2>&1 || true")
+    run = ("run", "--rm", "--network", "none")
+    told = docker(*run, *mounts, "linux", "sh", "-c", f"{script} 2>&1 || true")
     assert told.split()[:5] == ["/all:", "echo.wat", "/part:", "above", "below"]
     assert "\nabovetouch: /part/x: Read-only file system" in told
     part = "type=image,dst=/m,src=linux,image-subpath=etc"
     docker("create", "--name", "mounts", "--mount", part, "linux")
-    heir = docker("run", "--rm", "--volumes-from", "mounts", "linux", "cat", "/m/below")
+    heir = docker(*run, "--volumes-from", "mounts", "linux", "cat", "/m/below")
     assert heir == "below"
     (shown,) = json.loads(docker("inspect", "-f", "{{json .Mounts}}", "mounts"))
     assert (shown["Type"], shown["Name"], shown["RW"]) == ("image", "linux", False)
