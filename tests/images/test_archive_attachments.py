@@ -18,6 +18,7 @@ from wherry.oci import Digest, Index, Manifest, MediaType, digest_of, encode, pa
 SUBJECT = "io.containerd.manifest.subject"
 NAME = "org.opencontainers.image.ref.name"
 COSIGN = "dev.cosignproject.cosign"
+BY_TAG = parse_reference("hello:sha256-x.sig")
 ONE = [[digest_of(b"one")]]
 OTHERS = f"sha256:{'0' * 64}"
 
@@ -29,7 +30,7 @@ Entries = list[dict[str, Any]]
 def signed(store: ImageStore) -> Image:
     """An image with something hanging on it."""
     image = simple_image(store, "hello")
-    hang(store, image, b"one", reference=parse_reference("hello:sha256-x.sig"))
+    hang(store, image, b"one", reference=BY_TAG)
     return image
 
 
@@ -172,6 +173,19 @@ def test_what_hangs_on_something_else_is_left_out(
         load(other, archive)
         assert hanging(other, signed) == hanging(other, mine) == []
         assert not other.blobs.has(digest_of(b"one"))
+
+
+def test_what_is_loaded_takes_no_ones_place(
+    store: ImageStore, other: ImageStore, signed: Image
+) -> None:
+    """Or an archive with a copy of a signature among a thousand others would bury it."""
+    load(other, rewritten(saved(store, "hello"), lambda entries: entries.append(entries[1])))
+    assert hanging(other, signed) == ONE
+    hang(store, signed, b"one", *(b"%d" % n for n in range(120)), reference=BY_TAG)
+    assert len(hanging(store, signed)) == 1
+    load(other, saved(store, "hello"))
+    assert hanging(other, signed)[0] == ONE[0]
+    assert len(hanging(other, signed)) == 2
 
 
 def refused(store: ImageStore, archive: bytes, about: str) -> None:

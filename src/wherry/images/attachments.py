@@ -86,18 +86,20 @@ class Attachments:
             if not self._blobs.has(subject):
                 raise ImageNotFound(f"no such image: {subject}")
             new = Attachment(target, subject, reference)
-            self._catalog.replace(self._catalog.entries(), self.joined_by([new]))
+            joined = self._joined(self._catalog.attachments(), new)
+            self._catalog.replace(self._catalog.entries(), joined)
         return target
 
-    def joined_by(self, new: Iterable[Attachment]) -> tuple[Attachment, ...]:
-        """What hangs on images once `new` does; to be called under the catalog's lock.
+    def beside(self, new: Iterable[Attachment]) -> tuple[Attachment, ...]:
+        """What hangs on images once `new` does, too; for the catalog, under its lock.
 
-        For the catalog's next state. See `add` for what is superseded.
+        Nothing is superseded: whoever writes archives could have a signature give way to so many
+        that nobody looks at them.
         """
-        joined = self._catalog.attachments()
-        for each in new:
-            joined = self._joined(joined, each)
-        return joined
+        known = self._catalog.attachments()
+        there = {(each.subject, each.target.digest) for each in known}
+        fresh = {(each.subject, each.target.digest): each for each in new}
+        return (*known, *(each for key, each in fresh.items() if key not in there))
 
     def _joined(self, known: tuple[Attachment, ...], new: Attachment) -> tuple[Attachment, ...]:
         if new.reference is None and any(replace(each, reference=None) == new for each in known):

@@ -398,7 +398,7 @@ class ImageStore:
             for entry in new:
                 if not self.blobs.has(entry.digest):
                     raise ImageNotFound(f"no such image: {entry.digest}")
-            attachments = self.attachments.joined_by(hanging)
+            attachments = self.attachments.beside(hanging)
             self._catalog.replace(entered(self._catalog.entries(), new), attachments)
         self._lookup.forget()
 
