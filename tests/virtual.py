@@ -78,7 +78,7 @@ class VirtualMachine:
             if not self._initrd.exists():
                 self._make()
 
-    def run(self, command: str, seconds: float = 400) -> Outcome:
+    def run(self, command: str, seconds: float = 900) -> Outcome:
         """Boot, run `command` with sh, and power off."""
         project, line = (
             base64.b64encode(text.encode()).decode() for text in (str(PROJECT), command)

@@ -71,7 +71,7 @@ SAME = [
     "inspect --type network up", "network rm nosuch", "network rm -f nosuch", "network rm front",
     "network rm bridge", "network create front", "network create", "network create bridge",
     "network create --subnet nonsense x", "network create --subnet 10.77.0.0/25 x",
-    "network create -d nosuch x", "network connect front nosuch", "network connect nosuch up",
+    "network connect front nosuch", "network connect nosuch up",
     "network connect front up", "network connect --ip 10.99.0.1 front alone",
     "network disconnect back alone", "network disconnect nosuch up", "network nosuch",
     "port up", "port up 80", "port up 80/tcp", "port up 53/udp", "port up 53", "port up 81",

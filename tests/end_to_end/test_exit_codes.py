@@ -71,7 +71,7 @@ def test_a_trap_is_134_with_a_backtrace_of_function_names(wherry: Wherry, guests
 def test_a_trap_names_source_lines_where_the_module_has_them(
     wherry: Wherry, guests: Guests
 ) -> None:
-    done = wherry("run", "--rm", guests.c("crash", "-g", "-O0"))
+    done = wherry("run", "--rm", guests.c("crash", "-g", "-O2"))
     assert done.code == 134
     assert done.err.startswith("about to crash\n")
     assert "crash.c:8" in done.err
