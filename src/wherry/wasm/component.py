@@ -1,9 +1,10 @@
 """A component: design/mvp/Binary.md of the component-model."""
 
-from wherry.wasm import custom, preamble
+from wherry.wasm import preamble
 from wherry.wasm.cursor import Cursor
+from wherry.wasm.custom import CustomSections
 from wherry.wasm.errors import InvalidWasm
-from wherry.wasm.facts import Export, Import, Producer, Section, WasmFile
+from wherry.wasm.facts import Export, Import, Section, WasmFile
 from wherry.wasm.module import read_module
 from wherry.wasm.sections import Part, WasmSource
 
@@ -49,8 +50,8 @@ def read_component(source: WasmSource, part: Part, depth: int = 0) -> WasmFile:
         exports=tuple(component.exports),
         has_start=component.has_start,
         sections=tuple(component.sections),
-        producers=tuple(component.producers),
-        name=component.name,
+        producers=tuple(component.custom.producers),
+        name=component.custom.name,
         nested=tuple(component.nested),
     )
 
@@ -65,16 +66,15 @@ class _Component:
         self.exports: list[Export] = []
         self.has_start = False
         self.sections: list[Section] = []
-        self.producers: list[Producer] = []
+        self.custom = CustomSections(source, "component-name")
         self.nested: list[WasmFile] = []
-        self.name = ""
 
     def read_section(self, number: int, part: Part) -> None:
         """Read one section, or only note that it is there."""
         name = NAMES[number] if number < len(NAMES) else f"unknown {number}"
         items = None
         if number == CUSTOM:
-            name = self._read_custom(part)
+            name = self.custom.read(part)
         elif number in (CORE_MODULE, COMPONENT):
             self._read_nested(number, part)
         elif number == START:
@@ -92,17 +92,8 @@ class _Component:
             self.imports += (_read_import(cursor) for _ in range(count))
         else:
             self.exports += (_read_export(cursor) for _ in range(count))
-        if not cursor.at_end:
-            raise cursor.wrong("there are bytes behind its last item")
+        cursor.finish()
         return count
-
-    def _read_custom(self, part: Part) -> str:
-        name, contents = self._source.custom_name(part)
-        if name == "producers":
-            self.producers += custom.read_producers(self._source, contents)
-        elif name == "component-name":
-            self.name = custom.read_name(self._source, contents)
-        return f"custom {name}"
 
     def _read_nested(self, number: int, part: Part) -> None:
         kind = preamble.binary_kind(self._source.head(part, preamble.SIZE))

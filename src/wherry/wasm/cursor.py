@@ -20,6 +20,11 @@ class Cursor:
         """Whether all bytes were read."""
         return self._at >= len(self._data)
 
+    def finish(self) -> None:
+        """Raises InvalidWasm unless all bytes were read."""
+        if not self.at_end:
+            raise self.wrong("there are bytes behind its last item")
+
     @property
     def position(self) -> int:
         """How many bytes were read."""

@@ -15,7 +15,26 @@ MODULE_NAME = 0
 MAX_MODULE_NAME = 4096
 
 
-def read_producers(source: WasmSource, part: Part) -> list[Producer]:
+class CustomSections:
+    """What the custom sections of one module or component tell; `named_by` has its name."""
+
+    def __init__(self, source: WasmSource, named_by: str) -> None:
+        self._source = source
+        self._named_by = named_by
+        self.name = ""
+        self.producers: list[Producer] = []
+
+    def read(self, part: Part) -> str:
+        """Read one, or only what it is called; returns what sections of its kind are called."""
+        name, contents = self._source.custom_name(part)
+        if name == "producers":
+            self.producers += _read_producers(self._source, contents)
+        elif name == self._named_by:
+            self.name = _read_name(self._source, contents)
+        return f"custom {name}"
+
+
+def _read_producers(source: WasmSource, part: Part) -> list[Producer]:
     """Read the fields of a `producers` section (tool-conventions, ProducersSection)."""
     found: list[Producer] = []
     if part.size > MAX_PRODUCERS:
@@ -32,7 +51,7 @@ def read_producers(source: WasmSource, part: Part) -> list[Producer]:
     return found
 
 
-def read_name(source: WasmSource, part: Part) -> str:
+def _read_name(source: WasmSource, part: Part) -> str:
     """Read the name a module or component has of itself: subsection 0 of its name section."""
     cursor = Cursor(source.head(part, MAX_MODULE_NAME), part.start, "name")
     try:

@@ -1,8 +1,9 @@
 """A core module: core spec 5.5, "Modules"."""
 
-from wherry.wasm import custom, features, types
+from wherry.wasm import features, types
 from wherry.wasm.cursor import Cursor
-from wherry.wasm.facts import Export, Import, Memory, Producer, Section, Table, WasmFile
+from wherry.wasm.custom import CustomSections
+from wherry.wasm.facts import Export, Import, Memory, Section, Table, WasmFile
 from wherry.wasm.sections import Part, WasmSource
 
 NAMES = (
@@ -47,8 +48,8 @@ def read_module(source: WasmSource, part: Part) -> WasmFile:
         tables=tuple(module.tables),
         has_start=module.has_start,
         sections=tuple(module.sections),
-        producers=tuple(module.producers),
-        name=module.name,
+        producers=tuple(module.custom.producers),
+        name=module.custom.name,
         features=module.features,
     )
 
@@ -65,8 +66,7 @@ class _Module:
         self.tables: list[Table] = []
         self.has_start = False
         self.sections: list[Section] = []
-        self.producers: list[Producer] = []
-        self.name = ""
+        self.custom = CustomSections(source, "name")
         self._features: set[str] = set()
 
     @property
@@ -90,7 +90,7 @@ class _Module:
         name = NAMES[number] if number < len(NAMES) else f"unknown {number}"
         items = None
         if number == CUSTOM:
-            name = self._read_custom(part)
+            name = self.custom.read(part)
         elif number in (TYPE, IMPORT, TABLE, MEMORY, EXPORT):
             items = self._read_items(number, self._source.cursor(part, name))
         elif number != START:
@@ -112,17 +112,8 @@ class _Module:
             self.memories += (types.read_memory(cursor) for _ in range(count))
         else:
             self.exports += (_read_export(cursor) for _ in range(count))
-        if not cursor.at_end:
-            raise cursor.wrong("there are bytes behind its last item")
+        cursor.finish()
         return count
-
-    def _read_custom(self, part: Part) -> str:
-        name, contents = self._source.custom_name(part)
-        if name == "producers":
-            self.producers += custom.read_producers(self._source, contents)
-        elif name == "name":
-            self.name = custom.read_name(self._source, contents)
-        return f"custom {name}"
 
     def _read_import(self, cursor: Cursor) -> Import:
         module, name, kind = cursor.name(), cursor.name(), _read_kind(cursor)
