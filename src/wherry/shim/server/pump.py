@@ -40,14 +40,10 @@ class Drain:
 
     def _readable(self) -> bool:
         assert self.source is not None
-        try:
-            data = os.read(self.source, CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""  # EIO: the last process has closed the terminal.
+        data = _take(self.source)
         if not data:
-            self.close()
+            if data is not None:
+                self.close()
             return False
         self._sink(data)
         return True
@@ -81,14 +77,10 @@ class Pump:
 
     def _readable(self) -> bool:
         assert self.source is not None
-        try:
-            data = os.read(self.source, CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
+        data = _take(self.source)
         if not data:
-            self.close()
+            if data is not None:
+                self.close()
             return False
         self._write(data)
         return True
@@ -113,3 +105,13 @@ class Pump:
 
     def _writable(self) -> None:
         self._write(self._pending)
+
+
+def _take(source: int) -> bytes | None:
+    """What can be read now: None if that is nothing, no bytes at the end."""
+    try:
+        return os.read(source, CHUNK)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""  # EIO: the last process has closed the terminal.
