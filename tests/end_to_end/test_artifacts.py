@@ -117,27 +117,42 @@ def test_files_beside_a_module_are_files_of_its_containers(
     assert (tmp_path / "logo.svg").read_text() == "<svg/>"
 
 
-def test_wkg_gives_a_layer_no_title(
-    wherry: Wherry, real: RealRegistry, oras: Tool, module: Path
+@pytest.mark.parametrize("version", ["0.5", "0.16"])
+def test_what_wkg_publishes_runs(
+    wherry: Wherry, real: RealRegistry, oras: Tool, module: Path, version: str
 ) -> None:
-    name = f"{real.name}/pushed/wkg"
-    parts = {}
-    for path, kind in ((module.parent / "config.json", CONFIG), (module, "application/wasm")):
+    """As wkg 0.16.1 was seen to write it, and those before that gave the layer no title."""
+    name = f"{real.name}/pushed/wkg-{version}"
+    config = module.parent / "wkg.json"
+    said = json.loads((module.parent / "config.json").read_text())
+    if version == "0.16":  # which takes every module for a component
+        said |= {"created": "2024-05-06T07:08:09.437160066Z", "os": "wasip2"}
+        said["component"] = {"exports": [], "imports": [], "target": None}
+    config.write_text(json.dumps(said))
+    parts: dict[str, dict[str, object]] = {}
+    for path, kind in ((config, CONFIG), (module, "application/wasm")):
         digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
         oras.output("blob", "push", "--plain-http", f"{name}@{digest}", path)
         parts[kind] = {"mediaType": kind, "digest": digest, "size": path.stat().st_size}
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {**parts[CONFIG], "annotations": {}},
+        "config": {**parts[CONFIG], "annotations": {}} if version == "0.5" else parts[CONFIG],
         "layers": [parts["application/wasm"]],
         "annotations": {"org.opencontainers.image.version": "1.0.0"},
     }
+    if version == "0.16":
+        parts["application/wasm"]["annotations"] = {"org.opencontainers.image.title": "app.wasm"}
     document = module.parent / "manifest.json"
     document.write_text(json.dumps(manifest))
     oras.output("manifest", "push", "--plain-http", f"{name}:1.0.0", document)
     assert wherry.ok("run", "--rm", f"{name}:1.0.0") == SHIPPED
-    assert json.loads(wherry.ok("inspect", f"{name}:1.0.0"))[0]["Created"] == "2024-05-06T07:08:09Z"
+    told = json.loads(wherry.ok("inspect", f"{name}:1.0.0"))[0]
+    assert told["Created"] == said["created"]
+    assert (told["Os"], told["Architecture"]) == (
+        "wasip1" if version == "0.5" else "wasip2",
+        "wasm",
+    )
 
 
 def made(oras: Tool, name: str, folder: Path) -> tuple[dict[str, object], Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import socket
@@ -186,6 +187,27 @@ def test_a_lookup_is_left_at_once_when_asked_to(
             leaving.result(30)
         resolver.answers.set()
         assert staying.result(30)[1] == sample.manifest
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    faults: Faults, sample: Sample, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample.push(repository_at(Client(Hosts()), f"{faults.name}/{path}"))
+    client = at("registry.test", tmp_path, 'dial_timeout = "1s"')
+    alive = ("127.0.0.1", int(faults.name.rpartition(":")[2]))
+    # A listener whose queue is full drops what else wants to connect, without a word.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as dead, contextlib.ExitStack() as queue:
+        for _ in range(4):
+            sock = queue.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(dead.getsockname())
+        places = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", a) for a in (dead.getsockname(), alive)
+        ]
+        monkeypatch.setattr("wherry.registry.connections._LEAST_SECONDS", 0.05)
+        monkeypatch.setattr("wherry.registry.connections.addresses", lambda *_: places)
+        repository = repository_at(client, f"registry.test/{path}")
+        assert repository.manifest("latest")[1] == sample.manifest
 
 
 def test_a_resolver_that_says_nothing_is_told(

@@ -13,6 +13,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.client import CONTINUE, HTTPException, HTTPResponse, RemoteDisconnected
+from time import monotonic
 from typing import Any, ClassVar
 
 import urllib3
@@ -34,6 +35,8 @@ _KEPT = 8
 _SERVERS = 32
 _STORE_SECONDS = 600.0
 """How long a registry may take to put away what was sent: the larger blobs go to slow stores."""
+_LEAST_SECONDS = 2.0
+"""For each of the addresses of a host."""
 _MAX_HEADS = 16
 """Informational answers (1xx) before the one that counts."""
 _UNKNOWN_AUTHORITY = frozenset({2, 7, 18, 19, 20, 21})
@@ -142,14 +145,15 @@ class _Breakable(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         self._take()
         _work.connected = True
-        host = self._dns_host.strip("[]")
+        host, seconds = self._dns_host.strip("[]"), self.timeout or 0.0
+        deadline = monotonic() + seconds
         try:
-            places = addresses(host, self.port, self.timeout or 0.0, _work.cancel)
+            places = addresses(host, self.port, seconds, _work.cancel)
         except (OSError, UnicodeError) as error:
             gone = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
             raise exceptions.NameResolutionError(host, self, gone) from error
         failure: OSError = OSError(errno.EADDRNOTAVAIL, "it has no address")
-        for family, kind, protocol, _, address in places:
+        for number, (family, kind, protocol, _, address) in enumerate(places):
             sock = socket.socket(family, kind, protocol)
             # TLS takes the socket over from the object that is made here. This handle is the same
             # connection whatever becomes of that, so that whoever waits for it can be woken.
@@ -158,8 +162,11 @@ class _Breakable(HTTPConnection):
             try:
                 _work.cancel.check()
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(self.timeout)
+                # All of them together get the time, as in Go: many may be out of reach.
+                share = (deadline - monotonic()) / (len(places) - number)
+                sock.settimeout(max(share, min(seconds, _LEAST_SECONDS)))
                 sock.connect(address)
+                sock.settimeout(seconds)
                 return sock
             except OSError as error:
                 failure = error
