@@ -25,6 +25,7 @@ services:
     networks:
       front: {aliases: [boat]}
       back: {ipv4_address: 10.99.0.7}
+NEWER
   client:
     image: sockets
     command: ["get", "web", "8000"]
@@ -34,6 +35,10 @@ services:
 networks:
   front: {}
   back: {ipam: {config: [{subnet: 10.99.0.0/16}]}, internal: true}
+"""
+
+_NEWER = """
+    volumes: [{type: image, source: sockets, target: /image}]
 """
 
 Docker = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,12 +52,12 @@ def engine(guests: Guests) -> Iterator[tuple[Wherry, Machine]]:
         yield wherry, machine
 
 
-@pytest.fixture(scope="module")
-def docker(engine: tuple[Wherry, Machine]) -> Iterator[Docker]:
-    """Docker 26's command, which talks to the engine."""
+@pytest.fixture(scope="module", params=["trixie", "forky"])
+def docker(request: pytest.FixtureRequest, engine: tuple[Wherry, Machine]) -> Iterator[Docker]:
+    """The commands of Docker 26 and 28, which talk to the engine."""
     wherry, _ = engine
-    with suite("trixie").machine(binds=[wherry.folder]) as trixie:
-        yield lambda *args: trixie.run("docker", "-H", f"unix://{wherry.socket_path}", *args)
+    with suite(request.param).machine(binds=[wherry.folder]) as there:
+        yield lambda *args: there.run("docker", "-H", f"unix://{wherry.socket_path}", *args)
 
 
 def test_services_in_networks_come_up_and_go(
@@ -60,9 +65,11 @@ def test_services_in_networks_come_up_and_go(
 ) -> None:
     wherry, machine = engine
     folder = wherry.folder / "fleet"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     file = Path(folder / "compose.yaml")
-    file.write_text(_SERVICES)
+    version = docker("version", "-f", "{{.Client.APIVersion}}").stdout.strip()
+    mounts_images = int(version.partition(".")[2]) >= 48
+    file.write_text(_SERVICES.replace("NEWER", _NEWER if mounts_images else ""))
     compose = ("compose", "-f", str(file))
     up = docker(*compose, "up", "-d")
     assert up.returncode == 0, up.stderr
