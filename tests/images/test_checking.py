@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ def image(store: ImageStore) -> Image:
             member("folder/again", type=tarfile.LNKTYPE, linkname="folder/file"),
             member("link", type=tarfile.SYMTYPE, linkname="folder/file"),
             member("pipe", type=tarfile.FIFOTYPE, mode=0o600),
+            member("null", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
             member("replaced", b"first"),
             member("kept", type=tarfile.LNKTYPE, linkname="replaced"),
             member("replaced", b"second"),
@@ -74,6 +76,12 @@ def flip(path: Path, at: int = 1000) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def renumber(root: Path) -> None:
+    (root / "null").unlink()
+    os.mknod(root / "null", 0o644 | stat.S_IFCHR, os.makedev(1, 1))
+    os.utime(root / "null", (0, 0))
+
+
 def break_link(root: Path) -> None:
     content = (root / "folder/again").read_bytes()
     (root / "folder/again").unlink()
@@ -93,6 +101,7 @@ def relink(root: Path) -> None:
 HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit": (lambda root: flip(root / "folder/file"), "/folder/again has other content"),
     "a bit in a hole": (lambda root: flip(root / "sparse"), "/sparse has other content"),
+    "device": (renumber, "/null is another device"),
     "mode": (lambda root: (root / "folder/file").chmod(0o4755), "the mode 4755 instead of 644"),
     "owner": (lambda root: os.chown(root / "pipe", 5, 6), "belongs to 5:6 instead of 0:0"),
     "folder's mode": (lambda root: (root / "folder").chmod(0o700), "/folder has the mode 700"),

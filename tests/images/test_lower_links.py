@@ -26,6 +26,7 @@ BASE = [
     member("usr/lib/file", b"content", mode=0o4711, uid=5, gid=6, mtime=3, pax_headers=XATTR),
     member("usr/lib/again", type=tarfile.LNKTYPE, linkname="usr/lib/file"),
     member("usr/lib/pipe", type=tarfile.FIFOTYPE, mode=0o640, mtime=4),
+    member("usr/lib/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3, mtime=4),
     member("lib", type=tarfile.SYMTYPE, linkname="/usr/lib", mtime=5),
     member("up", type=tarfile.SYMTYPE, linkname="../../lib/../lib", mtime=5),
     member("loop", type=tarfile.SYMTYPE, linkname="loop", mtime=5),
@@ -54,6 +55,7 @@ UPPER: dict[str, Members] = {
     "a symbolic link": [link("new", "lib")],
     "a link that leads nowhere": [link("new", "loop")],
     "a pipe": [link("new", "usr/lib/pipe")],
+    "a device": [link("new", "usr/lib/null")],
     "replaced afterwards": [link("new", "gone"), member("gone", b"other", mtime=9)],
     "deleted afterwards": [link("new", "gone"), member(".wh.gone")],
     "a folder of its own": [

@@ -71,6 +71,8 @@ def make(store: ImageStore) -> Image:
             member("opaque/old", b"x"),
             member("gone", b"x"),
             member("link", type=tarfile.SYMTYPE, linkname="ours", uid=3),
+            member("dev/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
+            member("null", type=tarfile.LNKTYPE, linkname="dev/null"),
         ),
     )
     upper = layer_of(store, tar_of(member(".wh.gone"), member("opaque/.wh..wh..opq")))
@@ -81,7 +83,8 @@ def make(store: ImageStore) -> Image:
 def test_owners_that_cannot_be_set_are_remembered(folder: Path, namespace: bool) -> None:
     def work() -> None:
         store = ImageStore(folder / "data")
-        upper, lower = store.lowerdirs(make(store))
+        image = make(store)
+        upper, lower = store.lowerdirs(image)
         with Root(lower) as root:
             found: dict[str, Entry] = {entry.name: entry for entry in walk(root)}
         assert (found["theirs"].uid, found["theirs"].gid) == (1000, 50)
@@ -91,6 +94,8 @@ def test_owners_that_cannot_be_set_are_remembered(folder: Path, namespace: bool)
         assert (lower / "folder/file").read_bytes() == b"x"
         assert stat.S_ISCHR((upper / "gone").lstat().st_mode)
         assert os.getxattr(upper / "opaque", "user.overlay.opaque") == b"y"
+        assert sorted(store.left_out(image)) == ["dev/null", "null"]
+        assert not (lower / "null").exists()
         assert store.check() == []
         store.remove("image")
         assert store.usage().total == 0
@@ -109,7 +114,14 @@ def test_overlay_of_a_user_namespace_reads_our_layers(folder: Path) -> None:
         merged = str(folder / "merged").encode()
         done = libc.mount(b"overlay", merged, b"overlay", 0, options.encode())
         assert done == 0, os.strerror(ctypes.get_errno())
-        assert sorted(os.listdir(merged)) == [b"folder", b"link", b"opaque", b"ours", b"theirs"]
+        assert sorted(os.listdir(merged)) == [
+            b"dev",
+            b"folder",
+            b"link",
+            b"opaque",
+            b"ours",
+            b"theirs",
+        ]
         assert os.listdir(folder / "merged/opaque") == []
         (folder / "merged/new").write_bytes(WASM)
         shutil.rmtree(folder / "merged/folder")

@@ -161,17 +161,39 @@ def test_a_hard_link_to_itself_changes_nothing(store: ImageStore) -> None:
     assert (path / "a").read_bytes() == b"x"
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE])
-@pytest.mark.parametrize("numbers", [(1, 3), (0, 0), (8, 0)])
-def test_device_nodes_are_left_out(
-    store: ImageStore, kind: bytes, numbers: tuple[int, int]
-) -> None:
+def test_device_nodes_are_made(store: ImageStore, kind: bytes) -> None:
     path = unpacked(
         store,
-        member("dev/node", type=kind, devmajor=numbers[0], devminor=numbers[1]),
-        member("dev/file", b"x"),
+        device("dev/node", kind, 8, 300, mode=0o640, uid=5, mtime=7),
+        device("dev/most", kind, 4095, (1 << 20) - 1),
+        member("dev/other", type=HARDLINK, linkname="dev/node"),
     )
-    assert os.listdir(path / "dev") == ["file"]
+    status = (path / "dev/node").lstat()
+    assert stat.S_ISCHR(status.st_mode) == (kind == tarfile.CHRTYPE) != stat.S_ISBLK(status.st_mode)
+    assert (os.major(status.st_rdev), os.minor(status.st_rdev)) == (8, 300)
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_mtime) == (0o640, 5, 7)
+    assert (path / "dev/other").lstat().st_ino == status.st_ino
+    for numbers in ((4096, 0), (0, 1 << 20), ((1 << 21) - 1, (1 << 21) - 1)):
+        with pytest.raises(InvalidLayer, match="no device has such a number"):
+            unpacked(store, device("node", kind, *numbers))
+
+
+def device(
+    name: str, kind: bytes, major: int, minor: int, mode: int = 0o600, uid: int = 0, mtime: int = 0
+) -> tuple[tarfile.TarInfo, bytes]:
+    return member(name, type=kind, devmajor=major, devminor=minor, mode=mode, uid=uid, mtime=mtime)
+
+
+def test_a_device_that_overlay_takes_for_a_deletion_is_left_out(store: ImageStore) -> None:
+    path = unpacked(
+        store,
+        device("node", tarfile.CHRTYPE, 0, 0),
+        member("again", type=HARDLINK, linkname="node"),
+        member("file", b"x"),
+    )
+    assert os.listdir(path) == ["file"]
 
 
 def test_a_later_entry_replaces_an_earlier_one(store: ImageStore) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.conftest import without
 from tests.engine_under_test import Wherry, until
+from tests.images.samples import layer_of, member, tar_of
 from tests.linux.image import context
 from tests.network.machine import INSIDE, NOBODY, Machine
+
+from wherry.images import ImageStore
+from wherry.oci import RootFS, parse_reference
 
 pytestmark = pytest.mark.root
 
@@ -112,6 +118,42 @@ def test_an_init_reaps_orphans(engine: Wherry) -> None:
     first = next(line.split() for line in told.splitlines() if line.split()[0] == "1")
     assert first[1:4] == ["/sbin/docker-init", "--", "sh"]
     assert engine(*ALONE, "--init", "linux", "sh", "-c", "exit 6").code == 6
+
+
+def test_device_nodes_of_an_image_are_no_way_to_the_machines(
+    engine: Wherry, tmp_path: Path
+) -> None:
+    archive = engine.folder / "linux.tar"
+    engine.ok("save", "-o", archive, "linux")
+    store = ImageStore(tmp_path / "store")
+    with open(archive, "rb") as file:
+        store.load(file)
+    image = store.resolve("linux")
+    numbers = {"null": (1, 3), "mem": (1, 1), "port": (1, 4)}
+    nodes = [
+        member(f"node/{name}", type=tarfile.CHRTYPE, devmajor=one, devminor=two, mode=0o666)
+        for name, (one, two) in numbers.items()
+    ]
+    nodes.append(member("node/disk", type=tarfile.BLKTYPE, devmajor=7, devminor=0, mode=0o666))
+    upper = layer_of(store, tar_of(*nodes))
+    layers = [*image.manifest.layers, upper.descriptor]
+    rootfs = RootFS(diff_ids=[*image.config.rootfs.diff_ids, upper.diff_id])
+    config = msgspec.structs.replace(image.config, rootfs=rootfs)
+    store.write_image(config, layers, reference=parse_reference("nodes"))
+    with open(archive, "wb") as out:
+        store.save(["nodes"], out)
+    engine.ok("load", "-i", archive)
+    each = "for n in null mem port disk; do head -c1 /node/$n; done"
+    done = engine(*ALONE, "nodes", "sh", "-c", each)
+    said = done.err.splitlines()
+    if engine.user is None:
+        # As under Docker: what is to be in every container may be used, nothing else.
+        refused = [f"head: /node/{n}: Operation not permitted" for n in ("mem", "port", "disk")]
+        assert said == refused
+        assert "1,   3" in engine.ok(*ALONE, "nodes", "ls", "-l", "/node/null")
+    else:
+        assert "device node /node/disk and 3 more has been left out" in said[0]
+        assert len(said) == 5 and "No such file" in said[1]
 
 
 def test_a_device_is_given(engine: Wherry) -> None:

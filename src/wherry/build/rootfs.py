@@ -8,6 +8,7 @@ has unpacked them, in overlay's form: a character device 0:0 is a deletion, an e
 marks a directory that hides what is below.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -187,6 +188,8 @@ class Rootfs:
         found = self._find(path)
         if found is None:
             raise FileNotFoundError(path)
+        if found[1].kind is not Kind.FILE:
+            raise OSError(errno.EINVAL, "is no regular file", path)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return os.fdopen(os.open(join(str(found[0].path), path), flags), "rb")
 

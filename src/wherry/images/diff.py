@@ -27,7 +27,7 @@ class Change(msgspec.Struct, frozen=True):
 def write_diff(upper: Path, writer: LayerWriter) -> None:
     """Add everything in an overlay's upper folder to a layer, deletions as whiteouts.
 
-    Sockets and device nodes are left out. Raises ImageError.
+    Sockets are left out. Raises ImageError.
     """
     with storage_errors("read what the container changed"), Root(upper) as root:
         for entry in walk(root):
@@ -35,8 +35,6 @@ def write_diff(upper: Path, writer: LayerWriter) -> None:
             match entry.kind:
                 case Kind.CHARACTER if (entry.major, entry.minor) == (0, 0):
                     writer.add_whiteout(path, mtime=mtime)
-                case Kind.CHARACTER | Kind.BLOCK:
-                    continue
                 case Kind.DIRECTORY:
                     if path:
                         writer.add_entry(entry)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,7 @@ from wherry.oci import Descriptor, Digest, file_name
 _Writer = TypeVar("_Writer", bound=TreeWriter)
 
 _EMPTY = "empty"
+_MAX_LEFT_OUT = 100
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """Layers that are unpacked at the same time."""
 _CLOCK_OF_FILES = 5
@@ -50,11 +52,13 @@ _CLOCK_OF_FILES = 5
 class _Record(msgspec.Struct, frozen=True):
     """Beside each unpacked layer: the whole key its folder is named after, and what is Wasm in it.
 
-    `modules` are SHA-256 digests. In records of older releases there are none.
+    `modules` are SHA-256 digests. `left_out` are paths of device nodes that could not be made, no
+    more than a hundred. In records of older releases there is neither.
     """
 
     key: str
     modules: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
 
 
 class RootFilesystems:
@@ -133,6 +137,10 @@ class RootFilesystems:
     def modules(self, names: Iterable[str]) -> frozenset[str]:
         """The SHA-256 of the Wasm modules in these layers."""
         return frozenset().union(*(self._record(name).modules for name in names))
+
+    def left_out(self, names: Iterable[str]) -> list[str]:
+        """Paths of the device nodes that are missing from these layers."""
+        return [path for name in names for path in self._record(name).left_out]
 
     def damaged(self) -> list[str]:
         """The names of folders that are no whole layer."""
@@ -325,7 +333,8 @@ class RootFilesystems:
     def _unpack(self, wanted: Wanted, folder: Path, below: Stack | None = None) -> None:
         tree = self._write(wanted, folder / "fs", TreeWriter, below)
         key = wanted.key if below is None else wanted.stacked
-        record = _Record(key, frozenset(tree.modules))
+        left_out = (os.fsencode(path).decode(errors="replace") for path in sorted(tree.left_out))
+        record = _Record(key, frozenset(tree.modules), tuple(islice(left_out, _MAX_LEFT_OUT)))
         (folder / "layer.json").write_bytes(msgspec.json.encode(record))
 
     def _write(

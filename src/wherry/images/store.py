@@ -363,6 +363,11 @@ class ImageStore:
             names = self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
         return self._rootfs.modules(names)
 
+    def left_out(self, image: Image) -> _Texts:
+        """Device nodes of an unpacked image that this process was not allowed to make."""
+        keys = self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+        return self._rootfs.left_out(keys)
+
     def forget_code(self, modules: Collection[str]) -> None:
         """Remove the compiled code of those of `modules` that no unpacked layer has."""
         self._housekeeping.forget_code(modules)

@@ -28,6 +28,8 @@ _RECORDED = re.compile(rb"(\d{1,10}):(\d{1,10}):([0-7]{1,7})(?::.*)?", re.DOTALL
 _MAX_ID = (1 << 32) - 2
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IGNORED = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE})
+_MAX_MAJOR, _MAX_MINOR = 1 << 12, 1 << 20
+"""The kernel's bounds of the two numbers of a device."""
 _CHUNK = 1 << 20
 _MAX_MODULES = 1000
 _MODULE = b"\0(; \t\r\n"
@@ -48,7 +50,8 @@ class TreeWriter:
     A context manager. Entry names are clean and relative ("" is the top); a name that exists is
     replaced, a folder by a folder is merged. Raises OSError, whose `filename` is the entry's.
     `bytes` are those of the files written, `modules` the SHA-256 of those that are Wasm (not of
-    sparse ones, and of no more than a thousand); `root` is the open folder.
+    sparse ones, and of no more than a thousand), `left_out` the paths of device nodes that could
+    not be made. `root` is the open folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,6 +60,7 @@ class TreeWriter:
         self._ids = (os.geteuid(), os.getegid())
         self.bytes = 0
         self.modules: set[str] = set()
+        self.left_out: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +76,7 @@ class TreeWriter:
         return self.root.folder(folder, make=True), name
 
     def add(self, path: str, entry: Entry, read: Callable[[int], bytes]) -> None:
-        """Write one entry at `path`; `read` gives a file's stored content. Devices are refused."""
+        """Write one entry at `path`; `read` gives a file's stored content."""
         match entry.kind:
             case Kind.DIRECTORY:
                 self._folder(path, entry)
@@ -86,8 +90,8 @@ class TreeWriter:
                 at, name = self._vacate(path)
                 os.mkfifo(name, 0o600, dir_fd=at)
                 self._finish(at, name, entry)
-            case _:
-                raise OSError(errno.EPERM, "device nodes are not written", path)
+            case Kind.CHARACTER | Kind.BLOCK:
+                self._device(path, entry)
 
     def hardlink(self, path: str, target: str) -> None:
         """Make `path` another name of `target`; both are beneath the root."""
@@ -164,6 +168,23 @@ class TreeWriter:
         finally:
             os.close(fd)
 
+    def _device(self, path: str, entry: Entry) -> None:
+        if entry.major >= _MAX_MAJOR or entry.minor >= _MAX_MINOR:
+            raise OSError(errno.EINVAL, "no device has such a number", path)
+        at, name = self._vacate(path)
+        form = stat.S_IFCHR if entry.kind is Kind.CHARACTER else stat.S_IFBLK
+        device = os.makedev(entry.major, entry.minor)
+        if not device:
+            # To overlayfs this would say that the name is deleted.
+            self.left_out.add(path)
+            return
+        try:
+            os.mknod(name, form | 0o600, device, dir_fd=at)
+        except PermissionError:
+            self.left_out.add(path)
+        else:
+            self._finish(at, name, entry)
+
     def _content(self, fd: int, read: Callable[[int], bytes]) -> None:
         data = read(_CHUNK)
         module = None
@@ -205,7 +226,7 @@ class TreeWriter:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
-        if entry.kind is Kind.FIFO:
+        if entry.kind is not Kind.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=at)
         if entry.xattrs:
             _set_xattrs(f"{_proc(at)}/{name}", entry.xattrs)

@@ -2,9 +2,9 @@
 
 Whiteouts become overlay's: a character device 0:0 where a name is deleted, an `opaque` attribute
 on a folder that hides what is below it. A hard link to a file of a lower layer brings that file up
-into this one, as overlayfs does when somebody makes such a link. Device nodes are left out, as a
-container's `/dev` comes from its runtime, and a node made from an image would open a device of the
-host.
+into this one, as overlayfs does when somebody makes such a link. Device nodes are made where that
+is allowed, which for an ordinary user it is nowhere; what a container may do with them is its
+devices cgroup's and its mount's to say.
 """
 
 import errno
@@ -112,13 +112,14 @@ class _Unpacking:
         if name.startswith(WHITEOUT):
             self._delete(folder, name)
             return
-        if entry.kind in (Kind.CHARACTER, Kind.BLOCK):
-            return
         if not path and entry.kind is not Kind.DIRECTORY:
             raise InvalidLayer(f"entry {entry.name!r} is the root, but no folder")
         if self._whiteouts:
             self._uncover(path, entry.kind)
         if entry.kind is Kind.HARDLINK:
+            if clean(entry.target) in self._tree.left_out:
+                self._tree.left_out.add(path)
+                return
             self._tree.hardlink(path, self._linked(entry))
         else:
             self._tree.add(path, entry, reader.read)

@@ -60,13 +60,22 @@ def entry_at(root: Root, path: str) -> Entry | None:
 
 
 def open_file(root: Root, path: str) -> FileIO:
-    """A regular file beneath the root, never a pipe or device that it was replaced by."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-    file = FileIO(root.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "is no regular file any more", path)
-    return file
+    """A regular file beneath the root, never a pipe or device that it was replaced by.
+
+    Such a one is not even opened, which a device might take for an order. Raises OSError.
+    """
+    place = root.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        return reopened(place, path)
+    finally:
+        os.close(place)
+
+
+def reopened(place: int, path: str) -> FileIO:
+    """The content of the regular file that `place`, an O_PATH descriptor, is. Raises OSError."""
+    if not stat.S_ISREG(os.fstat(place).st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", path)
+    return FileIO(os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC), "rb")
 
 
 def extents_of(file: FileIO, size: int) -> list[tuple[int, int]]:

@@ -111,6 +111,8 @@ class Creator:
             remarks.append(selected.told)
         with image_errors():
             layers = [str(path) for path in await self._layers(image)]
+        if not image.platform.is_wasm:
+            warnings += _left_out(context.store.left_out(image))
         defaults = image.config.config or RuntimeConfig()
         config = _merge(config, defaults)
         check_egress(config, host)
@@ -212,6 +214,18 @@ class Creator:
                         f"{mount.source}"
                     )
                 _make_source(mount.source)
+
+
+def _left_out(paths: list[str]) -> list[str]:
+    """Device nodes that a Linux program will miss; those in /dev are the container's own anyway."""
+    missing = sorted(path for path in paths if not path.startswith("dev/"))
+    if not missing:
+        return []
+    more = f" and {len(missing) - 1} more" if missing[1:] else ""
+    return [
+        f"The image's device node /{missing[0]}{more} has been left out: only an engine of root's "
+        "can make device nodes; --device gives one of this machine's"
+    ]
 
 
 def _make_source(path: str) -> None:

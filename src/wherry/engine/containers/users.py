@@ -1,12 +1,12 @@
 """`--user`: names become ids by the image's own /etc/passwd and /etc/group."""
 
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from wherry.engine.errors import InvalidRequest
 from wherry.engine.privileges import maps_id
+from wherry.images.walk import reopened
 
 _LIMIT = 1 << 20
 _MOST = (1 << 31) - 1
@@ -105,11 +105,12 @@ def _read(layer: str, name: str) -> bytes:
     finally:
         os.close(root)
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(name, flags, dir_fd=folder)
+        # Not opened yet: what a device or pipe would make of that.
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     finally:
         os.close(folder)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return b""
-        return file.read(_LIMIT)
+    try:
+        with reopened(place, name) as file:
+            return file.read(_LIMIT) or b""
+    finally:
+        os.close(place)
