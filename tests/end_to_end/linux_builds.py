@@ -15,15 +15,24 @@ from tests.network.machine import Machine
 from wherry.oci import HOST
 
 PLATFORM = str(HOST)
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+"""With it, all engines build the same, bit for bit."""
+_WITH_IDS = 'mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec "$@"'
 
 
 @contextlib.contextmanager
-def builder(machine: Machine, user: int | None = None) -> Iterator[Wherry]:
-    """An engine with the image `base`: busybox, its links in /bin, and /etc/passwd."""
+def builder(machine: Machine, user: int | None = None, ids: Path | None = None) -> Iterator[Wherry]:
+    """An engine with the image `base`: busybox, its links in /bin, and /etc/passwd.
+
+    `ids` is a file to be /etc/subuid and /etc/subgid; else the user has no ranges.
+    """
     if not (shutil.which("runc") or shutil.which("crun")):
         without("neither runc nor crun is installed")
     with Wherry(user=user) as wherry:
         wherry.within = machine.within
+        if ids is not None:
+            words = ("unshare", "--mount", "sh", "-c", _WITH_IDS, str(ids))
+            wherry.within = (*machine.within, *words)
         context = folder(
             wherry,
             "FROM scratch\nCOPY busybox /bin/busybox\nCOPY passwd /etc/passwd\n"
@@ -31,7 +40,7 @@ def builder(machine: Machine, user: int | None = None) -> Iterator[Wherry]:
             passwd="root:x:0:0::/root:/bin/sh\n",
         )
         shutil.copy(busybox(), context / "busybox")
-        wherry.ok("build", "-q", "--platform", PLATFORM, "-t", "base", context)
+        wherry.ok("build", "-q", "--platform", PLATFORM, "-t", "base", context, env=EPOCH)
         yield wherry
 
 

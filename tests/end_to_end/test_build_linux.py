@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.linux_builds import builder, folder
+from tests.end_to_end.linux_builds import EPOCH, builder, folder
 from tests.engine_under_test import Wherry, end, until
 from tests.network.machine import FAR, INSIDE, NOBODY, Machine
 
@@ -287,6 +287,43 @@ def test_an_ordinary_user_builds_too(machine: Machine) -> None:
         done = wherry("build", folder(wherry, "FROM base\nRUN chown 3:4 /bin/busybox"))
         assert done.code == 1
         assert "/etc/subuid" in done.out
+
+
+OWNERS = """\
+FROM base AS owned
+RUN chown 3:4 /bin/busybox && mkdir -m 2750 /d && touch /d/f && chown -R 5:6 /d && mkdir -m 1777 /t
+COPY --chown=7:8 f /f
+RUN --mount=type=cache,target=/c,uid=11,gid=12 --mount=type=secret,id=s,uid=13,target=/s \\
+    stat -c %u:%g /c /s; chown 14:15 /f && rm /d/f && touch /c/x && chown 65535 /c/x
+USER 16:17
+RUN id -u; touch /t/mine; ! cat /d/f
+FROM base
+COPY --from=owned / /
+RUN stat -c %u:%g:%a /f /t/mine /d /bin/busybox
+"""
+
+
+def test_an_ordinary_user_with_a_range_of_ids_builds_what_root_does(
+    wherry: Wherry, machine: Machine, tmp_path: Path
+) -> None:
+    ids = tmp_path / "ids"
+    ids.write_text("nobody:200000:65536\n")
+    environment = {**EPOCH, "S": "secret"}
+    args = ("build", "--network=none", "--secret", "id=s,env=S", "-t", "owned", "-o")
+    digests = []
+    with builder(machine, NOBODY, ids=ids) as other:
+        for each in (wherry, other):
+            archive = each.folder / "owned.tar"
+            context = folder(each, OWNERS, f="f")
+            text = each.ok(*args, f"type=oci,dest={archive}", context, env=environment)
+            assert "11:12\n13:0\n" in text and "\n16\n" in text
+            assert "14:15:644\n16:17:644\n5:6:2750\n3:4:755\n" in text
+            with tarfile.open(archive) as tar:
+                index = tar.extractfile("index.json")
+                assert index is not None
+                digests.append(json.load(index)["manifests"][0]["digest"])
+        other.ok("system", "check")
+    assert digests[0] == digests[1]
 
 
 def test_nothing_runs_on_when_the_shim_was_killed_too(wherry: Wherry) -> None:
