@@ -19,6 +19,11 @@ from tests.image_tools import tool
 from tests.images.samples import edited
 from tests.oci_schemas import validate_layout
 from tests.registries import RealRegistry, registry
+from tests.registry.images import repository_at
+
+from wherry.oci import Digest, MediaType
+from wherry.registry import Client, Hosts
+from wherry.trust import tag_of
 
 WAITING = Path(__file__).parents[1] / "guests" / "wait.wat"
 MODULE = '(module (memory (export "memory") 1) (func (export "_start")))'
@@ -204,6 +209,44 @@ def test_a_pull_of_what_was_not_signed_names_nothing(harbour: Harbour) -> None:
     harbour.wherry.ok("rmi", name)
 
 
+def test_a_registry_that_swaps_or_replays_is_found_out(harbour: Harbour) -> None:
+    """Whoever can write to a registry and has no key moves tags and signatures about."""
+    wherry, shop, bank = harbour.wherry, harbour.image("shop"), harbour.image("bank")
+    older, newer = f"{shop}:1", f"{shop}:2"
+    wherry.ok("tag", shop, older)
+    wherry.ok("tag", harbour.image("next"), newer)
+    for name in (older, newer, f"{bank}:latest"):
+        harbour.sign(name, "--identity", name)
+        wherry.ok("push", "-q", name)
+    client = Client(Hosts([]))
+    repository = repository_at(client, shop)
+    (signed, _), (_, stale) = repository.manifest("2"), repository.manifest("1")
+
+    def swapped(image: str) -> Digest:
+        """Push an image of the store under the name of another, with what hangs on it."""
+        wherry.ok("tag", image, newer)
+        wherry.ok("push", "-q", newer)
+        wherry.ok("rmi", newer)
+        return Digest(repository.resolve("2").digest)
+
+    with harbour.policy(identity=None):
+        wherry.ok("run", "--rm", "-q", newer)
+        repository.put_manifest("2", MediaType.MANIFEST, stale)
+        wherry.ok("rmi", newer)
+        told = harbour.refused("pull", "-q", newer, code=1)
+        assert f"for the name {older} ({newer} is wanted)" in told
+        swapped(bank)
+        told = harbour.refused("pull", "-q", newer, code=1)
+        assert f"for the name {bank}:latest ({newer} is wanted)" in told
+        evil = swapped(harbour.image("evil"))
+        _, signature = repository.manifest(tag_of(Digest(signed.digest)))
+        repository.put_manifest(tag_of(evil), MediaType.MANIFEST, signature)
+        told = harbour.refused("pull", "-q", newer, code=1)
+        assert "its signature is over another image" in told
+    client.close()
+    wherry.ok("rmi", shop, older, bank, *(f"{harbour.registry.name}/{n}" for n in ("next", "evil")))
+
+
 def test_an_image_that_has_no_name_but_its_digest_is_of_its_repository(harbour: Harbour) -> None:
     name = harbour.image("digest")
     harbour.sign(name, "--identity", f"{name}:1")
@@ -306,7 +349,15 @@ def test_a_policy_that_has_changed_is_asked_before_a_container_runs_again(
         (proof,) = json.loads(wherry.ok("inspect", "again"))[0]["SignedBy"]
         assert proof["DemandedBy"] == f"{harbour.policy_file}:11"
     wherry.ok("restart", "-t", "0", "again")
-    wherry.ok("rm", "-f", "again")
+    # What is mounted is asked about, too.
+    mount = f"type=image,source={name},target=/there"
+    wherry.ok("create", "--name", "with", "--mount", mount, "newer")
+    newer = {"docker.io/library/newer": [{"type": "insecureAcceptAnything"}]}
+    document = {"default": [{"type": "reject"}], "transports": {"docker": newer}}
+    with harbour.policy(json.dumps(document)):
+        told = harbour.refused("start", "with", code=1)
+        assert f"image {name} may not be used: {harbour.policy_file}:1 rejects it" in told
+    wherry.ok("rm", "-f", "again", "with")
     wherry.ok("rmi", "newer", name)
     wherry.ok("image", "prune", "-f")
 
