@@ -7,7 +7,7 @@ _WITH_WHAT_NEEDS_IT = (
     *("wherry.build", "wherry.registry", "wherry.sbom", "wherry.trust", "wherry.wasm.facts"),
     *("wherry.engine.artifacts", "wherry.engine.checking", "wherry.images.checking"),
     *("wherry.images.comparison", "wherry.images.transfer", "concurrent.futures.thread"),
-    *("cryptography", "nacl", "cyclonedx", "urllib3", "aiohttp.client", "csv"),
+    *("cryptography", "nacl", "cyclonedx", "aiohttp.client", "csv"),
 )
 
 

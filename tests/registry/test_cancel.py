@@ -164,6 +164,21 @@ def test_a_handshake_that_does_not_end_is_cancelled(client: Client, path: str) -
                     running.result(timeout=10)
 
 
+def test_an_answer_as_long_as_its_connection_is_cancelled(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        cancel = Cancel()
+        asking = thread.submit(client.fetch, f"http://127.0.0.1:{server.getsockname()[1]}/", cancel)
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nsome")
+            with asking.result(timeout=30) as file:
+                assert file.read(4) == b"some"
+                reading = thread.submit(file.read, 4)
+                cancel.cancel()
+                with pytest.raises(Abandoned):
+                    reading.result(timeout=30)
+
+
 def test_who_waits_for_anothers_token_is_cancelled_alone(sample: Sample, path: str) -> None:
     with registry(token=True) as real:
         client = Client(Hosts(), patience=IMPATIENT)

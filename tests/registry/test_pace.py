@@ -122,16 +122,18 @@ def test_who_stores_a_blob_may_be_silent_for_longer(
     faults: Faults, client: Client, sample: Sample, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = repository_at(client, f"{faults.name}/{path}")
-    monkeypatch.setattr("wherry.registry.connections.SECONDS", 0.05)
+    monkeypatch.setattr("wherry.registry.connection.SECONDS", 0.5)
     storing, silent = Hold(), Hold()
     faults.add("PUT", "/uploads/", storing)
     faults.add("GET", "/manifests/", silent, times=IMPATIENT.tries)
     with ThreadPoolExecutor(1) as thread:
         sending = thread.submit(send, repository, sample.config)
-        assert storing.reached.wait(30)
-        with pytest.raises(Unreachable, match="says nothing any more"):
-            repository_at(client, f"{faults.name}/{path}").manifest("latest")
-        storing.released.set()
+        try:
+            assert storing.reached.wait(30)
+            with pytest.raises(Unreachable, match="says nothing any more"):
+                repository_at(client, f"{faults.name}/{path}").manifest("latest")
+        finally:
+            storing.released.set()
         sending.result(30)
     assert len(faults.requests("PUT")) == 1
 
@@ -204,8 +206,8 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         places = [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", a) for a in (dead.getsockname(), alive)
         ]
-        monkeypatch.setattr("wherry.registry.connections._LEAST_SECONDS", 0.05)
-        monkeypatch.setattr("wherry.registry.connections.addresses", lambda *_: places)
+        monkeypatch.setattr("wherry.registry.connection._LEAST_SECONDS", 0.05)
+        monkeypatch.setattr("wherry.registry.connection.addresses", lambda *_: places)
         repository = repository_at(client, f"registry.test/{path}")
         assert repository.manifest("latest")[1] == sample.manifest
 

@@ -232,7 +232,6 @@ def test_an_unknown_authority_says_where_its_certificate_belongs(
         repository.manifest("latest")
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_nobody_is_trusted_where_that_is_configured(
     tls_registry: RealRegistry, tmp_path: Path, sample: Sample, path: str
 ) -> None:

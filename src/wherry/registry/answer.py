@@ -1,14 +1,16 @@
 """What a server answered: read in bounds, closed in time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPException, HTTPResponse
 from typing import TypeVar
 
 import msgspec
-from urllib3.exceptions import HTTPError, ReadTimeoutError
-from urllib3.response import BaseHTTPResponse
 
-from wherry.registry.cancel import Breakable, Cancel
+from wherry.registry.cancel import Cancel
+from wherry.registry.connection import Connection
 from wherry.registry.errors import InvalidAnswer, Unreachable
+from wherry.registry.headers import Headers
 from wherry.registry.url import Url
 
 T = TypeVar("T")
@@ -21,16 +23,22 @@ class Answer:
     """Status, headers, and a body that is still to come. To be closed, and `with` does so."""
 
     def __init__(
-        self, response: BaseHTTPResponse, url: Url, cancel: Cancel, connection: Breakable
+        self,
+        response: HTTPResponse,
+        url: Url,
+        cancel: Cancel,
+        connection: Connection,
+        give_back: Callable[[], None],
     ) -> None:
+        """`give_back` takes the connection, if it can have another request."""
         self._response = response
         self._cancel = cancel
-        self._connection = connection
+        self._connection: Connection | None = connection
+        self._give_back = give_back
         self.url = url
         """Who answered, after redirects."""
         self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        """By name in any case."""
+        self.headers = Headers(response.headers.items())
 
     @property
     def length(self) -> int | None:
@@ -44,15 +52,22 @@ class Answer:
         Raises Unreachable when it ends before it is whole, Abandoned.
         """
         try:
-            return self._response.read(size, decode_content=False)
-        except (HTTPError, OSError, ValueError) as error:
-            self.close()
-            self._cancel.check()
-            slow = isinstance(error, ReadTimeoutError)
-            what = "sends next to nothing" if slow else "closed the connection"
-            raise Unreachable(
-                f"{self.url.authority} {what} in the middle of an answer", again=True
-            ) from error
+            data = self._response.read(size)
+            if len(data) == size:
+                return data
+            self._cancel.check()  # breaking a connection off looks like the end of an answer
+            if not self._response.length:
+                return data
+            cause: Exception | None = None
+        except (HTTPException, OSError, ValueError) as error:
+            cause = error
+        self._end()
+        self._cancel.check()
+        slow = isinstance(cause, TimeoutError)
+        what = "sends next to nothing" if slow else "closed the connection"
+        raise Unreachable(
+            f"{self.url.authority} {what} in the middle of an answer", again=True
+        ) from cause
 
     def body(self, limit: int, name: str) -> bytes:
         """The whole body, and closes. `name` says in errors what it is.
@@ -77,15 +92,25 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back if nothing is left to read from it, else close it."""
-        try:
-            left = self._response.length_remaining  # None: nobody knows how long it may take
+        response = self._response
+        with suppress(HTTPException, OSError, ValueError):
+            left = response.length  # None: nobody knows how long it may take
             if left is not None and left <= _DRAINED:
-                self._response.read(_DRAINED, decode_content=False)
-        except (HTTPError, OSError, ValueError):
-            pass
-        finally:
+                response.read(_DRAINED)
+            if response.isclosed() and not response.length and not response.will_close:
+                self._let_go(self._give_back)
+        self._end()
+
+    def _end(self) -> None:
+        if (connection := self._connection) is not None:
+            self._let_go(connection.end)
+        self._response.close()
+
+    def _let_go(self, how: Callable[[], None]) -> None:
+        if self._connection is not None:
             self._cancel.forget(self._connection)
-            self._response.close()
+            self._connection = None
+            how()
 
     def __enter__(self) -> "Answer":
         return self

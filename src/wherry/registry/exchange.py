@@ -11,7 +11,8 @@ import msgspec
 from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
 from wherry.registry.challenge import parse_challenges
-from wherry.registry.connections import Body, NotTls
+from wherry.registry.connection import NotTls
+from wherry.registry.connections import Body
 from wherry.registry.errors import Abandoned, InvalidAnswer, RegistryError
 from wherry.registry.headers import warnings
 from wherry.registry.hosts import Host, split_authority

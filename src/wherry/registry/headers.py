@@ -1,6 +1,7 @@
 """Headers of answers that say how to go on: ranges, further pages, when to come back."""
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -14,6 +15,25 @@ _MAX_WARNING = 4096
 _SECONDS = re.compile(r"\s*(\d{1,9})\s*", re.A)
 _LINK = re.compile(r'[\s,]*<([^<>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
 _RELATION = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]*))', re.I)
+
+
+class Headers(Mapping[str, str]):
+    """Headers by name in any case; those of one name are one, with commas (RFC 9110, 5.3)."""
+
+    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in lines:
+            known = self._values.get(key := name.lower())
+            self._values[key] = value if known is None else f"{known}, {value}"
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def content_range(header: str | None) -> tuple[int, int, int | None] | None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from wherry.registry.answer import Answer
 from wherry.registry.cancel import Cancel
-from wherry.registry.connections import Body, Connections, UnknownAuthority
+from wherry.registry.connection import UnknownAuthority
+from wherry.registry.connections import Body, Connections
 from wherry.registry.errors import InvalidAnswer, Unreachable
 from wherry.registry.greeting import is_plain
 from wherry.registry.hosts import Host, Hosts
