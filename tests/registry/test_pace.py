@@ -220,3 +220,18 @@ def test_a_resolver_that_says_nothing_is_told(
         with pytest.raises(Unreachable, match=r"no resolver says where registry\.test is"):
             repository_at(client, f"registry.test:1/{path}").manifest("latest")
     assert resolver.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(socket.EAI_AGAIN, "no resolver says where"), (socket.EAI_NONAME, "there is no host")],
+)
+def test_what_a_resolver_says_is_told(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise socket.gaierror(code, "no")
+
+    monkeypatch.setattr("wherry.registry.connection.addresses", refuse)
+    with pytest.raises(Unreachable, match=f"{said} registry.test"):
+        repository_at(at("registry.test", tmp_path), f"registry.test/{path}").manifest("latest")

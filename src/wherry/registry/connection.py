@@ -215,7 +215,8 @@ class Connection(HTTPConnection):
 
     def _not_found(self, error: Exception) -> Unreachable:
         where = self._proxy or self._url
-        if isinstance(error, TimeoutError):
+        no_word = getattr(error, "errno", None) == socket.EAI_AGAIN  # in its own time
+        if no_word or isinstance(error, TimeoutError):
             return Unreachable(f"no resolver says where {where.host} is: check the network")
         return Unreachable(f"there is no host {where.host}: check the name, or the resolver")
 
