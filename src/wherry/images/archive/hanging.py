@@ -1,7 +1,7 @@
 """What hangs on images, in archives: signatures beside the images that they are of.
 
 There, too, it is a manifest in `index.json`. On what it hangs is said as containerd and Docker say
-it when they save (Docker since 29, which makes no image of what says so), and by the marks of
+it when they save (Docker since 29.1, which makes no image of what says so), and by the marks of
 `cosign save`, by which `cosign verify --local-image` finds the one image of an archive and its
 signatures. What others write is read as well: names made of the digest, and OCI's own `subject`.
 """
