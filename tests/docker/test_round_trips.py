@@ -19,7 +19,7 @@ from tests.images.samples import image_of, layer_of, member, platform_image, tar
 from tests.oci_schemas import validate_layout
 from tests.registries import RealRegistry, registry
 
-from wherry.images import Image, LayerWriter
+from wherry.images import Image, ImageStore, LayerWriter
 from wherry.oci import parse_platform, parse_reference
 
 pytestmark = [pytest.mark.root, pytest.mark.dockerd]
@@ -172,3 +172,30 @@ def test_by_docker(
         docker.ok("push", "-q", "--platform", "linux/arm64", other)
         alone = there.pull(back).image
         assert alone.target.digest == here.store.resolve(name, parse_platform("linux/arm64")).digest
+
+
+@only_newest
+def test_by_archives_of_docker(docker: Docker, here: Mover, tmp_path: Path) -> None:
+    """An index goes there whole or in part, and comes back by `docker save`."""
+    varied_index(here, "docker.io/library/archived:1")
+    went, arm = here.store.resolve("archived:1"), parse_platform("linux/arm64")
+    archive = docker.machine.folder / "archived.tar"
+    for platform in (arm, None):
+        with archive.open("wb") as out:
+            here.store.save(["archived:1"], out, platform)
+        docker.ok("load", "-i", str(archive))
+        told = docker.ok("image", "inspect", "-f", "{{.Id}}", "archived:1")
+        assert told == went.target.digest
+    told = docker.ok("image", "inspect", "--platform", str(arm), "-f", "{{.Id}}", "archived:1")
+    assert told == here.store.resolve("archived:1", arm).digest
+    docker.ok("save", "-o", str(archive), "archived:1")
+    back = ImageStore(tmp_path / "back")
+    with archive.open("rb") as file:
+        back.load(file)
+    assert back.resolve("archived:1").target.digest == went.target.digest
+    assert len(back.platforms("archived:1")) == len(PLATFORMS)
+    docker.ok("save", "--platform", str(arm), "-o", str(archive), "archived:1")
+    with archive.open("rb") as file:
+        back.load(file, arm)
+    assert back.resolve("archived:1").target.digest == told
+    assert back.check() == []
