@@ -116,11 +116,7 @@ class Creator:
         defaults = image.config.config or RuntimeConfig()
         config = _merge(config, defaults)
         check_egress(config, host)
-        args = [*(config.entrypoint or ()), *(config.cmd or ())]
-        if not args:
-            raise InvalidRequest("no command specified: the image has no ENTRYPOINT and no CMD")
-        if any("\0" in word for word in args):
-            raise InvalidRequest("a word of the command has a zero byte, which no program is given")
+        args = _command(config)
         config.hostname = config.hostname or id[:12]
         host.runtime = host.runtime or WHERRY
         user = find_user(config.user, host.group_add or (), layers)
@@ -153,6 +149,13 @@ class Creator:
                 "Published ports have been discarded: the program neither makes sockets nor takes "
                 "connections of any"
             )
+        await self._keep(container)
+        context.tell(container, "create")
+        return CreateResult(id=id, warnings=[*warnings, *remarks])
+
+    async def _keep(self, container: Container) -> None:
+        """Make what the container has on the disk, and remember it: all of that or nothing."""
+        context, record = self._context, container.record
         try:
             self._make_volumes(record)
             await copy_up(context, record)
@@ -160,12 +163,11 @@ class Creator:
             context.state.add_container(record, container.life)
         except BaseException:
             shutil.rmtree(context.bundle(container), ignore_errors=True)
-            context.volumes.discard_pending(id)
+            context.volumes.discard_pending(record.id)
             raise
         context.index.add(container)
-        context.volumes.settle(id, [mount.name for mount in mounts if mount.type == "volume"])
-        context.tell(container, "create")
-        return CreateResult(id=id, warnings=[*warnings, *remarks])
+        volumes = [mount.name for mount in record.mounts if mount.type == "volume"]
+        context.volumes.settle(record.id, volumes)
 
     async def _publishes_nothing(self, container: Container) -> bool:
         """Whether nothing would ever answer at the ports that are to be published."""
@@ -274,6 +276,16 @@ def _merge(config: ContainerConfig, image: RuntimeConfig) -> ContainerConfig:
     if merged.working_dir and not merged.working_dir.startswith("/"):
         merged.working_dir = f"/{merged.working_dir}"
     return merged
+
+
+def _command(config: ContainerConfig) -> list[str]:
+    """The words to run. Raises InvalidRequest."""
+    words = [*(config.entrypoint or ()), *(config.cmd or ())]
+    if not words:
+        raise InvalidRequest("no command specified: the image has no ENTRYPOINT and no CMD")
+    if any("\0" in word for word in words):
+        raise InvalidRequest("a word of the command has a zero byte, which no program is given")
+    return words
 
 
 def _check(config: ContainerConfig, host: HostConfig) -> None:
