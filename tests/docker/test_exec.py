@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.docker.engine import WASM, Docker, until
+from tests.terminals import all_shown
 
 pytestmark = pytest.mark.root
 
@@ -56,10 +57,10 @@ def test_a_terminal(docker: Docker, container: str) -> None:
     argv = docker.dockerd.argv("exec", "-it", container, "toolbox.wasm", "isatty")
     environment = docker.machine.environment()
     process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment)
-    assert process.wait(60) == 0
-    assert b"1 1 1\r\n" in os.read(master, 4096)
-    os.close(master)
     os.close(slave)
+    assert b"1 1 1\r\n" in all_shown(master)
+    assert process.wait(60) == 0
+    os.close(master)
 
 
 def test_a_detached_one_is_seen_beside_the_first(docker: Docker, container: str) -> None:

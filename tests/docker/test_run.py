@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from tests.docker.engine import WASM, Docker
+from tests.terminals import all_shown
 
 pytestmark = pytest.mark.root
 
@@ -27,10 +28,10 @@ def test_a_terminal(docker: Docker) -> None:
     argv = docker.dockerd.argv("run", "--rm", "-it", *WASM, "tool", "isatty")
     environment = docker.machine.environment()
     process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment)
-    assert process.wait(60) == 0
-    assert b"1 1 1\r\n" in os.read(master, 4096)
-    os.close(master)
     os.close(slave)
+    assert b"1 1 1\r\n" in all_shown(master)
+    assert process.wait(60) == 0
+    os.close(master)
 
 
 def test_environment_hostname_and_arguments(docker: Docker) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.shim.containerds import SHIM, Containerd
+from tests.terminals import all_shown
 
 from wherry.pids import process_start
 
@@ -108,11 +109,11 @@ def test_run_with_a_terminal(containerd: Containerd) -> None:
         "localhost/both:latest", "terminal",
     )  # fmt: skip
     process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave)
-    assert process.wait(60) == 7
-    # Both terminals translate the newline, the container's and this one, as they do with runc.
-    assert os.read(master, 4096) == b"to stdout\r\r\nto stderr\r\r\n"
-    os.close(master)
     os.close(slave)
+    # Both terminals translate the newline, the container's and this one, as they do with runc.
+    assert all_shown(master) == b"to stdout\r\r\nto stderr\r\r\n"
+    assert process.wait(60) == 7
+    os.close(master)
 
 
 def test_a_trap_is_explained_on_stderr(containerd: Containerd) -> None:

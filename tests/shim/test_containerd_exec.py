@@ -12,6 +12,7 @@ import pytest
 from tests.shim.containerds import SHIM, Containerd
 from tests.shim.guests import ALL
 from tests.shim.test_containerd import events_of, following_events, remains, task_pid, wait_for_end
+from tests.terminals import all_shown
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
 
@@ -86,10 +87,10 @@ def test_a_terminal(containerd: Containerd, tools: Path) -> None:
         master, slave = os.openpty()
         argv = exec_argv(containerd, id, "e", "-t", "/tools/both.wat")
         process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave)
-        assert process.wait(60) == 7
-        assert os.read(master, 4096) == b"to stdout\r\r\nto stderr\r\r\n"
-        os.close(master)
         os.close(slave)
+        assert all_shown(master) == b"to stdout\r\r\nto stderr\r\r\n"
+        assert process.wait(60) == 7
+        os.close(master)
 
 
 def test_what_cannot_run_is_named_in_words_that_docker_knows(

@@ -18,6 +18,7 @@ from tests.shim.test_containerd import (
     task_pid,
     wait_for_end,
 )
+from tests.terminals import all_shown
 
 pytestmark = [pytest.mark.root, pytest.mark.containerd]
 
@@ -78,10 +79,10 @@ def test_run_with_a_terminal(linux: Containerd) -> None:
     master, slave = os.openpty()
     argv = linux.argv("run", "--rm", "-t", "--runtime", SHIM, _IMAGE, "tty", "sh", "-c", "tty")
     process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave)
-    assert process.wait(60) == 0
-    assert os.read(master, 4096).rstrip() == b"/dev/pts/0"
-    os.close(master)
     os.close(slave)
+    assert all_shown(master).rstrip() == b"/dev/pts/0"
+    assert process.wait(60) == 0
+    os.close(master)
 
 
 def test_exec(linux: Containerd) -> None:
