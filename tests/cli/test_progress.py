@@ -58,6 +58,14 @@ def test_a_terminal_shows_one_line_a_step() -> None:
     ]
 
 
+def test_a_step_that_is_told_of_later_says_how_long_it_took() -> None:
+    out: list[str] = []
+    view = LiveView(out.append, 60)
+    view.feed("Step 1/1 : RUN long\n")
+    view.feed(" ---> abc\n", 12.34)
+    assert on_screen("".join(out))[0] == "[1/1] RUN long  12.3s"
+
+
 def test_a_step_is_on_the_screen_while_it_runs() -> None:
     out: list[str] = []
     view = LiveView(out.append, 60)

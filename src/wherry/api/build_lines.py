@@ -27,9 +27,10 @@ def shown(event: BuildEvent, *, quiet: bool) -> list[dict[str, Any]]:
             return _lines(f"# Executing {count} build trigger{'s' if count > 1 else ''}\n")
         case StepOutput(data=data):
             return _lines(data.decode(errors="replace"))
-        case StepFinished(id=id, cached=cached):
+        case StepFinished(id=id, cached=cached, seconds=seconds):
             lines = [" ---> Using cache\n"] if cached else []
-            return _lines(*lines, f" ---> {id}\n")
+            # Steps of stages that were built at once are told of later than they took place.
+            return [*_lines(*lines), {"stream": f" ---> {id}\n", "seconds": round(seconds, 3)}]
         case Warned(message=message):
             return _lines(f"[Warning] {message}\n")
         case Built(id=id):

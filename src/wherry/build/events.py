@@ -29,10 +29,11 @@ class StepOutput(msgspec.Struct, frozen=True):
 
 class StepFinished(msgspec.Struct, frozen=True):
     """The step is done. `id` is 12 hex digits, empty for FROM scratch; `cached` if nothing was
-    done because the same was done before."""
+    done because the same was done before. It took so many `seconds`."""
 
     id: str
     cached: bool = False
+    seconds: float = 0.0
 
 
 class Fetching(msgspec.Struct, frozen=True):

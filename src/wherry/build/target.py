@@ -4,6 +4,7 @@ Of several platforms, a stage that would be the same for two of them is carried 
 make it differ is its own platform, and the arguments that tell of the platform built for.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
@@ -44,16 +45,18 @@ class Steps:
     def __init__(self, progress: Progress, before: int, total: int) -> None:
         self._progress = progress
         self._number = before
+        self._begun = 0.0
         self._total = total
 
     def start(self, text: str) -> None:
         """The next one begins."""
         self._number += 1
+        self._begun = time.monotonic()
         self._progress(StepStarted(self._number, self._total, text))
 
     def finish(self, id: str, *, cached: bool = False) -> None:
         """It is done."""
-        self._progress(StepFinished(id, cached))
+        self._progress(StepFinished(id, cached, time.monotonic() - self._begun))
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -79,7 +79,8 @@ class _View:
     def show(self, event: Any) -> None:
         if event.get("stream"):
             self._end_pull()
-            self._steps.feed(event["stream"])
+            seconds = event.get("seconds")
+            self._steps.feed(event["stream"], seconds if isinstance(seconds, float) else None)
             sys.stdout.flush()
         elif "status" in event:
             self._show_pull(event)

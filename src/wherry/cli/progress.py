@@ -19,9 +19,11 @@ class PlainView:
         self._write = write
         self._rest = ""
         self._count = ""
+        self._seconds: float | None = None
 
-    def feed(self, text: str) -> None:
-        """Takes what the engine says, in any portions."""
+    def feed(self, text: str, seconds: float | None = None) -> None:
+        """Takes what the engine says, in any portions, and how long the step took that it ends."""
+        self._seconds = seconds
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._line(line)
@@ -103,7 +105,10 @@ class LiveView(PlainView):
 
     def _done(self) -> None:
         if self._open:
-            state = self._state or f"{time.monotonic() - self._title_begun:.1f}s"
+            seconds = self._seconds
+            if seconds is None:
+                seconds = time.monotonic() - self._title_begun
+            state = self._state or f"{seconds:.1f}s"
             title = self._fit(self._title, len(state) + 2)
             self._write(f"{_REWRITE}{title}  {_GREEN}{state}{_PLAIN}\n")
         self._open = False
