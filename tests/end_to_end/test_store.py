@@ -14,6 +14,10 @@ import pytest
 from tests import peers
 from tests.conftest import without
 from tests.engine_under_test import Wherry
+from tests.guests.toolchain import Guests
+from tests.images.samples import image_of, layer_of, member, tar_of
+
+from wherry.images import ImageStore
 
 EVERY_IMAGE = (
     "images",
@@ -164,6 +168,25 @@ def layout_with(folder: Path, layer: bytes, *, digest: str | None = None) -> Pat
         tar.add(root, arcname=".")
     shutil.rmtree(root)
     return archive
+
+
+def test_a_program_that_is_a_link_to_one_of_a_lower_layer_runs(
+    wherry: Wherry, guests: Guests, tmp_path: Path
+) -> None:
+    store = ImageStore(tmp_path / "made")
+    module = member("lib/toolbox.wasm", guests.toolbox().read_bytes(), mode=0o755)
+    lower = layer_of(store, tar_of(module, member("b", type=tarfile.SYMTYPE, linkname="lib")))
+    link = member("hello.wasm", type=tarfile.LNKTYPE, linkname="b/toolbox.wasm")
+    upper = layer_of(store, tar_of(link))
+    image_of(store, lower, upper, name="linked")
+    with open(tmp_path / "archive.tar", "wb") as out:
+        store.save(["linked"], out)
+    wherry.ok("load", "-i", tmp_path / "archive.tar")
+    assert wherry.ok("run", "--rm", "linked", "pwd") == "/"
+    (tmp_path / "Dockerfile").write_text("FROM linked\nCOPY --from=linked /hello.wasm /copy.wasm")
+    (tmp_path / ".dockerignore").write_text("*")
+    wherry.ok("build", "-q", "-t", "copied", tmp_path)
+    wherry.ok("rmi", "copied", "linked")
 
 
 def test_a_layer_whose_digest_does_not_match_is_refused(wherry: Wherry, tmp_path: Path) -> None:

@@ -6,16 +6,18 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.images.mover import Mover
 from tests.images.samples import image_of, layer_of, member, tar_of
 from tests.images.test_stacked import by_umoci, listing, stacked
+from tests.registries import RealRegistry
 
 from wherry.disk import allocated
-from wherry.images import Image, ImageStore, InvalidLayer, Layer
+from wherry.images import Image, ImageStore, InvalidLayer, Layer, rootfs
 from wherry.images.checking import Fault
 from wherry.images.stack import Stack
 from wherry.images.tree import TreeWriter
 from wherry.images.unpack import Limits, unpack
-from wherry.oci import Digest
+from wherry.oci import Digest, ImageConfig, RootFS, parse_reference
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 
@@ -167,6 +169,27 @@ def test_a_layer_is_unpacked_once_for_what_is_below_it(store: ImageStore, tmp_pa
     parts = zip(two.manifest.layers, two.config.rootfs.diff_ids, strict=True)
     layers = [Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in parts]
     assert store.layer_folder(layers) == store.lowerdirs(two)[0]
+
+
+def test_a_pull_unpacks_them_when_all_has_come(
+    real: RealRegistry, here: Mover, there: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{real.name}/linked:1"
+    contents = [[member("a", b"1")], [link("new", "a")], [link("newer", "new")]]
+    layers = [layer_of(here.store, tar_of(*each)) for each in contents]
+    diff_ids: list[str] = [layer.diff_id for layer in layers]
+    config = ImageConfig(architecture="amd64", os="linux", rootfs=RootFS(diff_ids=diff_ids))
+    descriptors = [layer.descriptor for layer in layers]
+    here.store.write_image(config, descriptors, reference=parse_reference(name))
+    here.push(name)
+    image = there.pull(name).image
+
+    def never(*_: object) -> None:
+        raise AssertionError("it is unpacked again")
+
+    monkeypatch.setattr(rootfs, "unpack", never)
+    top, middle, _ = there.store.lowerdirs(image)
+    assert (top / "newer").read_bytes() == (middle / "new").read_bytes() == b"1"
 
 
 def repair(store: ImageStore, *busy: Path) -> list[bool]:
