@@ -97,7 +97,9 @@ async def test_its_platforms_are_told_as_docker_tells_them(engine: Engine) -> No
 async def test_one_platform_is_shown_in_words_or_as_json(engine: Engine) -> None:
     multi(engine, WASM, HOST)
     for text in ("wasm", '{"os":"wasi","architecture":"wasm"}'):
-        assert engine.images.inspect("multi", text).os == "wasi"
+        shown = engine.images.inspect("multi", text)
+        assert shown.os == "wasi"
+        assert shown.descriptor.digest == engine.images.resolve("multi", text).digest
     assert engine.images.inspect("multi", str(HOST)).architecture == HOST.architecture
     assert len(engine.images.history("multi", "wasm")) == 1
     with pytest.raises(NotFound, match="not for linux/s390x"):

@@ -70,8 +70,15 @@ class Images:
             return self._store.resolve(name, read_platform(platform))
 
     def inspect(self, name: str, platform: str | None = None) -> ImageInspect:
-        """All that is known of the image. Raises NotFound, InvalidRequest."""
-        return inspection(self.resolve(name, platform))
+        """All that is known of the image; of one of its platforms if one is asked for.
+
+        Raises NotFound, InvalidRequest.
+        """
+        image = self.resolve(name, platform)
+        found = inspection(image)
+        if platform:
+            found.descriptor = image.descriptor
+        return found
 
     async def add_manifests(self, views: Sequence[ImageInspect | ImageSummary]) -> None:
         """Put into views of images what their indexes have of each platform.

@@ -81,7 +81,8 @@ class ImageInspect(msgspec.Struct, kw_only=True, rename="pascal"):
     root_fs: Layers = msgspec.field(name="RootFS")
     metadata: dict[str, str]
     descriptor: Descriptor
-    """Of what its names point to: an index, or the manifest."""
+    """Of what its names point to: an index, or the manifest; of the platform's manifest, if one
+    was asked for."""
     manifests: list[ManifestSummary] | UnsetType = UNSET
     """If they were asked for."""
 
