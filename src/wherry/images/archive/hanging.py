@@ -61,7 +61,8 @@ def listed(images: Sequence[Descriptor], hanging: Sequence[Attached]) -> list[De
     """The images of an archive and what hangs on them as they stand in its `index.json`."""
     if not hanging:
         return [*images]
-    whole = images[0].digest if len(images) == 1 else ""  # cosign knows of one
+    digests = {each.digest for each in images}
+    whole = digests.pop() if len(digests) == 1 else ""  # cosign knows of one
     found = [_marked(each, _kind(each)) if each.digest == whole else each for each in images]
     for each in hanging:
         manifest = _manifest(each)
@@ -109,7 +110,7 @@ def split(
     if len(hanging) > MAX_ATTACHMENTS:
         raise InvalidImage(f"an archive with more than {MAX_ATTACHMENTS} signatures")
     below = (descend(blobs, target, tolerant=True) for target in images)
-    pending = deque({each.digest for found in below for each in found})
+    pending = deque(dict.fromkeys(each.digest for found in below for each in found))
     by_subject: dict[str, list[Attachment]] = {}
     for one in hanging:
         by_subject.setdefault(one.subject, []).append(one)
