@@ -64,9 +64,9 @@ def _enter_and_mount() -> None:
 
 @pytest.mark.root
 def test_inside_an_ordinary_user_is_root_and_may_mount() -> None:
-    before = Path("/proc/self/mountinfo").read_text()
     assert _as_nobody(_enter_and_mount) == "None"
-    assert Path("/proc/self/mountinfo").read_text() == before
+    # Others may have mounted something meanwhile.
+    assert not Path("/mnt/inside").exists()
 
 
 @pytest.mark.root

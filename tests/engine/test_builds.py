@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.engine.kitchen import GUESTS, make, run
@@ -116,9 +117,10 @@ async def test_a_context_that_is_no_tar_is_refused(engine: Engine) -> None:
 
 
 async def test_a_build_that_nobody_waits_for_ends_and_its_step_with_it(engine: Engine) -> None:
+    name = f"{uuid4().hex}.wat"
     files = {
-        "Dockerfile": 'FROM scratch\nCOPY loop.wat /\nRUN ["/loop.wat"]\n',
-        "loop.wat": _guest("loop"),
+        "Dockerfile": f'FROM scratch\nCOPY {name} /\nRUN ["/{name}"]\n',
+        name: _guest("loop"),
     }
     steps = engine.root / "build" / "steps"
     async with aclosing(engine.builds.build(BuildRequest(), _context(files))) as events:
@@ -128,7 +130,7 @@ async def test_a_build_that_nobody_waits_for_ends_and_its_step_with_it(engine: E
     async with asyncio.timeout(60):
         while steps.is_dir() and any(steps.iterdir()):
             await asyncio.sleep(0.01)
-    assert not any(Path("/proc").glob("[0-9]*/root/loop.wat"))
+    assert not any(Path("/proc").glob(f"[0-9]*/root/{name}"))
 
 
 async def test_pruning_the_cache_makes_the_next_build_work_again(engine: Engine) -> None:
