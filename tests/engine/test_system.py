@@ -62,7 +62,7 @@ async def test_all_kinds_together_are_what_du_says(engine: Engine) -> None:
             usage = await engine.system.usage()
             assert isinstance(usage.disk, list)
             told = sum(kind.size for kind in usage.disk)
-            du = ["du", "-sB1", engine.root]
+            du = ["du", "-sB1", str(engine.root)]
             said = subprocess.run(du, capture_output=True, text=True, check=True)
             if told == int(said.stdout.split()[0]):
                 break
