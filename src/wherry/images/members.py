@@ -7,7 +7,7 @@ import msgspec
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
 from wherry.images.image import Image, about, checked, descend, is_image, read_image
-from wherry.images.rootfs import RootFilesystems
+from wherry.images.unpacked import UnpackedLayers
 from wherry.oci import Descriptor, MediaType
 
 
@@ -28,14 +28,14 @@ class Member(msgspec.Struct, frozen=True):
     unpacked: int
 
 
-def members(blobs: BlobStore, rootfs: RootFilesystems, target: Descriptor) -> Iterator[Member]:
+def members(blobs: BlobStore, rootfs: UnpackedLayers, target: Descriptor) -> Iterator[Member]:
     """The manifests below `target` in their order, or itself if it is one. Raises InvalidImage."""
     for found in descend(blobs, target):
         if found.media_type in MediaType.MANIFESTS:
             yield _member(blobs, rootfs, found)
 
 
-def _member(blobs: BlobStore, rootfs: RootFilesystems, found: Descriptor) -> Member:
+def _member(blobs: BlobStore, rootfs: UnpackedLayers, found: Descriptor) -> Member:
     image, content, unpacked, missing = None, 0, 0, True
     try:
         image = read_image(blobs, found)

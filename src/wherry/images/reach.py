@@ -6,14 +6,14 @@ from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog
 from wherry.images.errors import ImageNotFound, InvalidImage
 from wherry.images.image import checked, descend, is_image, read_image, read_manifest
-from wherry.images.rootfs import RootFilesystems
+from wherry.images.unpacked import UnpackedLayers
 from wherry.oci import Descriptor, MediaType
 
 
 class Reach:
     """Follows descriptors; what a manifest needs is read once."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore, rootfs: RootFilesystems) -> None:
+    def __init__(self, catalog: Catalog, blobs: BlobStore, rootfs: UnpackedLayers) -> None:
         self._catalog = catalog
         self._blobs = blobs
         self._rootfs = rootfs

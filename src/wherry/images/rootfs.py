@@ -10,7 +10,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -18,30 +18,20 @@ from typing import TypeVar
 
 import msgspec
 
-from wherry.disk import allocated, below
-from wherry.images.beneath import remove_tree
 from wherry.images.blobs import BlobStore
-from wherry.images.durable import exchange, sync_directory, sync_filesystem
+from wherry.images.durable import sync_directory, sync_filesystem
 from wherry.images.errors import StoreDamaged, storage_errors
-from wherry.images.folders import (
-    NAME_LENGTH,
-    Wanted,
-    alone,
-    begins,
-    is_nothing,
-    is_stacked,
-    stacked,
-)
+from wherry.images.folders import Wanted, alone, is_nothing, stacked
 from wherry.images.holds import Holds
 from wherry.images.stack import Stack
 from wherry.images.tar import Entry, Kind
 from wherry.images.tree import TreeWriter
 from wherry.images.unpack import Digesting, NeedsLowerLayers, unpack
+from wherry.images.unpacked import EMPTY, Record, UnpackedLayers
 from wherry.oci import Descriptor, Digest, file_name
 
 _Writer = TypeVar("_Writer", bound=TreeWriter)
 
-_EMPTY = "empty"
 _MAX_LEFT_OUT = 100
 _AT_ONCE = min(4, os.cpu_count() or 1)
 """Layers that are unpacked at the same time."""
@@ -49,36 +39,17 @@ _CLOCK_OF_FILES = 5
 """CLOCK_REALTIME_COARSE, by which the kernel says when a file was changed."""
 
 
-class _Record(msgspec.Struct, frozen=True):
-    """Beside each unpacked layer: the whole key its folder is named after, and what is Wasm in it.
-
-    `modules` are SHA-256 digests. `left_out` are paths of device nodes that could not be made, no
-    more than a hundred. In records of older releases there is neither.
-    """
-
-    key: str
-    modules: frozenset[str] = frozenset()
-    left_out: tuple[str, ...] = ()
-
-
-class RootFilesystems:
-    """Unpacked layers below `root/NAME/fs`; for the names see `wherry.images.folders`."""
+class RootFilesystems(UnpackedLayers):
+    """Root filesystems of the unpacked layers below `root`, which are unpacked when wanted."""
 
     def __init__(self, root: Path, blobs: BlobStore, holds: Holds) -> None:
-        self._root = root
-        self._ingest = root / "ingest"
+        super().__init__(root)
         self._blobs = blobs
         self._holds = holds
         self._mutex = threading.Lock()
         self._unpacking: dict[str, threading.Lock] = {}
-        self._records: dict[str, _Record] = {}
-        self._sizes: dict[str, int] = {}
         self._needing: set[str] = set()
         """Keys of layers that are known to need those below them."""
-        # Closed to other users: layers hold set-id programs and files of every mode.
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._ingest.mkdir(exist_ok=True)
-        (root / _EMPTY).mkdir(exist_ok=True)
 
     def lowerdirs(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Path]:
         """Folders of the layers (lowest first), the topmost first; never empty."""
@@ -87,7 +58,7 @@ class RootFilesystems:
         for position, each in enumerate(wanted):
             if self._place_of(each) is None:
                 self._unpack_stacked(each, wanted[:position])
-        return self._folders(wanted) or [self._root / _EMPTY]
+        return self._folders(wanted) or [self.root / EMPTY]
 
     def unpack_ahead(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> None:
         """Unpack those of some layers, in no order, that nothing below is needed for."""
@@ -100,68 +71,6 @@ class RootFilesystems:
         if self._place_of(last) is None:
             return self.lowerdirs(layers, diff_ids)[0]
         return self._folders([last])[0]
-
-    def keys(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> set[str]:
-        """The names of the folders that these layers (lowest first) have, or may have."""
-        return {name for names in self.names_of(layers, diff_ids) for name in names}
-
-    def names_of(
-        self, layers: Sequence[Descriptor], diff_ids: Sequence[str]
-    ) -> list[tuple[str, str]]:
-        """Of each of these layers (lowest first) the names that its folder may have."""
-        return [(each.name, each.stacked_name) for each in stacked(layers, diff_ids)]
-
-    def names(self) -> list[str]:
-        """The names of all unpacked layers."""
-        return [name for name in os.listdir(self._root) if name not in ("ingest", _EMPTY)]
-
-    def leftovers(self) -> list[str]:
-        """Half-made and half-removed layers: being worked on, or left by a killed process."""
-        return os.listdir(self._ingest)
-
-    def size(self, name: str) -> int:
-        """Bytes that a layer takes on disk. Counted once: a layer never changes."""
-        size = self._sizes.get(name)
-        if size is None:
-            size = self._sizes[name] = allocated(self._root / name)
-        return size
-
-    def unfinished(self) -> int:
-        """Bytes on disk of what is being made or removed."""
-        return below(self._ingest)
-
-    def key(self, name: str) -> str:
-        """The diff_id of an unpacked layer; what else it is known by, of an artifact's module."""
-        return self._record(name).key
-
-    def modules(self, names: Iterable[str]) -> frozenset[str]:
-        """The SHA-256 of the Wasm modules in these layers."""
-        return frozenset().union(*(self._record(name).modules for name in names))
-
-    def left_out(self, names: Iterable[str]) -> list[str]:
-        """Paths of the device nodes that are missing from these layers."""
-        return [path for name in names for path in self._record(name).left_out]
-
-    def damaged(self) -> list[str]:
-        """The names of folders that are no whole layer."""
-        self._records.clear()
-        return [name for name in self.names() if not begins(self._record(name).key, name)]
-
-    def formerly(self, names: Collection[str]) -> set[str]:
-        """Folders of these layers that an older store made, which has longer names for them.
-
-        Containers that were made then have their paths.
-        """
-        return {name for name in self.names() if name[:NAME_LENGTH] in names}
-
-    def discard(self, name: str) -> tuple[int, str]:
-        """Take a layer out of use at once; returns its bytes, and what `sweep` is to remove."""
-        size = self.size(name)
-        discarded = os.urandom(8).hex()
-        (self._root / name).rename(self._ingest / discarded)
-        self._sizes.pop(name, None)
-        self._records.pop(name, None)
-        return size, discarded
 
     @contextmanager
     def made_anew(
@@ -186,17 +95,13 @@ class RootFilesystems:
         from wherry.images.outline import Outline
 
         since = time.clock_gettime_ns(_CLOCK_OF_FILES)
-        rootfs = self._root / name / "fs"
+        rootfs = self.root / name / "fs"
         if rootfs.parent.is_dir() and not rootfs.is_dir():
             return ["its files are missing"]
         last = stacked(layers, diff_ids)[-1]
         with self._beside() as copy, self._below(name, layers, diff_ids) as below:
             outline = self._write(last, copy / "fs", Outline, below)
             return [*differences(copy / "fs", outline.digests, rootfs, since)]
-
-    def is_stacked(self, name: str) -> bool:
-        """Whether the layer has files of those below it, to which it has hard links."""
-        return is_stacked(self._record(name).key)
 
     @contextmanager
     def _below(
@@ -216,30 +121,14 @@ class RootFilesystems:
         with self._holds.hold(), storage_errors("unpack a layer"):
             self._holds.touch(copy)
             try:
-                yield self._ingest / copy
+                yield self.ingest / copy
             finally:
                 self.sweep([copy])
-
-    def exchange(self, name: str, copy: str) -> None:
-        """Put a copy that was made anew into the place of the layer `name`, in one step."""
-        sync_filesystem(self._ingest)
-        exchange(self._root / name, self._ingest / copy)
-        sync_directory(self._root)
-
-    def path(self, name: str) -> Path:
-        """The folder of a layer."""
-        return self._root / name
-
-    def sweep(self, names: Sequence[str]) -> None:
-        """Remove leftovers."""
-        with _directory(self._ingest) as fd:
-            for name in names:
-                remove_tree(name, fd)
 
     def _place_of(self, wanted: Wanted) -> str | None:
         """The name of the folder that a layer has, if it has one."""
         names = (wanted.name, wanted.stacked_name)
-        return next((name for name in names if (self._root / name).exists()), None)
+        return next((name for name in names if (self.root / name).exists()), None)
 
     def _folders(self, wanted: Sequence[Wanted]) -> list[Path]:
         """Where layers (lowest first) are, topmost first and each once, as overlay wants it.
@@ -250,10 +139,10 @@ class RootFilesystems:
         for each in reversed(wanted):
             name = self._place_of(each) or each.name
             key = each.key if name == each.name else each.stacked
-            if self._record(name).key != key:
-                path = self._root / name
+            if self.record(name).key != key:
+                path = self.root / name
                 raise StoreDamaged(f"{path} is not the layer {each.diff_id}: remove that folder")
-            found.append(self._root / name / "fs")
+            found.append(self.root / name / "fs")
         return [*dict.fromkeys(found)]
 
     def _unpack_missing(self, wanted: Sequence[Wanted]) -> None:
@@ -280,9 +169,9 @@ class RootFilesystems:
         ):
             if self._place_of(wanted) is None:
                 self._unpack(wanted, copy, below)
-                sync_filesystem(self._ingest)
-                self._settle(copy, self._root / wanted.stacked_name)
-                sync_directory(self._root)
+                sync_filesystem(self.ingest)
+                self._settle(copy, self.root / wanted.stacked_name)
+                sync_directory(self.root)
 
     def _unpack_all(self, wanted: Sequence[Wanted]) -> None:
         """Unpack layers and put them in their places: each that can be, or none at a fault."""
@@ -291,18 +180,18 @@ class RootFilesystems:
         try:
             with storage_errors("unpack a layer"):
                 self._in_threads(wanted, temporary)
-                sync_filesystem(self._ingest)
+                sync_filesystem(self.ingest)
                 for each in wanted:
                     if each.key not in self._needing:
-                        self._settle(self._ingest / temporary[each.name], self._root / each.name)
-                sync_directory(self._root)
+                        self._settle(self.ingest / temporary[each.name], self.root / each.name)
+                sync_directory(self.root)
         finally:
             self.sweep([*temporary.values()])
 
     def _in_threads(self, wanted: Sequence[Wanted], temporary: Mapping[str, str]) -> None:
         """Raises what the first layer raises that cannot be unpacked; the others are given up."""
         if len(wanted) == 1:
-            self._unpack_alone(wanted[0], self._ingest / temporary[wanted[0].name])
+            self._unpack_alone(wanted[0], self.ingest / temporary[wanted[0].name])
             return
         from concurrent.futures import ThreadPoolExecutor
 
@@ -313,7 +202,7 @@ class RootFilesystems:
                     contextvars.copy_context().run,
                     self._unpack_alone,
                     each,
-                    self._ingest / temporary[each.name],
+                    self.ingest / temporary[each.name],
                 )
                 for each in sorted(wanted, key=lambda each: each.layer.size, reverse=True)
             ]
@@ -334,7 +223,7 @@ class RootFilesystems:
         tree = self._write(wanted, folder / "fs", TreeWriter, below)
         key = wanted.key if below is None else wanted.stacked
         left_out = (os.fsencode(path).decode(errors="replace") for path in sorted(tree.left_out))
-        record = _Record(key, frozenset(tree.modules), tuple(islice(left_out, _MAX_LEFT_OUT)))
+        record = Record(key, frozenset(tree.modules), tuple(islice(left_out, _MAX_LEFT_OUT)))
         (folder / "layer.json").write_bytes(msgspec.json.encode(record))
 
     def _write(
@@ -371,17 +260,6 @@ class RootFilesystems:
             tree.add(name, entry, checking.read)
             checking.check(layer.size)
 
-    def _record(self, name: str) -> _Record:
-        """What stands beside a layer, read once; nothing, for what is no layer."""
-        known = self._records.get(name)
-        if known is None:
-            try:
-                data = (self._root / name / "layer.json").read_bytes()
-                known = self._records[name] = msgspec.json.decode(data, type=_Record)
-            except (OSError, msgspec.DecodeError):
-                return _Record("")
-        return known
-
     @contextmanager
     def _alone(self, names: Iterable[str]) -> Iterator[None]:
         """One thread at a time for each layer, so that none is unpacked twice."""
@@ -398,12 +276,3 @@ class RootFilesystems:
             yield
         with self._mutex:
             self._unpacking.pop(name, None)
-
-
-@contextmanager
-def _directory(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
