@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from tests.registries import Answer, ChangeAnswer, CutAnswer, CutRequest, Faults
 from tests.registries.crane import CraneRegistry, crane_registry
 from tests.registry.images import Sample, everything, repository_at, send
 
-from wherry.oci import MediaType, digest_of
+from wherry.oci import Descriptor, MediaType, digest_of
 from wherry.registry import Client, NotFound, RegistryError, Unreachable
 
 
@@ -136,6 +137,18 @@ def test_where_nothing_lists_referrers_there_are_none(
     # And what has that tag is no list of them.
     sample.push(repository, sample.digest.replace(":", "-"))
     assert repository.referrers(sample.digest) == []
+
+
+def test_how_to_hash_is_told_before_a_blob_comes(faults: Faults, client: Client, path: str) -> None:
+    repository = repository_at(client, f"{faults.name}/{path}")
+    data = b"hashed otherwise"
+    blob = Descriptor(media_type="a/b", digest=digest_of(data, "sha512"), size=len(data))
+    faults.add("POST", "", Answer(202, {"Location": "1?state=2"}))
+    faults.add("PUT", "", Answer(201))
+    repository.upload(blob, lambda at: io.BytesIO(data[at:]), lambda _: None)
+    begin, end = faults.seen
+    assert begin.path.endswith("/blobs/uploads/?digest-algorithm=sha512")
+    assert "/blobs/uploads/1?state=2&digest=sha512%3A" in end.path
 
 
 def test_warnings_are_kept_for_people(

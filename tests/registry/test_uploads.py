@@ -7,6 +7,7 @@ import io
 import pytest
 from tests.registries import (
     Answer,
+    ChangeAnswer,
     CutAnswer,
     CutRequest,
     Faults,
@@ -104,6 +105,19 @@ def test_a_blob_too_large_for_one_request_goes_in_chunks(
         f"{64 << 20}-{(70 << 20) - 1}",
     ]
     assert repository.has_blob(sample.layer_descriptor.digest)
+
+
+@pytest.mark.parametrize(("least", "tries"), [(None, 5), ("nonsense", 5), ("33554432", 1)])
+def test_chunks_are_no_smaller_than_a_registry_takes_them(
+    faults: Faults, client: Client, sample: Sample, path: str, least: str | None, tries: int
+) -> None:
+    """One that finds all of them too large, too: of 64 MB, a quarter of that, and so on."""
+    repository = repository_at(client, f"{faults.name}/{path}")
+    faults.add("POST", "/uploads/", ChangeAnswer({"OCI-Chunk-Min-Length": least}), times=9)
+    faults.add("PUT|PATCH", "/uploads/", Answer(413), times=9)
+    with pytest.raises(RegistryError, match="takes no blobs of this size"):
+        send(repository, sample.layer)
+    assert len(faults.requests("PATCH")) == tries
 
 
 def test_a_registry_that_has_more_than_was_sent_is_refused(
