@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import os
+import select
 import sys
 import termios
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def ask(question: str) -> str:
     """A line of the terminal, without spaces around it. Raises `CommandError` at its end."""
     os.write(2, question.encode())
-    line = sys.stdin.readline()
+    line = read_line()
     if not line:
         os.write(2, b"\n")
         raise CommandError("nothing was typed")
@@ -28,11 +29,34 @@ def ask_secret(question: str) -> str:
     """The same for a secret: neither shown, nor stripped of more than its end of line."""
     with _NoEcho(0):
         os.write(2, question.encode())
-        line = sys.stdin.readline()
+        line = read_line()
         os.write(2, b"\n")
     if not line:
         raise CommandError("nothing was typed")
     return line.rstrip("\r\n")
+
+
+def read_line() -> str:
+    """The next line of stdin, empty at its end; signals' handlers run meanwhile."""
+    if os.isatty(0):
+        _await_line()
+    return sys.stdin.readline()
+
+
+def _await_line() -> None:
+    # A signal that comes just before read(2) would be noticed when something is typed.
+    heard, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    before = _signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    try:
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(heard, select.POLLIN)
+        while (heard, select.POLLIN) in poll.poll():
+            os.read(heard, 1 << 12)
+    finally:
+        _signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        os.close(heard)
+        os.close(wakeup)
 
 
 class _NoEcho:

@@ -95,9 +95,11 @@ class Session:
 
     def confirm(self, warning: str) -> bool:
         """Asks a person at the terminal, who must say yes; an end of input is a no."""
+        from wherry.cli.prompt import read_line
+
         self.write(f"{warning}\nAre you sure you want to continue? [y/N] ")
         sys.stdout.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return read_line().strip().lower() in ("y", "yes")
 
 
 def _interrupts() -> int:
