@@ -93,6 +93,18 @@ def test_a_forgotten_upload_begins_anew(
     assert repository.has_blob(sample.layer_descriptor.digest)
 
 
+def test_an_upload_of_which_only_errors_are_heard_begins_anew(
+    faults: Faults, client: Client, sample: Sample, path: str
+) -> None:
+    """Registries whose store has lost it answer so, instead of 404."""
+    repository = repository_at(client, f"{faults.name}/{path}")
+    faults.add("PUT", "/uploads/", CutRequest(1_000_000))
+    faults.add("GET", "/uploads/", Answer(500), times=1000)
+    send(repository, sample.layer)
+    assert len(faults.requests("POST")) == 2
+    assert repository.has_blob(sample.layer_descriptor.digest)
+
+
 def test_a_blob_too_large_for_one_request_goes_in_chunks(
     faults: Faults, client: Client, path: str
 ) -> None:

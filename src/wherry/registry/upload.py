@@ -22,6 +22,8 @@ _PIECE = 256 << 10
 _CHUNK = 64 << 20
 """Bytes a request, for registries that do not take a large blob in one."""
 _MAX_CHUNK = 1 << 30
+_LOST = 3
+"""Failures without any progress after which an upload is begun anew."""
 _TOO_LARGE = 413
 _OUT_OF_ORDER = 416
 
@@ -76,6 +78,8 @@ class Upload:
                     failures, furthest = 0, self._offset
                 failures += 1
                 self._put_up_with(error, failures)
+                if failures >= _LOST:  # who has lost a session may answer 500 for ever
+                    self._session = None
         self._progress(self._size)
 
     def _send_rest(self) -> bool:
