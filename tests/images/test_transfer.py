@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -37,6 +38,41 @@ def test_an_image_comes_back_as_it_went(real: RealRegistry, here: Mover, there: 
         "Pull complete",
     ]  # fmt: skip
     assert there.store.lowerdirs(there.store.resolve(name))
+
+
+def test_a_pull_is_durable_before_it_has_a_name_and_waits_for_the_disk_few_times(
+    real: RealRegistry, here: Mover, there: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{real.name}/durable:1"
+    image = sized_image(here.store, name, [1000], seed="durable")
+    here.push(name)
+    done: list[str] = []
+
+    def noting(call: str) -> None:
+        genuine = getattr(os, call)
+
+        def noted(what: int | Path, *others: Path) -> None:
+            genuine(what, *others)
+            if others:
+                done.append(f"name {Path(others[0]).name}")
+            else:
+                path = Path(os.readlink(f"/proc/self/fd/{what}"))
+                done.append(f"flush {'blob' if path.parent.name == 'ingest' else path.name}")
+
+        monkeypatch.setattr(os, call, noted)
+
+    for call in ("fsync", "fdatasync", "rename", "replace"):
+        noting(call)
+    there.pull(name)
+    layer, config, manifest = (
+        digest.partition(":")[2]
+        for digest in (image.manifest.layers[0].digest, image.id, image.digest)
+    )
+    assert done == [
+        "flush blob", f"name {layer}", "flush blob", f"name {config}", "flush blob",
+        f"name {manifest}", "flush sha256", "flush .index.json.new", "name index.json",
+        "flush images", "name origins.json",
+    ]  # fmt: skip
 
 
 def test_what_is_there_is_neither_sent_nor_fetched_again(

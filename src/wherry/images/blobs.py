@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from wherry.disk import allocated, below
-from wherry.images.durable import sync_directory
+from wherry.images.durable import begin_flush, sync_directory
 from wherry.images.errors import DigestMismatch, ImageNotFound, InvalidImage, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.partial import PartialBlob
@@ -178,6 +178,10 @@ class BlobWriter:
                 done += self._file.write(view[done:]) or 0
         self.size += len(view)
         return len(view)
+
+    def begin_flush(self) -> None:
+        """All is written, and the commit still some time away: let the disk begin meanwhile."""
+        begin_flush(self._file.fileno())
 
     def commit(
         self,

@@ -5,10 +5,13 @@ Layers and config come first, then the manifest, then the index above it, then t
 manifest in the store is whole whenever this ends.
 """
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from wherry.images.blobs import BlobWriter
 from wherry.images.choice import choose, none_suits, told
 from wherry.images.errors import DigestMismatch, ImageNotFound, InvalidImage, StorageFull
 from wherry.images.image import (
@@ -154,8 +157,11 @@ class _Pull:
             target = msgspec.structs.replace(target, platform=image.platform)
         if approve is not None:
             approve(target, image)
-        self._fetch(image, fresh)
-        self._store_documents(found, image, config)
+        with ExitStack() as stack:
+            documents = self._begun(found, image, config, stack)
+            self._fetch(image, fresh)
+            self._commit(image, documents)
+        self.seen = [Digest(each.descriptor.digest) for each in (found, *found.above)]
         image = read_image(self._blobs, found.descriptor)
         self._store.tag(target, self._reference)
         if approve is not None:
@@ -313,23 +319,37 @@ class _Pull:
 
     # Its place in the store
 
-    def _store_documents(self, found: _Document, image: Image, config: bytes) -> None:
-        """The config, then the manifest, then what is above it."""
-        self._write(image.manifest.config, config, sync=False)
-        # A manifest must not be there after a power cut without what it names.
-        self._blobs.sync()
-        for each in (found, *found.above[::-1]):
-            self._write(each.descriptor, each.data)
-            self.seen.append(Digest(each.descriptor.digest))
+    def _begun(
+        self, found: _Document, image: Image, config: bytes, stack: ExitStack
+    ) -> list[tuple[Descriptor, BlobWriter]]:
+        """What is missing of config, manifest and the indexes above it, written but not named.
 
-    def _write(self, descriptor: Descriptor, data: bytes, *, sync: bool = True) -> None:
-        digest = checked(descriptor.digest)
-        if self._blobs.has(digest):
-            return
-        with self._blobs.writer() as writer:
-            writer.write(data)
-            writer.commit(descriptor.media_type, digest, descriptor.size, sync=sync)
-        self.written.add(digest)
+        So the disk is done with them when the layers have come.
+        """
+        documents = [(image.manifest.config, config)]
+        documents += [(each.descriptor, each.data) for each in (found, *found.above[::-1])]
+        begun = []
+        for descriptor, data in documents:
+            if not self._blobs.has(checked(descriptor.digest)):
+                writer = stack.enter_context(self._blobs.writer())
+                writer.write(data)
+                writer.begin_flush()
+                begun.append((descriptor, writer))
+        return begun
+
+    def _commit(self, image: Image, documents: Sequence[tuple[Descriptor, BlobWriter]]) -> None:
+        """Name the documents in their order, and have all names of blobs survive a power cut."""
+        named = [*image.manifest.layers, *(descriptor for descriptor, _ in documents)]
+        folders = {each.digest.partition(":")[0] for each in named}
+        for descriptor, writer in documents:
+            if len(folders) > 1:
+                # A manifest must not be there after a power cut without what it names. File
+                # systems keep the order of names in one folder, but not that of several.
+                self._blobs.sync()
+            digest = checked(descriptor.digest)
+            writer.commit(descriptor.media_type, digest, descriptor.size, sync=False)
+            self.written.add(digest)
+        self._blobs.sync()
 
 
 def _bare(descriptor: Descriptor) -> Descriptor:
