@@ -4,37 +4,25 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-from msgspec import structs
+from typing import TYPE_CHECKING
 
 from wherry.images.archive import load, save
 from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Attachment, Catalog, Entry
 from wherry.images.compression import Source
-from wherry.images.errors import ImageNotFound, InvalidImage, storage_errors
+from wherry.images.errors import ImageNotFound, storage_errors
 from wherry.images.holds import Holds
 from wherry.images.housekeeping import Housekeeping, Removal, Usage
-from wherry.images.image import MAX_CHILDREN, MAX_LAYERS, Image, checked, descend
+from wherry.images.image import Image, checked, descend
 from wherry.images.layer import Layer
 from wherry.images.lookup import Lookup, Selected
 from wherry.images.members import Member, members
 from wherry.images.narrowing import manifests_below, others
 from wherry.images.rootfs import RootFilesystems
 from wherry.images.tar.writer import Output
-from wherry.images.zstd_mark import marked
-from wherry.oci import (
-    Descriptor,
-    Digest,
-    ImageConfig,
-    Index,
-    Manifest,
-    MediaType,
-    Platform,
-    Reference,
-    encode,
-)
+from wherry.images.writing import Written, write_index, write_manifest
+from wherry.oci import Descriptor, Digest, ImageConfig, Platform, Reference
 
 if TYPE_CHECKING:
     from wherry.images.checking import Fault, Progress
@@ -43,13 +31,6 @@ _Images = list[Image]
 _Paths = list[Path]
 _Texts = list[str]
 _Descriptors = list[Descriptor]
-
-
-class Written(NamedTuple):
-    """An image that is not listed yet: its manifest, and its id."""
-
-    target: Descriptor
-    config: Digest
 
 
 class ImageStore:
@@ -176,27 +157,7 @@ class ImageStore:
 
         To be called within a hold.
         """
-        if len(config.rootfs.diff_ids) != len(layers):
-            raise InvalidImage(
-                f"{len(layers)} layers, but {len(config.rootfs.diff_ids)} in the config"
-            )
-        if len(layers) > MAX_LAYERS:
-            raise InvalidImage(
-                f"{len(layers)} layers, at most {MAX_LAYERS} can run: let fewer steps make files, "
-                "or copy the result into one more stage"
-            )
-        for layer in layers:
-            self.blobs.size(checked(layer.digest))
-        manifest = Manifest(
-            schema_version=2,
-            config=self.blobs.write(MediaType.CONFIG, encode(config)),
-            layers=[*layers],
-        )
-        if annotations:
-            manifest = _annotated(manifest, annotations)
-        written = self.blobs.write(MediaType.MANIFEST, encode(manifest))
-        target = structs.replace(written, platform=config.platform)
-        return Written(target, Digest(manifest.config.digest))
+        return write_manifest(self.blobs, config, layers, annotations)
 
     def write_index(self, manifests: Sequence[Descriptor]) -> Descriptor:
         """Write an image index of manifests that are in the store, in their order.
@@ -204,11 +165,7 @@ class ImageStore:
         Images with zstd layers are marked, as podman and skopeo mark them.
         To be called within a hold; it is listed by `enter`.
         """
-        if len(manifests) > MAX_CHILDREN:
-            raise InvalidImage(f"{len(manifests)} images, at most {MAX_CHILDREN} make an index")
-        told = [marked(self.blobs, each) for each in manifests]
-        index = Index(schema_version=2, manifests=told)
-        return self.blobs.write(MediaType.INDEX, encode(index))
+        return write_index(self.blobs, manifests)
 
     def enter(self, target: Descriptor, references: Sequence[Reference]) -> None:
         """List what was written under these names, without one as dangling; all in one step."""
@@ -426,12 +383,3 @@ def entered(entries: Sequence[Entry], new: Sequence[Entry]) -> Sequence[Entry]:
 
 def _parts(layers: Sequence[Layer]) -> tuple[Sequence[Descriptor], Sequence[Digest]]:
     return [each.descriptor for each in layers], [each.diff_id for each in layers]
-
-
-def _annotated(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:
-    return Manifest(
-        schema_version=2,
-        config=manifest.config,
-        layers=manifest.layers,
-        annotations=dict(sorted(annotations.items())),
-    )
