@@ -11,9 +11,12 @@ from uuid import uuid4
 import pytest
 from tests.engine.kitchen import GUESTS, make, run
 
+from wherry.build import BuildError, Step
 from wherry.engine import Engine, InvalidRequest
 from wherry.engine.builds.building import Built, StepFinished, StepOutput, StepStarted, Tagged
 from wherry.engine.builds.request import BuildRequest
+from wherry.engine.builds.steps import StepRunner
+from wherry.oci import WASM
 
 pytestmark = pytest.mark.root
 
@@ -131,6 +134,42 @@ async def test_a_build_that_nobody_waits_for_ends_and_its_step_with_it(engine: E
         while steps.is_dir() and any(steps.iterdir()):
             await asyncio.sleep(0.01)
     assert not any(Path("/proc").glob(f"[0-9]*/root/{name}"))
+
+
+async def test_a_step_that_is_given_up_twice_is_cleared_up_once_and_wholly(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, clearing, cleared = (asyncio.Event() for _ in range(3))
+    done: list[str] = []
+
+    async def run(*_: object) -> int:
+        try:
+            running.set()
+            await asyncio.Event().wait()
+        finally:
+            clearing.set()
+            await cleared.wait()
+            done.append("cleared")
+        raise AssertionError("it was to be cancelled")
+
+    monkeypatch.setattr(StepRunner, "_run", run)
+    runner = StepRunner(engine)
+    place = Path("/nowhere")
+    step = Step(
+        argv=[], env=[], cwd="/", user="", platform=WASM, network="none", mounts=[], files=[],
+        lowerdirs=[], upperdir=place, workdir=place, output=lambda data: None,
+    )  # fmt: skip
+    building = asyncio.create_task(asyncio.to_thread(runner.run, step))
+    await running.wait()
+    runner.abandon()
+    await clearing.wait()
+    runner.abandon()
+    await asyncio.sleep(0)
+    assert not building.done()
+    cleared.set()
+    with pytest.raises(BuildError, match="given up"):
+        await building
+    assert done == ["cleared"]
 
 
 async def test_pruning_the_cache_makes_the_next_build_work_again(engine: Engine) -> None:

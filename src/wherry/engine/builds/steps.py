@@ -9,6 +9,7 @@ import secrets
 import shutil
 import threading
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,12 @@ class StepRunner:
     def abandon(self) -> None:
         """Kill what runs and start nothing more."""
         with self._mutex:
+            # Each once: a second time would meet it while it clears up.
+            running = [] if self._abandoned.is_set() else [*self._running]
             self._abandoned.set()
-            running = [*self._running]
-        for task in running:
-            self._loop.call_soon_threadsafe(task.cancel)
+        with suppress(RuntimeError):  # The engine has ended, and its tasks with it.
+            for task in running:
+                self._loop.call_soon_threadsafe(task.cancel)
 
     async def _run_task(self, step: "Step") -> int:
         """Run `step` in a task that `abandon` cancels; it is done when all has been cleared up."""
@@ -115,9 +118,11 @@ class StepRunner:
         except OSError as error:
             raise _refusal(f"the step cannot be made: {error.strerror or error}") from None
         finally:
-            await asyncio.shield(network.unplug())
-            shutil.rmtree(bundle, ignore_errors=True)
-            shutil.rmtree(private, ignore_errors=True)
+            try:
+                await asyncio.shield(network.unplug())
+            finally:
+                shutil.rmtree(bundle, ignore_errors=True)
+                shutil.rmtree(private, ignore_errors=True)
 
 
 def steps_folder(root: Path) -> Path:
