@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -57,6 +58,10 @@ def test_a_mounted_image_stays_as_long_as_its_container(wherry: Wherry, toolbox:
     assert "used by a container" in wherry.refused("rmi", "layered", code=1)
     wherry.ok("rmi", "-f", "layered")
     wherry.ok("image", "prune", "-f")
+    (layer,) = (wherry.root / "layers").glob("*/fs/sub/b")
+    shutil.rmtree(layer.parents[2])
+    assert "container mounts: of its image's files" in wherry("system", "check").out
+    wherry("system", "check", "--repair")
     assert wherry.ok("start", "-a", "mounts") == "2"
     wherry.ok("cp", "mounts:/m", wherry.folder / "copied")
     assert (wherry.folder / "copied" / "sub" / "a").read_text() == "1"

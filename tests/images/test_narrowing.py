@@ -16,6 +16,7 @@ from tests.images.samples import (
 )
 
 from wherry.images import Image, ImageInUse, ImageStore, InvalidImage, NoSuchPlatform
+from wherry.images.housekeeping import Housekeeping
 from wherry.images.image import ATTESTATION
 from wherry.oci import (
     Descriptor,
@@ -152,3 +153,23 @@ def test_a_broken_archive_leaves_no_half_image_in_an_index_that_was_here(
         other.load(io.BytesIO(broken))
     assert set(other.blobs.digests()) == before
     assert other.check() == []
+
+
+def test_a_removal_that_was_killed_leaves_only_too_much(
+    store: ImageStore, several: dict[str, Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Housekeeping, "discard", kill)
+        store.remove_platforms("several", [AMD])
+    again = ImageStore(store.blobs.path(several["linux/amd64"].digest).parents[3])
+    assert len(again.platforms("several")) == 2
+    assert again.check() == []
+    assert again.collect() > 0
+    own = Digest(several["linux/amd64"].manifest.layers[1].digest)
+    assert not again.blobs.has(own)
