@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # `tests.…` is importable however pytest was started
@@ -69,6 +70,11 @@ def busybox() -> Path:
     if found is None or not subprocess.run(["ldd", found], capture_output=True).returncode:
         without("busybox-static is not installed")
     return Path(found)
+
+
+if not IN_CI:  # for which Hypothesis has a profile that says the same
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:
