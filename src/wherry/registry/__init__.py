@@ -62,7 +62,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # An engine that fetches nothing does not load what would: urllib3, ssl, http.client.
+    # An engine that fetches nothing does not load what would: ssl, http.client.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = next((home for home, names in _HOMES.items() if name in names), "errors")
