@@ -8,7 +8,6 @@ with certificates has those (Docker's "Verify repository client with certificate
 
 import ipaddress
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,11 +66,11 @@ class Hosts:
 
     def registry(self, domain: str) -> Registry:
         """The servers for images of `domain` (host and port). Raises RegistryError."""
-        names = _folder_names(domain)
-        for folder in self._existing(names):
+        own = self._existing(_folder_names(domain))
+        for folder in own:
             if (file := folder / "hosts.toml").is_file():
                 return _read(file, domain)
-        for folder in self._existing(names):
+        for folder in own:
             if trust := _docker_trust(folder):
                 return Registry(_itself(domain, trust))
         for folder in self._existing(["_default"]):
@@ -172,6 +171,8 @@ def _read(file: Path, domain: str) -> Registry:
 
 def parse_hosts(text: str, domain: str, folder: Path) -> Registry:
     """The content of a `hosts.toml`; relative paths in it are below `folder`. Raises ValueError."""
+    import tomllib  # 2 ms, which most first transfers need not spend
+
     document = tomllib.loads(text)
     tables = document.get("host", {})
     if not isinstance(tables, dict):
