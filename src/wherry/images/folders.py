@@ -19,7 +19,7 @@ _STACKED = "stacked:"
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A layer that is to be there unpacked.
+    """A layer that is to be there unpacked: its keys, and the names that its folder has by them.
 
     `key` is its own; `stacked` the one it has if it needs those below it.
     """
@@ -28,16 +28,13 @@ class Wanted(msgspec.Struct, frozen=True):
     diff_id: Digest
     key: str
     stacked: str
+    name: str
+    stacked_name: str
 
-    @property
-    def name(self) -> str:
-        """Its folder's."""
-        return _name(self.key)
-
-    @property
-    def stacked_name(self) -> str:
-        """Its folder's, if it needs the layers below it."""
-        return _name(self.stacked)
+    @classmethod
+    def of(cls, layer: Descriptor, diff_id: Digest, key: str, stacked: str) -> "Wanted":
+        """With the names that follow from the keys."""
+        return cls(layer, diff_id, key, stacked, _name(key), _name(stacked))
 
 
 def stacked(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wanted]:
@@ -46,13 +43,13 @@ def stacked(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wante
     above = ""
     for layer, diff_id, key in _keyed(layers, diff_ids):
         above = f"{_STACKED}{_hashed(f'{above} {key}')}"
-        found.append(Wanted(layer, diff_id, key, above))
+        found.append(Wanted.of(layer, diff_id, key, above))
     return found
 
 
 def alone(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wanted]:
     """Layers of which it is not known what lies below them."""
-    return [Wanted(layer, diff_id, key, key) for layer, diff_id, key in _keyed(layers, diff_ids)]
+    return [Wanted.of(layer, diff_id, key, key) for layer, diff_id, key in _keyed(layers, diff_ids)]
 
 
 def is_stacked(key: str) -> bool:

@@ -54,19 +54,24 @@ class RootFilesystems(UnpackedLayers):
     def lowerdirs(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Path]:
         """Folders of the layers (lowest first), the topmost first; never empty."""
         wanted = stacked(layers, diff_ids)
-        self._unpack_missing(wanted)
-        for position, each in enumerate(wanted):
-            if self._place_of(each) is None:
-                self._unpack_stacked(each, wanted[:position])
+        self._touch(wanted)
+        if None in map(self._place_of, wanted):
+            self._unpack_missing(wanted)
+            for position, each in enumerate(wanted):
+                if self._place_of(each) is None:
+                    self._unpack_stacked(each, wanted[:position])
         return self._folders(wanted) or [self.root / EMPTY]
 
     def unpack_ahead(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> None:
         """Unpack those of some layers, in no order, that nothing below is needed for."""
-        self._unpack_missing(alone(layers, diff_ids))
+        wanted = alone(layers, diff_ids)
+        self._touch(wanted)
+        self._unpack_missing(wanted)
 
     def top(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> Path:
         """The folder of the last of the layers (lowest first), those below only if needed."""
         last = stacked(layers, diff_ids)[-1]
+        self._touch([last])
         self._unpack_missing([last])
         if self._place_of(last) is None:
             return self.lowerdirs(layers, diff_ids)[0]
@@ -125,10 +130,16 @@ class RootFilesystems(UnpackedLayers):
             finally:
                 self.sweep([copy])
 
+    def _touch(self, wanted: Sequence[Wanted]) -> None:
+        """Keep layers from being collected, before looking whether they are there."""
+        self._holds.touch(*(name for each in wanted for name in (each.name, each.stacked_name)))
+
     def _place_of(self, wanted: Wanted) -> str | None:
         """The name of the folder that a layer has, if it has one."""
-        names = (wanted.name, wanted.stacked_name)
-        return next((name for name in names if (self.root / name).exists()), None)
+        for name in (wanted.name, wanted.stacked_name):
+            if os.path.exists(f"{self.root}/{name}"):
+                return name
+        return None
 
     def _folders(self, wanted: Sequence[Wanted]) -> list[Path]:
         """Where layers (lowest first) are, topmost first and each once, as overlay wants it.
@@ -147,7 +158,6 @@ class RootFilesystems(UnpackedLayers):
 
     def _unpack_missing(self, wanted: Sequence[Wanted]) -> None:
         """Unpack all that are not there and need nothing below; several at a time."""
-        self._holds.touch(*(name for each in wanted for name in (each.name, each.stacked_name)))
         missing = self._missing(wanted)
         if missing:
             with self._alone(missing):
