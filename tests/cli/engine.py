@@ -55,7 +55,7 @@ class Engine:
 
     def _start(self, _: Request) -> Answer:
         if self.guest.is_let is not None:
-            self.guest.is_let.wait(20)
+            self.guest.is_let.wait(60)
         self.guest.started.set()
         return Answer(204)
 
@@ -69,7 +69,7 @@ class Engine:
     def _wait(self, _: Request) -> Answer:
         def body() -> Iterator[bytes]:
             yield b" "
-            self.guest.ended.wait(20)
+            self.guest.ended.wait(60)
             yield b'{"StatusCode":%d}' % self.guest.code
 
         return Answer(200, body())
@@ -78,13 +78,13 @@ class Engine:
         guest = self.guest
 
         def stream(sock: Any) -> None:
-            guest.started.wait(20)
+            guest.started.wait(60)
             sock.sendall(guest.output if guest.tty else frame(1, guest.output))
             if guest.waits_for_input:
                 while data := sock.recv(4096):
                     guest.input += data
             if guest.waits_for_signal:
-                guest.signalled.wait(20)
+                guest.signalled.wait(60)
             if not guest.tty:
                 sock.sendall(frame(2, b"done\n"))
             guest.ended.set()

@@ -98,7 +98,7 @@ def test_output_that_cannot_be_written_is_told(shell: Shell, engine: Engine) -> 
 def test_ctrl_c_ends_with_130_and_no_words(shell: Shell, engine: Engine) -> None:
     def body() -> Iterator[bytes]:
         yield b'{"Type":"container","Action":"start","Actor":{"ID":"x"},"time":1}\n'
-        engine.guest.ended.wait(20)
+        engine.guest.ended.wait(60)
 
     engine.documents["GET /events"] = Answer(200, body())
     with shell.start("events") as process:

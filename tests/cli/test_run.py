@@ -218,7 +218,7 @@ def test_a_start_that_takes_long_is_explained_at_a_terminal(shell: Shell, engine
 def test_an_engine_that_goes_away_is_told_with_what_to_do(shell: Shell, engine: Engine) -> None:
     def broken_off() -> Iterator[bytes]:
         yield b" "
-        engine.guest.ended.wait(20)
+        engine.guest.ended.wait(60)
         raise ConnectionError("the daemon was killed")
 
     engine.documents[f"POST /containers/{ID}/wait"] = Answer(200, broken_off())

@@ -18,7 +18,7 @@ def test_no_signal_goes_unnoticed_while_an_answer_is_awaited(tmp_path: Path) -> 
 
     def handler(_: Request) -> Answer:
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-        return json_answer(noticed.wait(20))
+        return json_answer(noticed.wait(60))
 
     before = signal.signal(signal.SIGUSR1, lambda *_: noticed.set())
     try:

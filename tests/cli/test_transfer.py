@@ -264,7 +264,7 @@ def halfway(engine: Engine) -> Iterator[threading.Event]:
     def body() -> Iterator[bytes]:
         for event in (*PULLED[:2], layer("Downloading", 1_000_000, 4_000_000)):
             yield json.dumps(event).encode() + b"\n"
-        going_on.wait(20)
+        going_on.wait(60)
         for event in PULLED[3:]:
             yield json.dumps(event).encode() + b"\n"
 

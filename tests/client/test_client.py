@@ -120,7 +120,7 @@ def test_a_stream_of_lines_is_handed_out_line_by_line(tmp_path: Path) -> None:
 
     def body() -> Iterator[bytes]:
         yield b'{"n":1}\r\n{"n'
-        second.wait(20)
+        second.wait(60)
         yield b'":2}\n\n{"n":3}'
 
     with FakeDaemon(tmp_path, lambda r: Answer(200, body())) as daemon:
