@@ -1,11 +1,11 @@
 """A stage's root filesystem as a tree of files, without mounting anything.
 
-Stages that are built at once read in the same trees: what a tree remembers is found twice at worst.
-
 It is a stack of layers. One that this build wrote, or found in the cache, is known by its entries;
 it is unpacked only when somebody wants to read a file in it. All others are read where the store
 has unpacked them, in overlay's form: a character device 0:0 is a deletion, an extended attribute
 marks a directory that hides what is below.
+
+Stages that are built at once read in the same trees: what a tree remembers is found twice at worst.
 """
 
 import errno
