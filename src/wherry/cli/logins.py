@@ -30,7 +30,8 @@ def headers_to_read(session: Session, *domains: str) -> tuple[str, ...]:
     The first one's is that of the request, as in Docker. Raises what `login_of` raises.
     """
     logins = {key_of(domain): login_of(session, domain) for domain in domains}
-    own = next(iter(logins.values())).headers()
+    login = next(iter(logins.values()))
+    own = login.headers() if login else ()
     for domain in domains:
         logins.update(_of_mirrors(session, domain))
     config = {key: login.document() for key, login in logins.items() if login}

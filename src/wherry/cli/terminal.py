@@ -5,7 +5,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import os
 import select
-import termios
 
 from wherry.cli.errors import CommandError
 
@@ -50,6 +49,8 @@ class RawMode:
         self._saved: list[Any] | None = None
 
     def __enter__(self) -> None:
+        import termios  # which is loaded from a file: 0.2 ms of every command
+
         self._saved = saved = termios.tcgetattr(self._descriptor)
         raw = list(saved)
         raw[0] &= ~(
@@ -68,6 +69,8 @@ class RawMode:
 
     def __exit__(self, *_: object) -> None:
         if self._saved is not None:
+            import termios
+
             termios.tcsetattr(self._descriptor, termios.TCSANOW, self._saved)
             self._saved = None
 
