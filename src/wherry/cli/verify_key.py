@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
-
 from wherry.cli.errors import CommandError
 from wherry.cli.flags import text
 
@@ -41,4 +39,6 @@ def headers(session: Session, path: str) -> tuple[str, ...]:
     server = session.client.request("GET", "/_ping").headers.get("server", "")
     if not server.startswith("wherry/"):
         raise CommandError("--verify-key: only wherry's own engine verifies signatures", 125)
+    import binascii  # from a file of its own: for those who give a key
+
     return (f"X-Wherry-Verify-Key: {binascii.b2a_base64(data, newline=False).decode()}",)
