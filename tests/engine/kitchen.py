@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from wasmtime import wat2wasm
 
@@ -33,10 +34,11 @@ def make_image(
     *,
     platform: Platform = WASM,
     config: RuntimeConfig | None = None,
+    compression: Literal["gzip", "zstd"] = "gzip",
 ) -> Image:
     """An image with the test guests at `/NAME.wasm`, and `files` (None is a folder)."""
     with store.hold():
-        with LayerWriter(store.blobs) as writer:
+        with LayerWriter(store.blobs, compression=compression) as writer:
             for guest in NAMES:
                 content = wat2wasm((GUESTS / f"{guest}.wat").read_text())
                 writer.add_file(f"{guest}.wasm", bytes(content), mode=0o755)

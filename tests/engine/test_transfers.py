@@ -12,7 +12,7 @@ from tests.registries import ChangeAnswer, Faults, Hold, RealRegistry, registry
 
 from wherry.engine import Engine, Filters, InvalidRequest, NotFound, Unauthorized
 from wherry.engine.images.flow import Announced, Event
-from wherry.oci import RuntimeConfig
+from wherry.oci import Index, RuntimeConfig, decode
 from wherry.registry import Credentials
 
 pytestmark = pytest.mark.root
@@ -174,7 +174,9 @@ async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
 
 async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegistry) -> None:
     here = make_image(engine.store, f"{real.name}/list/here:1", {"is": b"here"})
-    there = make_image(engine.store, f"{real.name}/list/there:1", {"is": b"there"})
+    there = make_image(
+        engine.store, f"{real.name}/list/there:1", {"is": b"there"}, compression="zstd"
+    )
     transfers = await engine.images.transfers()
     await _all(transfers.pushes.push(f"{real.name}/list/there", "1"))
     await engine.images.remove(f"{real.name}/list/there:1")
@@ -190,6 +192,10 @@ async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegist
     with pytest.raises(NotFound, match="not in the manifest list"):
         await transfers.ask(lambda m: m.annotate(name, Annotation(manifest="other:1")))
     mine = await transfers.ask(lambda m: m.inspect(name, "", {}, verbose=False))
+    # Of one with zstd layers it is said, wherever it is.
+    assert [m.annotations for m in decode(mine, Index, "list").manifests] == [
+        None, {"io.github.containers.compression.zstd": "true"},
+    ]  # fmt: skip
     said = await _all(transfers.pushes.push_list(name, None, purge=True))
     assert said[-1].startswith("1: digest: sha256:")
     with pytest.raises(NotFound, match="was made here"):

@@ -10,20 +10,24 @@ from msgspec import structs
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
 from wherry.images.image import read_manifest
-from wherry.oci import Descriptor, MediaType
+from wherry.oci import Descriptor, Manifest, MediaType
 
 _MARK = "io.github.containers.compression.zstd"
 
 
 def marked(blobs: BlobStore, image: Descriptor) -> Descriptor:
-    """The descriptor of a manifest as an index should have it."""
+    """The descriptor of a manifest as an index should have it, if the manifest is in the store."""
     if image.media_type not in MediaType.MANIFESTS:
         return image
     try:
-        layers = read_manifest(blobs, image).layers
+        return mark(image, read_manifest(blobs, image))
     except (ImageNotFound, InvalidImage):
         return image
-    if not any(layer.media_type.endswith("zstd") for layer in layers):
+
+
+def mark(image: Descriptor, manifest: Manifest) -> Descriptor:
+    """The descriptor of this manifest as an index should have it."""
+    if not any(layer.media_type.endswith("zstd") for layer in manifest.layers):
         return image
     annotations = {**(image.annotations or {}), _MARK: "true"}
     return structs.replace(image, annotations=dict(sorted(annotations.items())))

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from wherry.engine.images.credentials import Credentials, by_host, credentials_for
 from wherry.images import ImageNotFound, ImageStore
-from wherry.images.image import checked, is_image
+from wherry.images.image import checked, is_image, manifest_of
 from wherry.images.transfer import look
 from wherry.images.transfer.lists import Annotation, ManifestList, ManifestLists, Member
-from wherry.images.zstd_mark import marked
+from wherry.images.zstd_mark import mark
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -106,16 +106,16 @@ class Manifests:
         else:
             descriptor = target
             platforms = [self._store.resolve(name).platform]
-        if descriptor.media_type not in MediaType.INDEXES:
-            mark = marked(self._store.blobs, replace(descriptor, annotations=None))
-            found = replace(mark, platform=platforms[0])
-            yield Member(name=str(reference), descriptor=found)
-            return
         digest = Digest(descriptor.digest)
         if target is None:
             data = repository.manifest(digest)[1]
         else:
             data = self._store.blobs.read(digest, MAX_DOCUMENT)
+        if descriptor.media_type not in MediaType.INDEXES:
+            found = replace(descriptor, platform=platforms[0], annotations=None)
+            found = mark(found, manifest_of(digest, data))
+            yield Member(name=str(reference), descriptor=found)
+            return
         for child in decode(data, Index, f"index {digest}").manifests:
             if is_image(child):
                 yield Member(name=f"{reference.name}@{child.digest}", descriptor=child)
