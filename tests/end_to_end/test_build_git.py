@@ -273,6 +273,7 @@ def test_a_build_that_is_given_up_ends_its_git(wherry: Wherry, forge: Forge, com
                     found.append(int(line.parent.name))
         return found
 
+    forge.waiting.clear()
     with wherry.background("build", f"{forge.url}/slow/tool.git") as building:
         assert forge.waiting.wait(60)
         assert gits()
