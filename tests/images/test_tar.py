@@ -149,6 +149,16 @@ def test_attributes_with_any_bytes_come_back() -> None:
     assert entry.xattrs == {"user.x": value}
 
 
+def test_a_name_cut_off_behind_a_slash_is_no_folders() -> None:
+    name, out = "d/" * 60 + "file", io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(name)
+        info.size = 7
+        tar.addfile(info, io.BytesIO(b"content"))
+    ((entry, content),) = read(out.getvalue())
+    assert (entry.name, entry.kind, content) == (name, Kind.FILE, b"content")
+
+
 def test_undecodable_names_come_back() -> None:
     for name in ("caf\udce9", "x" * 200 + "\udcff"):
         [(entry, _)] = read(written([(Entry(name), b"")]))

@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from wherry.images.beneath import Root
 
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_OPAQUE = frozenset({"trusted.overlay.opaque", "user.overlay.opaque"})
 _MAX_LINKS = 40
 """Symbolic links on the way to one file: the kernel's bound."""
 
@@ -92,9 +92,15 @@ class Stack:
             elif not stat.S_ISDIR(status.st_mode):
                 break
             within.append(layer)
-            if not stat.S_ISDIR(status.st_mode) or is_opaque(layer, path):
+            if not stat.S_ISDIR(status.st_mode) or _hides(layer, path):
                 break
         return shown, tuple(within)
+
+
+def _hides(layer: Root, path: str) -> bool:
+    """As `is_opaque`, where no part of the path is a link: without opening every folder."""
+    names = os.listxattr(f"/proc/self/fd/{layer.fd}/{path}", follow_symlinks=False)
+    return not _OPAQUE.isdisjoint(names)
 
 
 def is_whiteout(status: os.stat_result) -> bool:

@@ -121,9 +121,10 @@ class TarReader:
         if kind in (Kind.CHARACTER, Kind.BLOCK):
             entry.major = _number(header[329:337], "device")
             entry.minor = _number(header[337:345], "device")
+        stored = _apply(entry, pax)
+        # Of the whole name: that in the header may be cut off behind a slash.
         if header[156] in b"\x000" and entry.name.endswith("/"):
             entry.kind = kind = Kind.DIRECTORY
-        stored = _apply(entry, pax)
         if max(entry.uid, entry.gid) > _MAX_ID or "\0" in entry.name + entry.target:
             raise InvalidTar(f"entry {entry.name[:80]!r}: its owner or name cannot be")
         if kind is not Kind.FILE:
