@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True):
     entries: int = 2_000_000
     ratio: int = 200
     free_bytes: int = 1 << 30
-    looks: int = 10_000_000
+    looks: int = 4_000_000
 
 
 LIMITS = Limits()
