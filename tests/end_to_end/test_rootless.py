@@ -75,6 +75,8 @@ def test_a_guest_cannot_do_what_the_user_cannot(user: Wherry, image: str, tmp_pa
 def test_volumes_outlive_containers(user: Wherry, image: str) -> None:
     user.ok("run", "--rm", "-v", "hold:/d", image, "put", "/d/x", "kept")
     assert user.ok("run", "--rm", "-v", "hold:/d", image, "cat", "/d/x") == "kept"
+    part = ("--mount", "type=volume,source=hold,target=/part,volume-subpath=x")
+    assert user.ok("run", "--rm", *part, image, "cat", "/part") == "kept"
     user.ok("volume", "rm", "hold")
 
 

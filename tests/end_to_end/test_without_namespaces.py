@@ -73,6 +73,14 @@ def test_volumes_are_shared_and_read_only_ones_stay_so(
     assert not (tmp_path / "b").exists()
 
 
+def test_parts_of_volumes_can_be_mounted(confined: Wherry, guests: Guests) -> None:
+    confined.ok("run", "--rm", "-v", "hold:/v", guests.toolbox(), "mkdir", "/v/in")
+    confined.ok("run", "--rm", "-v", "hold:/v", guests.toolbox(), "put", "/v/in/x", "kept")
+    part = ("--mount", "type=volume,source=hold,target=/m,volume-subpath=in")
+    assert confined.ok("run", "--rm", *part, guests.toolbox(), "cat", "/m/x") == "kept"
+    confined.ok("volume", "rm", "hold")
+
+
 def test_images_can_be_mounted(confined: Wherry, guests: Guests) -> None:
     assert_mounted(confined, guests.toolbox())
 

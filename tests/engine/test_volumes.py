@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 from tests.engine.kitchen import make, make_image, run
 
-from wherry.engine import Conflict, Engine, InvalidRequest, NotFound
+from wherry.engine import Conflict, Engine, EngineError, InvalidRequest, NotFound
 from wherry.engine.config import ContainerConfig, HostConfig, MountRequest, VolumeOptions
+from wherry.engine.containers.context import Context
+from wherry.engine.containers.volume_parts import mounted_path
 from wherry.engine.filters import Filters
+from wherry.engine.record import Mounted
 from wherry.oci import RuntimeConfig
 
 
@@ -149,3 +152,33 @@ async def test_a_container_that_fails_to_be_made_leaves_no_anonymous_volume(
         await make(engine, config=config)
     assert engine.volumes.list() == []
     assert list((engine.root / "containers").iterdir()) == []
+
+
+@pytest.mark.parametrize("then", ["start", "copy"])
+async def test_a_part_that_becomes_a_link_before_it_is_mounted_is_not_mounted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    engine.volumes.create("data")
+    part = engine.volumes.path("data") / "part"
+    part.mkdir()
+    part.joinpath("file").write_text("mine")
+    request = MountRequest(
+        type="volume", source="data", target="/m", volume_options=VolumeOptions(subpath="part")
+    )
+    container = await make(engine, "/echo.wasm", host=HostConfig(mounts=[request]))
+    assert (await run(engine, container))[0] == 0
+    assert (await engine.containers.stat_path(container, "/m/file")).size == len("mine")
+
+    def found_too_early(context: Context, mount: Mounted) -> str:
+        path = mounted_path(context, mount)
+        part.rename(part.with_name("aside"))
+        part.symlink_to("../..")  # out of the volume
+        return path
+
+    module = "task" if then == "start" else "rootfs"
+    monkeypatch.setattr(f"wherry.engine.containers.{module}.mounted_path", found_too_early)
+    with pytest.raises(EngineError, match="'part' of volume data was replaced"):
+        if then == "start":
+            await engine.containers.start(container)
+        else:
+            await engine.containers.stat_path(container, "/m/file")

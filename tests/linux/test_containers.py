@@ -85,8 +85,10 @@ def test_what_is_asked_of_a_running_one(engine: Wherry, tmp_path: Path) -> None:
 
 
 def test_volumes_and_read_only_roots(engine: Wherry) -> None:
-    engine.ok(*ALONE, "-v", "hold:/data", "linux", "sh", "-c", "echo kept > /data/x")
-    assert engine.ok(*ALONE, "-v", "hold:/data:ro", "linux", "cat", "/data/x") == "kept"
+    engine.ok(*ALONE, "-v", "hold:/data", "linux", "sh", "-c", "mkdir /data/in; echo kept > /data/in/x")
+    assert engine.ok(*ALONE, "-v", "hold:/data:ro", "linux", "cat", "/data/in/x") == "kept"
+    part = "type=volume,source=hold,target=/part,volume-subpath=in"
+    assert engine.ok(*ALONE, "--mount", part, "linux", "cat", "/part/x") == "kept"
     engine.ok("volume", "rm", "hold")
     script = "echo a > /tmp/a && ! echo b > /b"
     done = engine(*ALONE, "--read-only", "--tmpfs", "/tmp", "linux", "sh", "-c", script)

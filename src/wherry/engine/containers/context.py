@@ -1,13 +1,11 @@
 """What everything that deals with containers shares."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.index import Index
-from wherry.engine.errors import EngineError
 from wherry.engine.events import Events
 from wherry.engine.networks import Networks
 from wherry.engine.record import Mounted
@@ -17,7 +15,6 @@ from wherry.engine.trash import Trash
 from wherry.engine.trust import Gate
 from wherry.engine.volumes import Volumes
 from wherry.images import ImageStore
-from wherry.images.beneath import Root
 from wherry.network import NetworkClient
 
 
@@ -51,26 +48,6 @@ class Context(msgspec.Struct, frozen=True):
     def source(self, mount: Mounted) -> str:
         """Where on the host a mount's things are; empty for a tmpfs, and an image of layers."""
         return str(self.volumes.path(mount.name)) if mount.type == "volume" else mount.source
-
-    def place(self, mount: Mounted) -> str:
-        """As `source`, but of a volume the part that is to be mounted.
-
-        What guests wrote into it leads nowhere else. Raises EngineError if it is not there.
-        """
-        source = self.source(mount)
-        if mount.type != "volume" or not mount.subpath:
-            return source
-        try:
-            with Root(Path(source)) as root:
-                found = root.open(mount.subpath, os.O_PATH)
-                try:
-                    return os.readlink(f"/proc/self/fd/{found}")
-                finally:
-                    os.close(found)
-        except OSError as error:
-            raise EngineError(
-                f"{mount.subpath!r} of volume {mount.name} cannot be mounted: {error.strerror}"
-            ) from None
 
     def tell(self, container: Container, action: str, **attributes: str) -> None:
         """Publish an event of a container."""

@@ -20,6 +20,7 @@ from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.restart import delay_before_restart
 from wherry.engine.containers.start_failure import start_failed
 from wherry.engine.containers.task import delete_task, forget_task, make_task, write_config
+from wherry.engine.containers.volume_parts import check_parts
 from wherry.engine.errors import (
     Conflict,
     EngineError,
@@ -104,6 +105,7 @@ class Lifecycle:
             wiring = await self.networking.plug(container)
             write_config(context, container, wiring)
             task, pid = await make_task(context, container)
+            check_parts(context, container, pid)
             await self.networking.attach(container, pid)
             run = Run(since)
             # Who is attached opens the log before the guest can write to it.

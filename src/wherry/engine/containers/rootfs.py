@@ -14,6 +14,7 @@ from pathlib import Path
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
 from wherry.engine.containers.image_mounts import image_mount
+from wherry.engine.containers.volume_parts import check_part, mounted_path
 from wherry.engine.errors import EngineError
 from wherry.engine.record import Mounted
 from wherry.images.beneath import Root
@@ -113,6 +114,7 @@ def _bind_volumes(context: Context, container: Container, target: Path) -> None:
                     _mount("overlay", path, "overlay", _MS_RDONLY, data)
                     continue
                 _mount(wanted.source, path, "", _MS_BIND | _MS_REC, "")
+                check_part(context, mount, root)
                 if mount.read_only:
                     inside = root.open(mount.destination, _O_PATH)
                     flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY
@@ -126,7 +128,7 @@ def _wanted(context: Context, mount: Mounted) -> oci.Mount:
     """What is mounted; a bind without a source is to be left out."""
     if mount.type == "image":
         return image_mount(mount, unprivileged=context.unprivileged)
-    source = context.place(mount)
+    source = mounted_path(context, mount)
     return oci.Mount(destination=mount.destination, type="bind", source=source)
 
 

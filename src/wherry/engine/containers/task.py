@@ -10,6 +10,7 @@ from wherry.engine.containers.context import Context
 from wherry.engine.containers.networking import Wiring
 from wherry.engine.containers.plumbing import Plumbing
 from wherry.engine.containers.spec import build_root, build_spec
+from wherry.engine.containers.volume_parts import mounted_path
 from wherry.engine.errors import EngineError
 from wherry.engine.shims import WHERRY
 from wherry.oci import encode
@@ -24,7 +25,12 @@ def write_config(context: Context, container: Container, wiring: Wiring) -> None
             if not mount.create_source:
                 raise EngineError(f"bind source path does not exist: {source}")
             os.makedirs(source, mode=0o755)
-    spec = build_spec(container.record, wiring, context.place, unprivileged=context.unprivileged)
+    spec = build_spec(
+        container.record,
+        wiring,
+        partial(mounted_path, context),
+        unprivileged=context.unprivileged,
+    )
     (context.bundle(container) / "config.json").write_bytes(encode(spec))
 
 
