@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import COMMAND, Shell
@@ -66,3 +67,10 @@ def test_a_pull_starts_as_fast_as_a_run(shell: Shell, engine: Engine) -> None:
     engine.documents["POST /images/create"] = Answer(200, b'{"status":"Status: done"}\n')
     modules = imported(shell, "pull", "-q", "web")
     assert {name for name in modules if name in FORBIDDEN | {"binascii", "termios"}} == set()
+
+
+def test_a_build_starts_as_fast_as_a_run(shell: Shell, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    engine.documents["POST /build"] = Answer(200, b'{"aux":{"ID":"sha256:1"}}\n')
+    modules = imported(shell, "build", "-q", str(tmp_path))
+    assert {name for name in modules if name in FORBIDDEN} == set()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from wherry.client.errors import ClientError
-from wherry.client.ignore import IgnoreRules
-from wherry.client.tree import END, in_memory, pack
+from wherry.client.tree import in_memory, pack
+from wherry.tar_header import END
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from wherry.client.ignore import IgnoreRules
 
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"(\xb5/\xfd")
 
@@ -47,7 +49,7 @@ class FolderContext:
             self.dockerfile = self._bring(dockerfile, text)
         else:
             self.dockerfile = self._place(dockerfile, text)
-        self._rules = IgnoreRules(text.decode(errors="replace"))
+        self._rules = _rules(text.decode(errors="replace"))
 
     def _place(self, path: str, ignored: bytes) -> str:
         """The Dockerfile's name in the context."""
@@ -79,11 +81,22 @@ class FolderContext:
     def _skips(self, path: str, folder: bool) -> bool:
         if path in self._extra:
             return True
-        if path in (self.dockerfile, ".dockerignore") or not self._rules.ignores(path):
+        if self._rules is None or path in (self.dockerfile, ".dockerignore"):
+            return False
+        if not self._rules.ignores(path):
             return False
         if not folder:
             return True
         return self._rules.prunes(path) and not self.dockerfile.startswith(f"{path}/")
+
+
+def _rules(text: str) -> IgnoreRules | None:
+    """None for none: most of what a small build imports is regular expressions."""
+    if not text.strip():
+        return None
+    from wherry.client.ignore import IgnoreRules
+
+    return IgnoreRules(text)
 
 
 def _read(path: str, missing: bytes | None = None) -> bytes:

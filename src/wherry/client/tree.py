@@ -4,59 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 
 from wherry.client.errors import ClientError
+from wherry.tar_header import BLOCK, DIRECTORY, FILE, SYMLINK, header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PORTION = 1 << 18
-END = b"\0" * 1024
-"""What a tar archive ends with."""
 
 
 class FileChanged(ClientError):
     """A file became shorter while it was read."""
 
 
-def member(
-    name: str, status: os.stat_result, *, link: str = "", owners: bool = False
-) -> tarfile.TarInfo | None:
-    """The head of one file, None for what is no file, folder or symbolic link.
-
-    Owners are root's unless asked for; hard links become files of their own.
-    """
-    info = tarfile.TarInfo(name)
-    mode = status.st_mode
-    if stat.S_ISREG(mode):
-        info.size = status.st_size
-    elif stat.S_ISDIR(mode):
-        info.type = tarfile.DIRTYPE
-    elif stat.S_ISLNK(mode):
-        info.type = tarfile.SYMTYPE
-        info.linkname = link
-    else:
-        return None
-    info.mode = stat.S_IMODE(mode)
-    info.mtime = int(status.st_mtime)
-    if owners:
-        info.uid, info.gid = status.st_uid, status.st_gid
-    return info
-
-
-def head(info: tarfile.TarInfo) -> bytes:
-    """The bytes of a member's head."""
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
 def in_memory(name: str, content: bytes) -> bytes:
     """A whole member that is no file of this machine."""
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    info.mode = 0o644
-    return head(info) + content + b"\0" * (-len(content) % 512)
+    head = header(name, FILE, mode=0o644, size=len(content))
+    return head + content + b"\0" * (-len(content) % BLOCK)
 
 
 def pack(
@@ -74,12 +40,10 @@ def pack(
     link at the root is replaced by its target. Raises `FileChanged` and OSError.
     """
     status = os.stat(root) if follow else os.lstat(root)
-    link = os.readlink(root) if stat.S_ISLNK(status.st_mode) else ""
-    info = member(name, status, link=link, owners=owners)
-    if info is None:
+    if not _travels(status.st_mode):
         raise ClientError(f"{root}: neither a file nor a folder")
-    yield from _one(root, info)
-    if info.isdir():
+    yield from _one(root, name, status, owners)
+    if stat.S_ISDIR(status.st_mode):
         yield from _inside(root, name, "", skips, owners)
 
 
@@ -93,23 +57,39 @@ def _inside(
         is_folder = entry.is_dir(follow_symlinks=False)
         if skips(inner, is_folder):
             continue
-        link = os.readlink(entry.path) if entry.is_symlink() else ""
         inner_name = f"{name}/{entry.name}" if name else entry.name
         status = entry.stat(follow_symlinks=False)
-        info = member(inner_name, status, link=link, owners=owners)
-        if info is not None:
-            yield from _one(entry.path, info)
+        if _travels(status.st_mode):
+            yield from _one(entry.path, inner_name, status, owners)
             if is_folder:
                 yield from _inside(entry.path, inner_name, inner, skips, owners)
 
 
-def _one(path: str, info: tarfile.TarInfo) -> Iterator[bytes]:
-    if not info.isreg():
-        yield head(info)
+def _travels(mode: int) -> bool:
+    """Devices, pipes and sockets stay at home."""
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+
+def _one(path: str, name: str, status: os.stat_result, owners: bool) -> Iterator[bytes]:
+    """A member. Owners are root's unless asked for; hard links become files of their own."""
+    mode = status.st_mode
+    flag = SYMLINK if stat.S_ISLNK(mode) else DIRECTORY if stat.S_ISDIR(mode) else FILE
+    size = status.st_size if flag == FILE else 0
+    start = header(
+        name,
+        flag,
+        mode=stat.S_IMODE(mode),
+        uid=status.st_uid if owners else 0,
+        gid=status.st_gid if owners else 0,
+        size=size,
+        mtime=int(status.st_mtime),
+        target=os.readlink(path) if flag == SYMLINK else "",
+    )
+    if flag != FILE:
+        yield start
         return
     with open(path, "rb") as file:
-        start = head(info)
-        left = info.size
+        left = size
         while left:
             portion = file.read(min(left, _PORTION))
             if not portion:
@@ -117,4 +97,4 @@ def _one(path: str, info: tarfile.TarInfo) -> Iterator[bytes]:
             left -= len(portion)
             yield start + portion
             start = b""
-        yield start + b"\0" * (-info.size % 512)
+        yield start + b"\0" * (-size % BLOCK)

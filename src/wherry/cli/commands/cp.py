@@ -130,7 +130,8 @@ def _upload(session: Session, arguments: Arguments, source: str, container: str,
     if _asserted(source) and not is_folder:
         raise CommandError(f"{source}: not a folder")
     query["path"], name = _container_place(session, container, path, source, is_folder=is_folder)
-    from wherry.client.tree import END, pack
+    from wherry.client.tree import pack
+    from wherry.tar_header import END
 
     sent = [0]
 
