@@ -12,7 +12,8 @@ from tests.images.test_stacked import by_umoci, listing, stacked
 from tests.registries import RealRegistry
 
 from wherry.disk import allocated
-from wherry.images import Image, ImageStore, InvalidLayer, Layer, rootfs
+from wherry.engine.artifacts import places
+from wherry.images import Image, ImageStore, InvalidLayer, rootfs
 from wherry.images.checking import Fault
 from wherry.images.stack import Stack
 from wherry.images.tree import TreeWriter
@@ -165,10 +166,10 @@ def test_a_layer_is_unpacked_once_for_what_is_below_it(store: ImageStore, tmp_pa
     assert (store.lowerdirs(one)[0] / "new").read_bytes() == b"1"
     assert (store.lowerdirs(two)[0] / "new").read_bytes() == b"2"
     assert len(os.listdir(tmp_path / "data/layers")) == 5 + len(["ingest", "empty"])
-    # A layer of a Dockerfile's FROM is looked at one by one.
-    parts = zip(two.manifest.layers, two.config.rootfs.diff_ids, strict=True)
-    layers = [Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in parts]
-    assert store.layer_folder(layers) == store.lowerdirs(two)[0]
+    # Who builds upon an image, or looks what is in it, wants its layers one by one.
+    assert store.layer_folder(two.layers) == store.lowerdirs(two)[0]
+    folders = [Path(place.folder) for place in places(store, two)]
+    assert folders == store.lowerdirs(two)[::-1]
 
 
 def test_a_pull_unpacks_them_when_all_has_come(
@@ -213,20 +214,13 @@ def test_they_are_counted_checked_and_removed(store: ImageStore, tmp_path: Path)
     (below / "a").write_bytes(b"other")
     (told,) = store.check()
     assert str(below.parent) in told
-    (held,) = (
-        each for each in store.checking(repair=True, busy=[below]) if isinstance(each, Fault)
-    )
-    assert not held.mended
-    assert [each.mended for each in store.checking(repair=True) if isinstance(each, Fault)] == [
-        True
-    ]
+    assert repair(store, below) == [False]
+    assert repair(store) == [True]
     assert store.check() == []
     (top / "new").write_bytes(b"other")
     (told,) = store.check()
     assert str(top.parent) in told and "other content" in told
-    assert [each.mended for each in store.checking(repair=True) if isinstance(each, Fault)] == [
-        True
-    ]
+    assert repair(store) == [True]
     assert store.check() == [] and (top / "new").stat().st_size == 9000
     taken = allocated(top.parent) + allocated(below.parent)
     blobs = sum(store.blobs.allocated(digest) for digest in first.blobs)

@@ -17,7 +17,6 @@ _OTHERS = ("git://", "ssh://", "git@")
 _BY_HOST = "github.com/"
 _REF = re.compile(r"(?![-+])[^\s\x00-\x1f\x7f:^~?*\[\\]{1,1000}")
 _URL = re.compile(r"[!-~]{1,4000}")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Repository(msgspec.Struct, frozen=True):
@@ -29,11 +28,6 @@ class Repository(msgspec.Struct, frozen=True):
     url: str
     ref: str = "HEAD"
     folder: str = ""
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether it is the same for ever."""
-        return _COMMIT.fullmatch(self.ref) is not None
 
     def __str__(self) -> str:
         """For errors: without a login."""

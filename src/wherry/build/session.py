@@ -255,15 +255,9 @@ def _failure(argv: list[str], code: int) -> BuildError:
     )
 
 
-def image_layers(image: Image) -> tuple[Layer, ...]:
-    """The layers of an image, lowest first."""
-    pairs = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
-    return tuple(Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in pairs)
-
-
 def unpacked(store: ImageStore, image: Image) -> Rootfs:
     """The root filesystem of an image; what is not unpacked yet is when it is looked at."""
-    layers = image_layers(image)
+    layers = image.layers
     chain, found = "", list[UnpackedLayer]()
     for count, layer in enumerate(layers, 1):
         # What a layer has hard links to is of those below it, so they are a part of what it is.

@@ -18,7 +18,7 @@ from wherry.build.events import Progress, StepFinished, StepStarted, TriggersFou
 from wherry.build.expansion import ExpansionError
 from wherry.build.files import FileTree
 from wherry.build.parser import parse_trigger
-from wherry.build.session import Session, image_layers
+from wherry.build.session import Session
 from wherry.build.stage_builder import StageBuilder, StageState
 from wherry.build.stages import PlannedStage, plan_stages, sources
 from wherry.build.together import Circle
@@ -239,7 +239,7 @@ class Target:
             platform=image.platform,
             config=image.config.config or RuntimeConfig(),
             author=image.config.author,
-            layers=image_layers(image),
+            layers=image.layers,
             rootfs=self._session.rootfs(image),
             history=history,
             inherited=len(history),

@@ -6,7 +6,6 @@ from io import BytesIO
 from typing import BinaryIO, cast
 
 from wherry import wasm
-from wherry.build.session import image_layers
 from wherry.engine.looking import Inside, LayerPlace, programs
 from wherry.images import Image, ImageStore, InvalidImage
 from wherry.images.artifact_writer import is_conformant, save_artifact, write_artifact
@@ -90,8 +89,8 @@ def places(store: ImageStore, image: Image) -> list[LayerPlace]:
     """The image's layers, lowest first, unpacked now if they were not."""
     store.lowerdirs(image)
     found = []
-    for layer in image_layers(image):
-        [folder] = store.layer_lowerdirs([layer])
+    for count, layer in enumerate(image.layers, 1):
+        folder = store.layer_folder(image.layers[:count])
         blob = layer.descriptor
         found.append(
             LayerPlace(blob.digest, blob.media_type, blob.size, layer.diff_id, str(folder))

@@ -24,7 +24,7 @@ from wherry.images.image import images_below
 from wherry.images.layer import Layer
 from wherry.images.reach import Reach
 from wherry.images.rootfs import RootFilesystems
-from wherry.oci import Descriptor, Digest
+from wherry.oci import Digest
 
 _CHUNK = 1 << 20
 _STEP = 64 << 20
@@ -189,7 +189,7 @@ class Checking:
     def _check_layer(self, name: str, layers: Sequence[Layer]) -> Fault | None:
         diff_id = layers[-1].diff_id
         try:
-            found = self._rootfs.differences(name, *_parts(layers))
+            found = self._rootfs.differences(name, layers)
             if found:
                 more = f", and {len(found) - 1} more" if len(found) > 1 else ""
                 what = f"layer {diff_id}, unpacked in {self._rootfs.path(name)}: {found[0]}{more}"
@@ -210,7 +210,7 @@ class Checking:
         if not self._repair:
             return Fault(what, _REPAIR)
         try:
-            with self._rootfs.made_anew(name, *_parts(layers)) as copy:
+            with self._rootfs.made_anew(name, layers) as copy:
                 return self._mended(name, copy, what)
         except StorageFull as error:
             return Fault(f"{what}; it cannot be made anew", str(error))
@@ -234,7 +234,7 @@ class Checking:
         """
         found: dict[str, Sequence[Layer]] = {}
         for known in self._further:
-            ((name, _),) = self._rootfs.names_of(*_parts([known]))
+            ((name, _),) = self._rootfs.names_of([known])
             found[name] = (known,)
         for entry in entries:
             try:
@@ -242,9 +242,8 @@ class Checking:
             except ImageError:
                 continue
             for image in images:
-                parts = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
-                layers = [Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in parts]
-                for count, names in enumerate(self._rootfs.names_of(*_parts(layers)), 1):
+                layers = image.layers
+                for count, names in enumerate(self._rootfs.names_of(layers), 1):
                     found |= dict.fromkeys(names, layers[:count])
         return found
 
@@ -253,10 +252,6 @@ class Checking:
             return self._blobs.size(digest)
         except ImageNotFound:
             return 0
-
-
-def _parts(layers: Sequence[Layer]) -> tuple[list[Descriptor], list[Digest]]:
-    return [each.descriptor for each in layers], [each.diff_id for each in layers]
 
 
 def _called(entry: Entry) -> str:

@@ -7,11 +7,12 @@ links to files of lower layers becomes depends on those: its key is of them all.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
-from wherry.oci import Descriptor, Digest, file_name, is_tar
+from wherry.images.layer import Layer
+from wherry.oci import file_name, is_tar
 
 NAME_LENGTH = 20
 
@@ -24,32 +25,32 @@ class Wanted(msgspec.Struct, frozen=True):
     `key` is its own; `stacked` the one it has if it needs those below it.
     """
 
-    layer: Descriptor
-    diff_id: Digest
+    layer: Layer
     key: str
     stacked: str
     name: str
     stacked_name: str
 
     @classmethod
-    def of(cls, layer: Descriptor, diff_id: Digest, key: str, stacked: str) -> "Wanted":
+    def of(cls, layer: Layer, key: str, stacked: str) -> "Wanted":
         """With the names that follow from the keys."""
-        return cls(layer, diff_id, key, stacked, _name(key), _name(stacked))
+        return cls(layer, key, stacked, _name(key), _name(stacked))
 
 
-def stacked(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wanted]:
+def stacked(layers: Iterable[Layer]) -> list[Wanted]:
     """The layers of one image, lowest first."""
     found: list[Wanted] = []
     above = ""
-    for layer, diff_id, key in _keyed(layers, diff_ids):
+    for layer in layers:
+        key = _key(layer)
         above = f"{_STACKED}{_hashed(f'{above} {key}')}"
-        found.append(Wanted.of(layer, diff_id, key, above))
+        found.append(Wanted.of(layer, key, above))
     return found
 
 
-def alone(layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Wanted]:
+def alone(layers: Iterable[Layer]) -> list[Wanted]:
     """Layers of which it is not known what lies below them."""
-    return [Wanted.of(layer, diff_id, key, key) for layer, diff_id, key in _keyed(layers, diff_ids)]
+    return [Wanted.of(layer, key := _key(layer), key) for layer in layers]
 
 
 def is_stacked(key: str) -> bool:
@@ -57,9 +58,10 @@ def is_stacked(key: str) -> bool:
     return key.startswith(_STACKED)
 
 
-def is_nothing(layer: Descriptor, diff_id: Digest) -> bool:
+def is_nothing(layer: Layer) -> bool:
     """Whether a layer is of an artifact and no file of a guest's: a signature, say."""
-    return file_name(layer) is None and layer.digest == diff_id and not is_tar(layer)
+    blob = layer.descriptor
+    return file_name(blob) is None and blob.digest == layer.diff_id and not is_tar(blob)
 
 
 def begins(key: str, name: str) -> bool:
@@ -67,23 +69,16 @@ def begins(key: str, name: str) -> bool:
     return len(name) >= NAME_LENGTH and key.partition(":")[2].startswith(name)
 
 
-def _keyed(
-    layers: Sequence[Descriptor], diff_ids: Sequence[str]
-) -> Iterator[tuple[Descriptor, Digest, str]]:
-    for layer, diff_id in zip(layers, diff_ids, strict=True):
-        yield layer, Digest(diff_id), _key(layer, Digest(diff_id))
-
-
-def _key(layer: Descriptor, diff_id: Digest) -> str:
+def _key(layer: Layer) -> str:
     """A tar is known by its content, a file by its content and name.
 
     What has no files for a guest is known as that: else an image that calls a tar by another media
     type would leave an empty folder for all that have this tar.
     """
-    name = file_name(layer)
+    digest, name = layer.descriptor.digest, file_name(layer.descriptor)
     if name is not None:
-        return f"module:{_hashed(f'{layer.digest} {name}')}"
-    return f"nothing:{_hashed(layer.digest)}" if is_nothing(layer, diff_id) else diff_id
+        return f"module:{_hashed(f'{digest} {name}')}"
+    return f"nothing:{_hashed(digest)}" if is_nothing(layer) else layer.diff_id
 
 
 def _hashed(text: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from wherry.images.artifact import artifact_config
 from wherry.images.blobs import BlobStore
 from wherry.images.errors import ImageNotFound, InvalidImage
+from wherry.images.layer import Layer
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -75,6 +76,12 @@ class Image(msgspec.Struct, frozen=True):
     def platform(self) -> Platform:
         """What the image runs on."""
         return self.config.platform
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Its layers, lowest first."""
+        parts = zip(self.manifest.layers, self.config.rootfs.diff_ids, strict=True)
+        return tuple(Layer(descriptor, Digest(diff_id)) for descriptor, diff_id in parts)
 
     @property
     def created(self) -> datetime | None:

@@ -47,7 +47,7 @@ def _member(blobs: BlobStore, rootfs: UnpackedLayers, found: Descriptor) -> Memb
         content = sum(blobs.size(digest) for digest in parts)
         missing = parts != set(image.blobs)
         there = set(rootfs.names())
-        keys = rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+        keys = rootfs.keys(image.layers)
         unpacked = sum(rootfs.size(name) for name in keys & there)
     counts = is_image(found)
     own = image if counts else None

@@ -89,7 +89,7 @@ class Reach:
                 image = read_image(self._blobs, descriptor)
             except (ImageNotFound, InvalidImage):
                 return frozenset(found)
-            found |= self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+            found |= self._rootfs.keys(image.layers)
             known = self._known[descriptor.digest] = frozenset(found)
         return known
 

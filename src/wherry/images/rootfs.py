@@ -23,6 +23,7 @@ from wherry.images.durable import sync_directory, sync_filesystem
 from wherry.images.errors import StoreDamaged, storage_errors
 from wherry.images.folders import Wanted, alone, is_nothing, stacked
 from wherry.images.holds import Holds
+from wherry.images.layer import Layer
 from wherry.images.stack import Stack
 from wherry.images.tar import Entry, Kind
 from wherry.images.tree import TreeWriter
@@ -51,9 +52,9 @@ class RootFilesystems(UnpackedLayers):
         self._needing: set[str] = set()
         """Keys of layers that are known to need those below them."""
 
-    def lowerdirs(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> list[Path]:
+    def lowerdirs(self, layers: Sequence[Layer]) -> list[Path]:
         """Folders of the layers (lowest first), the topmost first; never empty."""
-        wanted = stacked(layers, diff_ids)
+        wanted = stacked(layers)
         self._touch(wanted)
         if None in map(self._place_of, wanted):
             self._unpack_missing(wanted)
@@ -62,36 +63,32 @@ class RootFilesystems(UnpackedLayers):
                     self._unpack_stacked(each, wanted[:position])
         return self._folders(wanted) or [self.root / EMPTY]
 
-    def unpack_ahead(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> None:
+    def unpack_ahead(self, layers: Sequence[Layer]) -> None:
         """Unpack those of some layers, in no order, that nothing below is needed for."""
-        wanted = alone(layers, diff_ids)
+        wanted = alone(layers)
         self._touch(wanted)
         self._unpack_missing(wanted)
 
-    def top(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> Path:
+    def top(self, layers: Sequence[Layer]) -> Path:
         """The folder of the last of the layers (lowest first), those below only if needed."""
-        last = stacked(layers, diff_ids)[-1]
+        last = stacked(layers)[-1]
         self._touch([last])
         self._unpack_missing([last])
         if self._place_of(last) is None:
-            return self.lowerdirs(layers, diff_ids)[0]
+            return self.lowerdirs(layers)[0]
         return self._folders([last])[0]
 
     @contextmanager
-    def made_anew(
-        self, name: str, layers: Sequence[Descriptor], diff_ids: Sequence[str]
-    ) -> Iterator[str]:
+    def made_anew(self, name: str, layers: Sequence[Layer]) -> Iterator[str]:
         """The layer `name`, the last of these, unpacked once more, beside its place; gone at the
         end. The copy's name is yielded. Raises as `lowerdirs`.
         """
-        last = stacked(layers, diff_ids)[-1]
-        with self._beside() as copy, self._below(name, layers, diff_ids) as below:
+        last = stacked(layers)[-1]
+        with self._beside() as copy, self._below(name, layers) as below:
             self._unpack(last, copy, below)
             yield copy.name
 
-    def differences(
-        self, name: str, layers: Sequence[Descriptor], diff_ids: Sequence[str]
-    ) -> list[str]:
+    def differences(self, name: str, layers: Sequence[Layer]) -> list[str]:
         """What of the layer `name`, the last of these, is not as its blob says: a line each.
 
         Takes no room for content. Raises as `lowerdirs`, and OSError.
@@ -103,20 +100,18 @@ class RootFilesystems(UnpackedLayers):
         rootfs = self.root / name / "fs"
         if rootfs.parent.is_dir() and not rootfs.is_dir():
             return ["its files are missing"]
-        last = stacked(layers, diff_ids)[-1]
-        with self._beside() as copy, self._below(name, layers, diff_ids) as below:
+        last = stacked(layers)[-1]
+        with self._beside() as copy, self._below(name, layers) as below:
             outline = self._write(last, copy / "fs", Outline, below)
             return [*differences(copy / "fs", outline.digests, rootfs, since)]
 
     @contextmanager
-    def _below(
-        self, name: str, layers: Sequence[Descriptor], diff_ids: Sequence[str]
-    ) -> Iterator[Stack | None]:
+    def _below(self, name: str, layers: Sequence[Layer]) -> Iterator[Stack | None]:
         """What the layer `name`, the last of these, may need of those below it."""
         if not self.is_stacked(name):
             yield None
             return
-        with Stack(self.lowerdirs(layers[:-1], diff_ids[:-1])) as below:
+        with Stack(self.lowerdirs(layers[:-1])) as below:
             yield below
 
     @contextmanager
@@ -151,8 +146,9 @@ class RootFilesystems(UnpackedLayers):
             name = self._place_of(each) or each.name
             key = each.key if name == each.name else each.stacked
             if self.record(name).key != key:
-                path = self.root / name
-                raise StoreDamaged(f"{path} is not the layer {each.diff_id}: remove that folder")
+                raise StoreDamaged(
+                    f"{self.root / name} is not the layer {each.layer.diff_id}: remove that folder"
+                )
             found.append(self.root / name / "fs")
         return [*dict.fromkeys(found)]
 
@@ -205,6 +201,7 @@ class RootFilesystems(UnpackedLayers):
             return
         from concurrent.futures import ThreadPoolExecutor
 
+        largest_first = sorted(wanted, key=lambda each: -each.layer.descriptor.size)
         with ThreadPoolExecutor(_AT_ONCE, "unpack") as pool:
             futures = [
                 # In the caller's context: a thread is in the holds that its caller is in.
@@ -214,7 +211,7 @@ class RootFilesystems(UnpackedLayers):
                     each,
                     self.ingest / temporary[each.name],
                 )
-                for each in sorted(wanted, key=lambda each: each.layer.size, reverse=True)
+                for each in largest_first
             ]
             try:
                 for future in futures:
@@ -240,16 +237,16 @@ class RootFilesystems(UnpackedLayers):
         self, wanted: Wanted, rootfs: Path, writer: type[_Writer], below: Stack | None
     ) -> _Writer:
         """Let a layer be written into a new folder, and return what wrote it."""
-        layer = wanted.layer
+        layer, blob = wanted.layer, wanted.layer.descriptor
         rootfs.mkdir(parents=True)
         rootfs.chmod(0o755)
         with writer(rootfs) as tree:
-            name = file_name(layer)
+            name = file_name(blob)
             if name is not None:
-                self._write_file(layer, name, tree)
-            elif not is_nothing(layer, wanted.diff_id):
-                with self._blobs.open(Digest(layer.digest)) as blob:
-                    unpack(blob, layer, wanted.diff_id, tree, below)
+                self._write_file(blob, name, tree)
+            elif not is_nothing(layer):
+                with self._blobs.open(Digest(blob.digest)) as source:
+                    unpack(source, blob, layer.diff_id, tree, below)
         return tree
 
     def _settle(self, unpacked: Path, path: Path) -> None:
@@ -260,15 +257,13 @@ class RootFilesystems(UnpackedLayers):
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 
-    def _write_file(self, layer: Descriptor, name: str, tree: TreeWriter) -> None:
+    def _write_file(self, blob: Descriptor, name: str, tree: TreeWriter) -> None:
         """Put a layer that is a file into its place."""
-        entry = Entry(
-            name, Kind.FILE, 0o755, os.geteuid(), os.getegid(), layer.size, time.time_ns()
-        )
-        with self._blobs.open(Digest(layer.digest)) as blob:
-            checking = Digesting(blob, layer.digest)
+        entry = Entry(name, Kind.FILE, 0o755, os.geteuid(), os.getegid(), blob.size, time.time_ns())
+        with self._blobs.open(Digest(blob.digest)) as source:
+            checking = Digesting(source, blob.digest)
             tree.add(name, entry, checking.read)
-            checking.check(layer.size)
+            checking.check(blob.size)
 
     @contextmanager
     def _alone(self, names: Iterable[str]) -> Iterator[None]:

@@ -187,12 +187,12 @@ class ImageStore:
         """
         with self.hold():
             self.blobs.keep(image.blobs)
-            return self._rootfs.lowerdirs(image.manifest.layers, image.config.rootfs.diff_ids)
+            return self._rootfs.lowerdirs(image.layers)
 
     def layer_lowerdirs(self, layers: Sequence[Layer]) -> _Paths:
         """As `lowerdirs`, for layers (lowest first) that are not an image yet."""
         with self.hold():
-            return self._rootfs.lowerdirs(*_parts(layers))
+            return self._rootfs.lowerdirs(layers)
 
     def layer_folder(self, layers: Sequence[Layer]) -> Path:
         """The unpacked last of some layers (lowest first). Raises as `lowerdirs`.
@@ -200,7 +200,7 @@ class ImageStore:
         Those below it are unpacked only if it has hard links to their files.
         """
         with self.hold():
-            return self._rootfs.top(*_parts(layers))
+            return self._rootfs.top(layers)
 
     def unpack_ahead(self, layers: Sequence[Layer]) -> None:
         """Unpack layers, in no order, for `lowerdirs` to come. Raises as that.
@@ -208,7 +208,7 @@ class ImageStore:
         What has hard links to files of lower layers is left to it.
         """
         with self.hold():
-            self._rootfs.unpack_ahead(*_parts(layers))
+            self._rootfs.unpack_ahead(layers)
 
     def save(self, names: Sequence[str], out: Output, platform: Platform | None = None) -> None:
         """Write images as one tar that is both an OCI archive and one for `docker load`.
@@ -302,7 +302,7 @@ class ImageStore:
         names: set[str] = set()
         for layer in layers:
             names.add(layer.descriptor.digest)
-            names.update(self._rootfs.keys([layer.descriptor], [layer.diff_id]))
+            names.update(self._rootfs.keys([layer]))
         return self._housekeeping.discard(names, frozenset(in_use))
 
     def sweep(self) -> None:
@@ -317,12 +317,12 @@ class ImageStore:
         """The SHA-256 of the Wasm modules in all unpacked layers, or in those of an image."""
         names: Iterable[str] = self._rootfs.names()
         if image is not None:
-            names = self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+            names = self._rootfs.keys(image.layers)
         return self._rootfs.modules(names)
 
     def left_out(self, image: Image) -> _Texts:
         """Device nodes of an unpacked image that this process was not allowed to make."""
-        keys = self._rootfs.keys(image.manifest.layers, image.config.rootfs.diff_ids)
+        keys = self._rootfs.keys(image.layers)
         return self._rootfs.left_out(keys)
 
     def forget_code(self, modules: Collection[str]) -> None:
@@ -379,7 +379,3 @@ def entered(entries: Sequence[Entry], new: Sequence[Entry]) -> Sequence[Entry]:
         elif entry.digest not in {old.digest for old in result}:
             result.append(entry)
     return result
-
-
-def _parts(layers: Sequence[Layer]) -> tuple[Sequence[Descriptor], Sequence[Digest]]:
-    return [each.descriptor for each in layers], [each.diff_id for each in layers]

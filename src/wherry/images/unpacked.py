@@ -11,7 +11,7 @@ from wherry.disk import allocated, below
 from wherry.images.beneath import remove_tree
 from wherry.images.durable import exchange, sync_directory, sync_filesystem
 from wherry.images.folders import NAME_LENGTH, begins, is_stacked, stacked
-from wherry.oci import Descriptor
+from wherry.images.layer import Layer
 
 EMPTY = "empty"
 """The folder of what has no layers."""
@@ -43,15 +43,13 @@ class UnpackedLayers:
         self.ingest.mkdir(exist_ok=True)
         (root / EMPTY).mkdir(exist_ok=True)
 
-    def keys(self, layers: Sequence[Descriptor], diff_ids: Sequence[str]) -> set[str]:
+    def keys(self, layers: Iterable[Layer]) -> set[str]:
         """The names of the folders that these layers (lowest first) have, or may have."""
-        return {name for names in self.names_of(layers, diff_ids) for name in names}
+        return {name for names in self.names_of(layers) for name in names}
 
-    def names_of(
-        self, layers: Sequence[Descriptor], diff_ids: Sequence[str]
-    ) -> list[tuple[str, str]]:
+    def names_of(self, layers: Iterable[Layer]) -> list[tuple[str, str]]:
         """Of each of these layers (lowest first) the names that its folder may have."""
-        return [(each.name, each.stacked_name) for each in stacked(layers, diff_ids)]
+        return [(each.name, each.stacked_name) for each in stacked(layers)]
 
     def names(self) -> list[str]:
         """The names of all unpacked layers."""

@@ -23,7 +23,6 @@ from wherry.images.image import (
     manifest_of,
     read_image,
 )
-from wherry.images.layer import Layer
 from wherry.images.store import ImageStore
 from wherry.images.transfer.documents import check_size, read_blob, typed
 from wherry.images.transfer.downloads import Downloads
@@ -264,9 +263,7 @@ class _Pull:
             return
         from wherry.images.transfer.unpacking import Unpacking
 
-        diff_ids = zip(image.manifest.layers, image.config.rootfs.diff_ids, strict=True)
-        stack = [Layer(layer, checked(diff_id)) for layer, diff_id in diff_ids]
-        known = {layer.descriptor.digest: layer for layer in stack}
+        known = {layer.descriptor.digest: layer for layer in image.layers}
         unpacking = Unpacking(self._store, self._tell)
 
         def unpack(layer: Descriptor) -> None:
@@ -283,7 +280,7 @@ class _Pull:
             for_each(missing.values(), bring, AT_ONCE, "pull", self._cancel)
             unpacking.finish()
             if fresh or missing:
-                self._store.layer_lowerdirs(stack)
+                self._store.layer_lowerdirs(image.layers)
         finally:
             unpacking.close()
 
