@@ -79,7 +79,11 @@ def test_what_two_stages_run_runs_at_once_and_is_told_in_order(kitchen: Kitchen)
 
 def test_a_stage_waits_for_another_only_where_it_needs_it(kitchen: Kitchen) -> None:
     later = threading.Event()
-    kitchen.runner = Cook(first=lambda: later.wait(LONG), later=later.set)
+
+    def first() -> None:
+        assert later.wait(LONG), "the other stage waits"
+
+    kitchen.runner = Cook(first=first, later=later.set)
     image = kitchen.build(
         START + 'FROM base AS first\nRUN ["/tool", "first"]\n'
         'FROM base\nRUN ["/tool", "later"]\nCOPY --from=first /first /from/',

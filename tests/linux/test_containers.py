@@ -85,7 +85,8 @@ def test_what_is_asked_of_a_running_one(engine: Wherry, tmp_path: Path) -> None:
 
 
 def test_volumes_and_read_only_roots(engine: Wherry) -> None:
-    engine.ok(*ALONE, "-v", "hold:/data", "linux", "sh", "-c", "mkdir /data/in; echo kept > /data/in/x")
+    script = "mkdir /data/in && echo kept > /data/in/x"
+    engine.ok(*ALONE, "-v", "hold:/data", "linux", "sh", "-c", script)
     assert engine.ok(*ALONE, "-v", "hold:/data:ro", "linux", "cat", "/data/in/x") == "kept"
     part = "type=volume,source=hold,target=/part,volume-subpath=in"
     assert engine.ok(*ALONE, "--mount", part, "linux", "cat", "/part/x") == "kept"
