@@ -242,17 +242,22 @@ def test_disk_usage(show: Any) -> None:
 
 def test_disk_usage_as_the_engine_itself_sums_it_up(show: Any) -> None:
     fields = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
-    kinds = [("Images", 2, 1, 4096, 1024), ("Compiled Code", 3, 2, 8192, 0), ("Engine", 1, 1, 5, 0)]
+    kinds = [
+        ("Images", 2, 1, 4096, 1024), ("Build Cache", 1, 0, 9000, 9000),
+        ("Compiled Code", 3, 2, 8192, 0), ("Engine", 1, 1, 5, 0),
+    ]  # fmt: skip
     usage = {"Disk": [dict(zip(fields, kind, strict=True)) for kind in kinds]}
     out, _ = show({"GET /system/df": usage}, "system", "df")
     assert out == (
         "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\n"
         "Images          2         1         4.096kB   1.024kB (25%)\n"
+        "Build Cache     1         0         9kB       9kB\n"
         "Compiled Code   3         2         8.192kB   0B (0%)\n"
         "Engine          1         1         5B        0B\n"
     )
     out, _ = show({"GET /system/df": usage}, "system", "df", "-v")
-    assert "All together: 12.29kB (12293 bytes, as du counts)" in out
+    assert "Build cache usage: 9kB\n" in out
+    assert "All together: 21.29kB (21293 bytes, as du counts)" in out
 
 
 def test_nothing_in_a_table_commands_the_terminal(show: Any) -> None:

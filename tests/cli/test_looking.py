@@ -44,6 +44,16 @@ def test_what_is_no_format_and_no_file_is_told(shell: Shell) -> None:
     assert shell("inspect", "--wasm", "./no.wasm").returncode == 127
 
 
+def test_a_name_that_may_be_a_files_says_so(shell: Shell) -> None:
+    for name in ("tool.wasm", "notes"):
+        said = f"no such image: {name}: pull it, build it, or load it"
+        shell.engine.refusals[f"GET /images/{name}/wasm"] = (404, said)
+    (shell.folder / "notes").write_text("")
+    told = shell("inspect", "--wasm", "tool.wasm", "notes").stderr.decode().splitlines()
+    assert told[0].endswith("or load it; nor is there a file of this name")
+    assert told[1].endswith("or load it; the file is meant by './notes'")
+
+
 def test_what_is_not_there_does_not_hide_what_is(shell: Shell) -> None:
     (shell.folder / "tool.wasm").write_bytes(b"\0asm\x01\0\0\0")
     done = shell("inspect", "--wasm", "./no.wasm", "./tool.wasm")

@@ -54,6 +54,18 @@ TOLD = (
 )
 
 
+def test_a_failure_comes_after_what_was_told_before_it(shell: Shell, engine: Engine) -> None:
+    engine.refusals["POST /images/create"] = (404, "nothing like that")
+    done = subprocess.run(
+        [*COMMAND, "pull", "web"],
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+    )
+    assert done.stdout == b"Using default tag: latest\nwherry: nothing like that\n"
+
+
 def test_a_pull_in_a_pipe_is_plain_lines(shell: Shell, engine: Engine) -> None:
     engine.documents["POST /images/create"] = stream(*PULLED)
     done = shell("pull", "web")
@@ -203,6 +215,13 @@ def test_a_run_pulls_what_is_missing_and_tells_on_stderr(shell: Shell, engine: E
     assert shell.daemon.paths() == [
         "POST /containers/create", "POST /images/create", "POST /containers/create",
     ]  # fmt: skip
+
+
+def test_a_mistyped_file_is_not_called_an_image_only(shell: Shell, engine: Engine) -> None:
+    engine.refusals["POST /containers/create"] = (404, "no such image: tool.wasm: pull it")
+    engine.refusals["POST /images/create"] = (404, "no such host")
+    told = shell("run", "tool.wasm").stderr.decode()
+    assert told.startswith("wherry: neither a file nor an image 'tool.wasm' is here, pulling it\n")
 
 
 @pytest.mark.parametrize(("policy", "pulls"), [("always", 1), ("missing", 0), ("never", 0)])

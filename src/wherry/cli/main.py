@@ -58,15 +58,24 @@ def run(words: list[str]) -> int:
     except Failed as failure:
         return failure.exit_code
     except CommandError as error:
-        print_error(str(error))
+        _complain(str(error))
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print_error(f"{where}{error.strerror or error}")
+        _complain(f"{where}{error.strerror or error}")
         return 1
     except RecursionError:
-        print_error("what came back is nested too deeply")
+        _complain("what came back is nested too deeply")
         return 1
+
+
+def _complain(message: str) -> None:
+    """After what stdout was told before, also where both are one pipe."""
+    try:  # noqa: SIM105 (contextlib costs time)
+        sys.stdout.flush()
+    except OSError:
+        pass  # the last flush says so
+    print_error(message)
 
 
 def _run(words: list[str]) -> int:

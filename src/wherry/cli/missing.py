@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from wherry.cli.suggest import nearest
 from wherry.client import ClientError
 
@@ -10,20 +12,24 @@ if TYPE_CHECKING:
     from wherry.client import Client
 
 _CONTAINER = "no such container: "
+_IMAGE = "no such image: "
 _NETWORK = "network "
 _NOT_FOUND = " not found"
+_ENDINGS = (".wasm", ".wat")
 _NO_PAGE = "page not found"
 
 
 def hint(client: Client, message: str, *, needed: bool) -> str:
     """What to add to the engine's message, beginning with `; ` or `: `, or empty.
 
-    It knows what engines say of containers and networks that are not there. A network that was
-    `needed` could be made.
+    It knows what engines say of images, containers and networks that are not there. A network that
+    was `needed` could be made.
     """
     lowered = message.lower()
     if lowered == _NO_PAGE:  # what Docker's engine says of everything that it does not know
         return ": this engine does not know how to do that; wherry's own does"
+    if _IMAGE in lowered:
+        return _file(message[lowered.index(_IMAGE) + len(_IMAGE) :].partition(": ")[0])
     try:
         if _CONTAINER in lowered:
             name = message[lowered.index(_CONTAINER) + len(_CONTAINER) :].strip()
@@ -44,6 +50,12 @@ def hint(client: Client, message: str, *, needed: bool) -> str:
     except (ClientError, LookupError, ValueError, TypeError):
         pass  # whatever an engine answers: the message itself is told
     return ""
+
+
+def _file(name: str) -> str:
+    if os.path.isfile(name):
+        return f"; the file is meant by './{name}'"
+    return "; nor is there a file of this name" if name.endswith(_ENDINGS) else ""
 
 
 def _meant(name: str, known: list[str]) -> str:

@@ -52,7 +52,8 @@ GENERATE_KEY_PAIR = Command(
     (
         text("output-key-prefix", "", "Begin the files' names with this", metavar="PREFIX",
              default="cosign"),
-        text("type", "", "Kind of key", metavar="KIND", default=_KINDS[0], complete=_KINDS),
+        text("type", "", f"Kind of key: {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+             metavar="KIND", default=_KINDS[0], complete=_KINDS),
     ),
     detail=(
         "Writes PREFIX.key, sealed by a password, and PREFIX.pub; cosign reads both, and podman\n"

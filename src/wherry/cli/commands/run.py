@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wherry.cli.session import Session
 
 _NOT_FOUND = ("no such file", "executable file not found", "cannot find the file")
+_ENDINGS = (".wasm", ".wat")
 _NOT_RUNNABLE = ("permission denied", "is a directory", "exec format", "not executable")
 
 
@@ -106,7 +107,10 @@ def _create_or_pull(
         if not missing or policy != "missing":
             raise
         if not arguments.switch("quiet"):
-            session.complain(f"image '{image}' is not here, pulling it")
+            told = f"image '{image}' is not here"
+            if image.endswith(_ENDINGS):
+                told = f"neither a file nor an image '{image}' is here"
+            session.complain(f"{told}, pulling it")
     _pull(session, arguments, image, key)
     return create()
 
@@ -142,7 +146,7 @@ def _start(session: Session, container: str) -> None:
 
 def _is_file(image: str) -> bool:
     """Whether a person means a file of theirs: a path, or a name with a module's ending."""
-    if not image.startswith(("./", "../", "/")) and not image.endswith((".wasm", ".wat")):
+    if not image.startswith(("./", "../", "/")) and not image.endswith(_ENDINGS):
         return False
     if os.path.isfile(image):
         return True

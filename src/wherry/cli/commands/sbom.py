@@ -69,8 +69,8 @@ SBOM = Command(
     "Write the bill of materials of an image, or of a .wasm file",
     "IMAGE|FILE",
     (
-        text("format", "f", "How it is written", metavar="FORMAT", default=_FORMATS[0],
-             complete=_FORMATS),
+        text("format", "f", f"How it is written: {' or '.join(_FORMATS)}", metavar="FORMAT",
+             default=_FORMATS[0], complete=_FORMATS),
         text("output", "o", "Write it into this file", metavar="FILE", complete="file"),
         text("platform", "", "Of the image for this platform", metavar="OS/ARCH",
              complete=PLATFORMS),

@@ -59,7 +59,7 @@ SEARCH = Command(
     ),
     least=1,
     most=1,
-    detail="Without REGISTRY it is docker.io. Other registries are asked for their catalog, if\n"
-    "they have neither a search nor a catalog they say so.",
+    detail="Without REGISTRY it is docker.io. Other registries that have no search\n"
+    "are asked for their catalog, if they let one see it.",
     examples=("wherry search wasm", "wherry search localhost:5000/hello"),
 )  # fmt: skip

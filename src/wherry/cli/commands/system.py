@@ -204,12 +204,14 @@ def _df_verbose(session: Session, usage: Any) -> None:
     table = Listing(FIELDS, ("Name", "Links", "Size")).table(volumes)
     session.write(f"\nLocal Volumes space usage:\n\n{table}")
     caches = usage.get("BuildCache") or []
+    disk = usage.get("Disk") or []
+    sizes = {kind["Type"]: kind["Size"] for kind in disk}
     total = sum(cache["Size"] for cache in caches if not cache.get("Shared"))
+    total = sizes.get("Build Cache", total)  # with what has no record of its own
     lines = [["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]
     lines += [_cache_row(cache) for cache in caches]
     session.write(f"\nBuild cache usage: {decimal_size(total)}\n\n{align(lines)}")
-    if disk := usage.get("Disk"):
-        sizes = {kind["Type"]: kind["Size"] for kind in disk}
+    if disk:
         session.write(
             f"\nCompiled code usage: {decimal_size(sizes['Compiled Code'])}\n"
             f"\nThe engine's own: {decimal_size(sizes['Engine'])}\n"
