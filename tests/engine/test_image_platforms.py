@@ -1,5 +1,7 @@
 """Images for several platforms, as the engine shows and runs them."""
 
+import json
+
 import pytest
 from tests.engine.kitchen import GUESTS, make
 from wasmtime import wat2wasm
@@ -107,6 +109,14 @@ async def test_one_platform_is_shown_in_words_or_as_json(engine: Engine) -> None
     for wrong in ('{"os":5}', "{", "a/b/c/d", "{}"):
         with pytest.raises(InvalidRequest, match="platform"):
             engine.images.inspect("multi", wrong)
+
+
+async def test_what_is_for_webassembly_is_looked_into(engine: Engine) -> None:
+    multi(engine, HOST, WASM)
+    wasm, host = (engine.images.resolve("multi", str(one)).id for one in (WASM, HOST))
+    for platform, found in ((None, wasm), (str(HOST), host)):
+        assert json.loads(await engine.contents.wasm("multi", platform))["Image"] == found
+    assert json.loads(await engine.contents.wasm(host))["Image"] == host
 
 
 async def test_what_is_run_of_it_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,15 @@ async def test_a_missing_program_is_127(launcher: Launcher, bundle: Make) -> Non
     assert failure.value.exit_code == 127
 
 
+@pytest.mark.parametrize("kind", ["module", "component"])
+async def test_a_library_is_told_to_be_one(launcher: Launcher, bundle: Make, kind: str) -> None:
+    container = bundle()
+    container.put("main.wasm", f"({kind})")
+    outcome = await run(launcher, container)
+    assert outcome.status == 126
+    assert b"nothing to run, it is a library: the %s exports no " % kind.encode() in outcome.stderr
+
+
 async def test_an_unknown_import_is_named(launcher: Launcher, bundle: Make) -> None:
     container = bundle()
     container.put("main.wasm", '(module (import "env" "magic" (func)) (func (export "_start")))')

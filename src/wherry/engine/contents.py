@@ -1,16 +1,17 @@
 """What images have inside: `GET /images/NAME/wasm` and `GET /images/NAME/sbom`."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from wherry import interpreter
 from wherry import programs as on_this_machine
-from wherry.engine.errors import EngineError, InvalidRequest
+from wherry.engine.errors import EngineError, InvalidRequest, NotFound
 from wherry.engine.images import image_errors
 from wherry.images import Image
-from wherry.oci import parse_reference
+from wherry.oci import WASM, parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.engine import Engine
@@ -34,22 +35,26 @@ class Contents:
     async def wasm(self, name: str, platform: str | None = None) -> bytes:
         """All about the program of an image, as JSON (`wherry.wasm.Anatomy`).
 
-        Of an image that runs none the first module in it. Raises NotFound, InvalidRequest when
+        Of an image that runs none the first module in it; of one for several platforms what is for
+        WebAssembly, unless another platform is asked for. Raises NotFound, InvalidRequest when
         there is no WebAssembly in it, EngineError.
         """
-        return await self._ask(name, platform, "")
+        image = self._engine.images.resolve(name, platform)
+        if platform is None and not image.platform.is_wasm:
+            with suppress(NotFound, InvalidRequest):
+                image = self._engine.images.resolve(name, str(WASM))
+        return await self._ask(image, name, "")
 
     async def sbom(self, name: str, platform: str | None = None, form: str = "") -> bytes:
         """The bill of materials of an image. Raises NotFound, InvalidRequest, EngineError."""
         form = form or FORMS[0]
         if form not in FORMS:
             raise InvalidRequest(f"format {form[:80]!r} is not known: say {' or '.join(FORMS)}")
-        return await self._ask(name, platform, form)
+        return await self._ask(self._engine.images.resolve(name, platform), name, form)
 
-    async def _ask(self, name: str, platform: str | None, form: str) -> bytes:
+    async def _ask(self, image: Image, name: str, form: str) -> bytes:
         from wherry.engine.artifacts import places
 
-        image = self._engine.images.resolve(name, platform)
         async with self._turns:
             with image_errors(), self._engine.store.hold():
                 layers = await asyncio.to_thread(places, self._engine.store, image)

@@ -25,6 +25,9 @@ from wherry.wasm import DEFERRED_START
 if TYPE_CHECKING:
     from wherry.runtime.wasi.sockets import Sockets
 
+_NO_RUN = "there is nothing to run, it is a library: the component exports no wasi:cli/run"
+_NO_START = "there is nothing to run, it is a library: the module exports no function _start"
+
 _TABLE_ENTRY = 16
 """Bytes a table entry may take in the host, for the limit on tables."""
 
@@ -193,7 +196,7 @@ class _ModuleInstance(Instance):
             self._between.attach(instance)
         self._call(instance, DEFERRED_START)
         if not self._call(instance, "_start"):
-            raise LaunchError("the module exports no function _start to run", NOT_RUNNABLE)
+            raise LaunchError(_NO_START, NOT_RUNNABLE)
         return 0
 
     def _call(self, instance: capi.Instance, name: str) -> bool:
@@ -223,9 +226,9 @@ class _ComponentInstance(Instance):
                 byref(instance), self._context, index, name, len(name)
             )
             if not index:
-                raise LaunchError("the component exports no wasi:cli/run to run", NOT_RUNNABLE)
+                raise LaunchError(_NO_RUN, NOT_RUNNABLE)
         if not capi.component_instance_get_func(byref(instance), self._context, index, byref(run)):
-            raise LaunchError("the component exports no wasi:cli/run to run", NOT_RUNNABLE)
+            raise LaunchError(_NO_RUN, NOT_RUNNABLE)
         result = capi.ComponentResult()
         capi.raise_error(
             capi.component_func_call(byref(run), self._context, None, 0, byref(result), 1)
