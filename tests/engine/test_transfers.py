@@ -160,7 +160,7 @@ async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
         with pytest.raises(Unauthorized):
             await _all(transfers.pushes.push(f"{closed.name}/closed", "1"))
         await _all(transfers.pushes.push(f"{closed.name}/closed", "1", credentials=ann))
-        with pytest.raises(NotFound, match="pull access denied"):
+        with pytest.raises(NotFound, match=f"'docker login': {closed.name} denies access"):
             await _all(transfers.pulls.pull(name))
         with pytest.raises(Unauthorized):
             await transfers.registries.login(closed.name, Credentials("ann", "wrong"))
@@ -170,6 +170,8 @@ async def test_passwords_are_wanted_and_checked(engine: Engine) -> None:
         assert found.name == f"{closed.name}/closed"
         few = Filters({"stars": ["3"]})
         assert await transfers.registries.search(f"{closed.name}/clo", 5, few, ann) == []
+        with pytest.raises(InvalidRequest, match="stars=many"):
+            await transfers.registries.search("clo", 5, Filters({"stars": ["many"]}), ann)
 
 
 async def test_a_manifest_list_is_made_and_sent(engine: Engine, real: RealRegistry) -> None:

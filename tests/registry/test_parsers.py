@@ -253,6 +253,21 @@ def test_the_first_folder_with_a_hosts_toml_counts(tmp_path: Path) -> None:
     assert trust.ca == (str(first / "a.example/ca.crt"),)
 
 
+def test_people_are_told_of_a_folder_that_they_can_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, own = tmp_path / "etc/wherry/certs.d", tmp_path / "home/.config/wherry/certs.d"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "home").mkdir()
+    hosts = Hosts([machine, own])
+    assert hosts.place_for_ca("a.example") == str(machine / "a.example/ca.crt")
+    monkeypatch.setattr("os.access", lambda path, _: path != tmp_path / "etc")
+    assert hosts.place_for_ca("a.example") == str(own / "a.example/ca.crt")
+    assert hosts.place_for_hosts("a.example") == str(own / "a.example/hosts.toml")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert hosts.place_for_ca("a.example") == str(machine / "a.example/ca.crt")
+
+
 @pytest.mark.parametrize("host", ["..", ".", "_default", "../other", ""])
 def test_no_host_is_a_way_out_of_the_folder(tmp_path: Path, host: str) -> None:
     folder = tmp_path / "certs.d"

@@ -7,6 +7,7 @@ with certificates has those (Docker's "Verify repository client with certificate
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,11 +95,18 @@ class Hosts:
         return str(self._place(domain) / "hosts.toml")
 
     def _place(self, domain: str) -> Path:
-        return (self.folders[0] if self.folders else Path("/etc/wherry/certs.d")) / domain
+        folders = self.folders or (Path("/etc/wherry/certs.d"),)
+        return next(filter(_can_be_written, folders), folders[0]) / domain
 
     def _existing(self, names: Sequence[str]) -> list[Path]:
         found = (folder / name for folder in self.folders for name in names)
         return [folder for folder in found if folder.is_dir()]
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether this user can write to the folder, or make it."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return os.access(there, os.W_OK)
 
 
 def is_loopback(host: str) -> bool:

@@ -64,9 +64,10 @@ class Pulls:
                         yield event
         except Unauthorized as error:
             # Docker's words and status: at another one its command asks for a password.
+            said = error.message.removeprefix(f"{name}: ").removeprefix(f"{name}:latest: ")
             raise NotFound(
                 f"pull access denied for {name}, repository does not exist or may require "
-                f"'docker login': {error.message}"
+                f"'docker login': {said}"
             ) from None
 
     def _flow(

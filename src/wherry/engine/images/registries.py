@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import msgspec
 from msgspec.structs import replace
 
-from wherry.engine.errors import EngineError, NotFound, Unauthorized
+from wherry.engine.errors import EngineError, InvalidRequest, NotFound, Unauthorized
 from wherry.engine.filters import Filters
 from wherry.engine.images.credentials import host_of
 from wherry.engine.images.failures import image_errors
@@ -50,8 +50,10 @@ class Registries:
     ) -> list[SearchResult]:
         """Repositories that fit `term`, which may begin with a registry. Raises InvalidRequest."""
         filters.check(_SEARCH_FILTERS)
-        least = filters.one("stars") or ""
-        stars = int(least[:19]) if least.isdecimal() else 0
+        least = filters.one("stars") or "0"
+        if not (least.isascii() and least.isdecimal()):
+            raise InvalidRequest(f"invalid filter 'stars={least[:80]}': a number is meant")
+        stars = int(least[:19])
         with image_errors():
             reference = parse_reference(term)
         on_docker_io = reference.domain == "docker.io"
