@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -13,6 +13,7 @@ from wherry.images.beneath import Root
 _OPAQUE = frozenset({"trusted.overlay.opaque", "user.overlay.opaque"})
 _MAX_LINKS = 40
 """Symbolic links on the way to one file: the kernel's bound."""
+_MAX_KNOWN = 10_000
 
 
 class Shown(NamedTuple):
@@ -23,6 +24,14 @@ class Shown(NamedTuple):
     status: os.stat_result
 
 
+class _Folder(NamedTuple):
+    """A folder on the way: which of the layers show something in it."""
+
+    path: str
+    above: bool
+    below: tuple[Root, ...]
+
+
 class Stack:
     """Layers, topmost first, that nobody changes. A context manager, which has them open."""
 
@@ -30,6 +39,8 @@ class Stack:
         self._paths = layers
         self._layers: tuple[Root, ...] = ()
         self._resources = ExitStack()
+        self._folders: dict[str, tuple[Shown, tuple[Root, ...]]] = {}
+        """What is known of folders: hard links often lead to one folder, through one way."""
         self.looks = 0
         """How often a layer was asked what it has at a path: what all of it has cost."""
 
@@ -47,7 +58,7 @@ class Stack:
 
         Symbolic links on the way are followed beneath the root, a last one is not. Raises OSError.
         """
-        way = [("", (above, *self._layers))]
+        way = [_Folder("", True, self._layers)]
         pending = deque(path.split("/"))
         followed = 0
         while True:
@@ -57,11 +68,11 @@ class Stack:
             if name == "..":
                 way = way[:-1] or way
                 continue
-            shown, within = self._look(*way[-1], name)
+            shown, folder = self._look(way[-1], name, above)
             if shown is None or not pending:
                 return shown
             if stat.S_ISDIR(shown.status.st_mode):
-                way.append((shown.path, within))
+                way.append(folder)
             elif stat.S_ISLNK(shown.status.st_mode) and followed < _MAX_LINKS:
                 followed += 1
                 target = os.readlink(shown.path, dir_fd=shown.layer.fd)
@@ -70,31 +81,68 @@ class Stack:
             else:
                 return None
 
-    def _look(
-        self, folder: str, layers: Sequence[Root], name: str
-    ) -> tuple[Shown | None, tuple[Root, ...]]:
-        """What is at `name` in a folder that `layers` show something in; if it is a folder as
-        well, which of them show something in that.
+    def folders(self, path: str) -> Iterator[Shown]:
+        """The folders that `path`, as `find` gave it, is in, outermost first, without what lies
+        upon the layers.
         """
-        path = f"{folder}/{name}" if folder else name
+        within = self._layers
+        for end in (at for at, letter in enumerate(path) if letter == "/"):
+            shown, within = self._below(path[:end], within)
+            if shown is None:
+                return
+            yield shown
+
+    def _look(self, folder: _Folder, name: str, above: Root) -> tuple[Shown | None, _Folder]:
+        """What is at `name` in a folder; if it is a folder as well, that."""
+        path = f"{folder.path}/{name}" if folder.path else name
+        status = self._ask(above, path) if folder.above else None
+        if status is None:
+            shown, within = self._below(path, folder.below)
+            return shown, _Folder(path, False, within)
+        if is_whiteout(status):
+            return None, _Folder(path, False, ())
+        within = ()
+        if stat.S_ISDIR(status.st_mode) and not _hides(above, path):
+            shown, within = self._below(path, folder.below)
+            if shown is None or not stat.S_ISDIR(shown.status.st_mode):
+                within = ()
+        return Shown(above, path, status), _Folder(path, True, within)
+
+    def _below(self, path: str, layers: tuple[Root, ...]) -> tuple[Shown | None, tuple[Root, ...]]:
+        """What `layers`, which show something in the folder it is in, have at `path`; if it is a
+        folder, which of them show something in that.
+        """
+        if not layers:
+            return None, ()
+        known = self._folders.get(path)
+        if known is not None:
+            return known
         shown: Shown | None = None
         within: list[Root] = []
         for layer in layers:
-            self.looks += 1
-            try:
-                status = os.stat(path, dir_fd=layer.fd, follow_symlinks=False)
-            except FileNotFoundError:
+            status = self._ask(layer, path)
+            if status is None:
                 continue
-            if is_whiteout(status):
+            folder = stat.S_ISDIR(status.st_mode)
+            if is_whiteout(status) or (shown is not None and not folder):
                 break
-            if shown is None:
-                shown = Shown(layer, path, status)
-            elif not stat.S_ISDIR(status.st_mode):
-                break
+            shown = shown or Shown(layer, path, status)
             within.append(layer)
-            if not stat.S_ISDIR(status.st_mode) or _hides(layer, path):
+            if not folder or _hides(layer, path):
                 break
-        return shown, tuple(within)
+        found = shown, tuple(within)
+        if shown is not None and stat.S_ISDIR(shown.status.st_mode):
+            if len(self._folders) >= _MAX_KNOWN:
+                self._folders.clear()
+            self._folders[path] = shown, tuple(within)
+        return found
+
+    def _ask(self, layer: Root, path: str) -> os.stat_result | None:
+        self.looks += 1
+        try:
+            return os.stat(path, dir_fd=layer.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
 
 
 def _hides(layer: Root, path: str) -> bool:

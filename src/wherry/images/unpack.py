@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True):
     entries: int = 2_000_000
     ratio: int = 200
     free_bytes: int = 1 << 30
-    looks: int = 4_000_000
+    looks: int = 10_000_000
 
 
 LIMITS = Limits()
@@ -148,13 +148,12 @@ class _Unpacking:
 
     def _bring_up(self, found: Shown, below: Stack) -> None:
         """Copy a lower layer's file to where it is, and the folders that it is in."""
-        *parts, _ = found.path.split("/")
-        there = not parts or self._tree.exists("/".join(parts))
-        for depth in range(1, 1 if there else len(parts) + 1):
-            folder = "/".join(parts[:depth])
-            shown = below.find(folder, self._tree.root)
-            if shown is not None and shown.layer is not self._tree.root:
-                self._copy(shown)
+        folder = found.path.rpartition("/")[0]
+        if folder and not self._tree.exists(folder):
+            for shown in below.folders(found.path):
+                self._spend(1)
+                if not self._tree.exists(shown.path):
+                    self._copy(shown)
         self._copy(found)
 
     def _copy(self, shown: Shown) -> None:
