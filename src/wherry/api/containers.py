@@ -6,14 +6,13 @@ from wherry.api.signatures import verify_key
 from wherry.engine.config import HostConfig, decode_create, decode_update
 from wherry.engine.containers import Container
 
+_WARNS: Version = (1, 48)
+"""Since then it is the engine, not the docker command, that warns of a driver without effect."""
+
 
 def named(call: Call) -> Container:
     """The container that the path names. Raises NotFound."""
     return call.engine.containers.get(call.path["name"])
-
-
-_WARNS: Version = (1, 48)
-"""Since then it is the engine, not the docker command, that warns of a driver without effect."""
 
 
 async def listing(call: Call) -> Response:
@@ -135,8 +134,8 @@ def _ignored_driver(host: HostConfig) -> str:
     """A warning in Docker's words where `--volume-driver` has no effect on what is mounted."""
     for mount in host.mounts or ():
         options = mount.volume_options
-        named = options and options.driver_config and options.driver_config.name
-        if host.volume_driver and mount.type == "volume" and not named:
+        own = options and options.driver_config and options.driver_config.name
+        if host.volume_driver and mount.type == "volume" and not own:
             return (
                 "WARNING: the container-wide volume-driver configuration is ignored for volumes "
                 "specified via 'mount'. Use '--mount type=volume,volume-driver=...' instead"
