@@ -23,7 +23,10 @@ _DOCKERFILE = "FROM scratch\nCOPY . /all\n"
 
 
 class Forge:
-    """A server of repositories; those below `/private/` want a login, `/slow/` never answers."""
+    """A server of repositories; those below `/private/` want a login, `/slow/` never answers.
+
+    Below `/files/` they are files, and nothing more.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,6 +83,7 @@ class Forge:
         self.git("-C", "work", "commit", "-qm", "y")
         for place in ("served/tool.git", "served/private/tool.git"):
             self.git("clone", "-q", "--bare", "work", place)
+        self.git("-C", "served/tool.git", "update-server-info")
         return commit
 
     @contextlib.contextmanager
@@ -116,6 +120,12 @@ class Forge:
 
             def answer(self) -> None:
                 path, _, query = self.path.partition("?")
+                if path.startswith("/files/"):
+                    file = forge.folder / "served" / path.removeprefix("/files/")
+                    self.send_response(200 if file.is_file() else 404)
+                    self.end_headers()
+                    self.wfile.write(file.read_bytes() if file.is_file() else b"")
+                    return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 done = subprocess.run(
                     ["git", "http-backend"],
@@ -215,6 +225,11 @@ def test_a_context_from_a_repository(wherry: Wherry, forge: Forge, commit: str) 
     assert deploy == {"all/Dockerfile": _DOCKERFILE + "LABEL deploy=1\n", "all/up": "../secret"}
     assert int((wherry.folder / "out/all/Dockerfile").stat().st_mtime) == 1_700_000_000
     assert "all/later" in files(wherry, "-f", "deploy/Dockerfile", f"{forge.url}/tool.git")
+
+
+def test_a_repository_on_a_server_of_files(wherry: Wherry, forge: Forge, commit: str) -> None:
+    of_files = files(wherry, f"{forge.url}/files/tool.git#v1:deploy")
+    assert of_files == files(wherry, f"{forge.url}/tool.git#{commit}:deploy")
 
 
 def test_add_of_a_repository(wherry: Wherry, forge: Forge, commit: str) -> None:

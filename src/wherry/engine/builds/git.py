@@ -39,6 +39,8 @@ _ATTRIBUTES = "* -export-ignore -export-subst\n"
 _MAX_FILE = 64 << 30
 """Bytes of any file that git writes."""
 _MAX_SAID = 4096
+_OF_FILES = "does not support shallow"
+"""What git says of a server of mere files: one has the whole history from there, or nothing."""
 _TOKEN, _HEADER = "GIT_AUTH_TOKEN", "GIT_AUTH_HEADER"
 
 
@@ -56,10 +58,12 @@ async def fetch(
     await git.run("init", "--quiet", "--bare", "--template=", ".")
     (folder / "info").mkdir(exist_ok=True)
     (folder / "info" / "attributes").write_text(_ATTRIBUTES)
-    await git.run(
-        "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
-        "--no-write-fetch-head", "--refmap=", "--", git.url, f"{repository.ref}:refs/wherry",
-    )  # fmt: skip
+    try:
+        await git.fetch("--depth=1")
+    except BuildError as error:
+        if _OF_FILES not in str(error):
+            raise
+        await git.fetch()
     commit = await git.run("rev-parse", "--verify", "--quiet", "refs/wherry^{commit}")
     tree = commit
     if repository.folder:
@@ -104,6 +108,14 @@ class _Git:
             self._environment[f"GIT_CONFIG_VALUE_{number}"] = value
         for who in ("AUTHOR", "COMMITTER"):
             self._environment |= {f"GIT_{who}_NAME": "wherry", f"GIT_{who}_EMAIL": "wherry"}
+
+    async def fetch(self, *options: str) -> None:
+        """Have what is meant as `refs/wherry`. Raises BuildError."""
+        await self.run(
+            "fetch", "--quiet", *options, "--no-tags", "--no-recurse-submodules",
+            "--no-write-fetch-head", "--refmap=", "--", self.url,
+            f"{self._repository.ref}:refs/wherry",
+        )  # fmt: skip
 
     async def run(self, *args: str, out: BinaryIO | None = None, date: str = "") -> str:
         """Run `git ARGS`, which writes into `out`; else the line that it prints.
