@@ -272,10 +272,13 @@ def test_a_login_goes_to_its_server_alone(wherry: Wherry, forge: Forge, commit: 
 
 
 def test_nothing_of_this_machine_is_fetched(wherry: Wherry, forge: Forge, commit: str) -> None:
-    for url in (f"file://{forge.folder}/work", "ext::sh -c true", "ssh://localhost/x.git"):
-        assert wherry.refused("build", url, code=1)
-    left = wherry.root / "build" / "run"
-    assert [*left.iterdir()] == []
+    for url, message in (
+        (f"file://{forge.folder}/work.git", "no URL of a build context"),
+        ("ext::sh -c true", "no such folder"),
+        ("ssh://localhost/x.git", "clone it first"),
+    ):
+        assert message in wherry.refused("build", url, code=1)
+    assert [*(wherry.root / "build" / "run").glob("*")] == []
 
 
 def test_a_build_that_is_given_up_ends_its_git(wherry: Wherry, forge: Forge, commit: str) -> None:
