@@ -14,6 +14,7 @@ from wherry.engine.containers.context import Context
 from wherry.engine.errors import EngineError
 from wherry.engine.privileges import may_make_namespaces
 from wherry.engine.record import Mounted
+from wherry.engine.shims import WHERRY
 from wherry.images.beneath import Root
 
 
@@ -31,10 +32,11 @@ def mounted_path(context: Context, mount: Mounted) -> str:
 def check_parts(context: Context, container: Container, pid: int) -> None:
     """See that what the process `pid` of a container has mounted of volumes lies in these.
 
-    Without namespaces nothing is mounted, and there is nothing to see. Raises EngineError.
+    Without namespaces nothing is mounted, other runtimes than wherry's may do it in a machine of
+    their own: there is nothing to see. Raises EngineError.
     """
     parts = [mount for mount in container.record.mounts if _is_part(mount)]
-    if not parts or not may_make_namespaces():
+    if not parts or container.host.runtime != WHERRY or not may_make_namespaces():
         return
     try:
         root = Root(Path(f"/proc/{pid}/root"))
