@@ -271,6 +271,23 @@ def test_a_login_goes_to_its_server_alone(wherry: Wherry, forge: Forge, commit: 
     assert "s3cret" not in wrong
 
 
+def test_a_login_is_told_to_nobody(wherry: Wherry, forge: Forge, commit: str) -> None:
+    address = forge.url.replace("//", "//x:s3cret@")
+    for source, code in (
+        (f"ADD {address}/tool.git /a", 0),
+        (f'ONBUILD ADD ["{address}/nosuch", "/a"]', 0),
+        (f"ADD {address}/nosuch.git /a", 1),
+        (f"ADD {address}/nosuch /a", 1),
+        (f"COPY {address}/nosuch /a", 1),
+    ):
+        done = wherry("build", "-t", "told", "-", input=f"FROM scratch\n{source}\n")
+        assert done.code == code and "s3cret" not in done.said, done.said
+        assert "s3cret" not in wherry.ok("history", "--no-trunc", "told")
+    assert "xxxxx:xxxxx@" in wherry.ok("history", "--no-trunc", "told")
+    for url in (address.replace("s3cret", "s3cret/s3cret"), address.replace("http", "ssh")):
+        assert "s3cret" not in wherry.refused("build", f"{url}/tool.git", code=1)
+
+
 def test_nothing_of_this_machine_is_fetched(wherry: Wherry, forge: Forge, commit: str) -> None:
     for url, message in (
         (f"file://{forge.folder}/work.git", "no URL of a build context"),

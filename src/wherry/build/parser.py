@@ -14,6 +14,7 @@ from wherry.build import syntax
 from wherry.build.errors import BuildError
 from wherry.build.healthcheck import healthcheck
 from wherry.build.lexer import Heredoc, Line, heredoc_mark, read_script, split_words
+from wherry.build.masking import masked
 from wherry.build.mounts import parse_mount
 
 _FLAGS = {
@@ -23,6 +24,7 @@ _FLAGS = {
     "RUN": ("mount", "network", "security"),
     "HEALTHCHECK": ("interval", "retries", "start-interval", "start-period", "timeout"),
 }
+_WITH_URLS = frozenset({"ADD", "COPY", "ONBUILD"})
 _REPEATABLE = frozenset({"exclude", "mount"})
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9._-]*")
 _TRUE, _FALSE = frozenset({"", "true", "1"}), frozenset({"false", "0"})
@@ -83,7 +85,8 @@ class _Reader:
         self._line = line
         self._escape = escape
         self._keyword = line.keyword
-        self._place = _Place(line=line.number, text=line.text)
+        told = masked(line.text) if line.keyword in _WITH_URLS else line.text
+        self._place = _Place(line=line.number, text=told)
         self._flags: dict[str, list[str]] = {}
         self._rest = line.rest
 

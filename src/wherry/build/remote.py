@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from wherry.build.errors import BuildError
+from wherry.build.masking import masked
 from wherry.build.repository import is_repository
 from wherry.build.spool import Spool
 from wherry.images.tar import Entry, Kind
@@ -60,7 +61,7 @@ def is_remote(source: str) -> bool:
     if is_repository(source):
         return False
     if source.startswith("ftp://"):
-        raise BuildError(f"ADD {source}: only http and https are fetched")
+        raise BuildError(f"ADD {masked(source)}: only http and https are fetched")
     return source.startswith(_WEB)
 
 
@@ -124,7 +125,7 @@ class RemoteFile:
             digest = self._digest
             self._fetch(None)
             if self._digest != digest:
-                raise BuildError(f"ADD {self._url}: the file has just changed; build again")
+                raise BuildError(f"ADD {masked(self._url)}: the file has just changed; build again")
         assert self._spool is not None
         return self._spool.open()
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from wherry.build.errors import BuildError
+from wherry.build.masking import masked, masked_wholly
 
 _WEB = re.compile(r"https?://[^#]*\.git(#.*)?", re.DOTALL)
 _OTHERS = ("git://", "ssh://", "git@")
@@ -30,8 +31,8 @@ class Repository(msgspec.Struct, frozen=True):
     folder: str = ""
 
     def __str__(self) -> str:
-        """For errors: without a login."""
-        return re.sub(r"//[^/]*@", "//", self.url)
+        """For errors: its login hidden."""
+        return masked(self.url)
 
 
 def is_repository(text: str) -> bool:
@@ -51,9 +52,10 @@ def parse_repository(text: str) -> Repository | None:
     url, _, rest = text.partition("#")
     ref, _, folder = rest.partition(":")
     if url.startswith(("ssh://", "git@")):
-        raise BuildError(f"{url}: keys for ssh are yours alone: clone it first, and use the folder")
+        hint = "keys for ssh are yours alone: clone it first, and use the folder"
+        raise BuildError(f"{masked_wholly(url)}: {hint}")
     if not _URL.fullmatch(url) or not _has_host(url):
-        raise BuildError(f"{url[:200]!r} is no URL of a repository")
+        raise BuildError(f"{masked_wholly(url)[:200]!r} is no URL of a repository")
     if ref and not _REF.fullmatch(ref):
         raise BuildError(f"{ref[:200]!r} is no branch, tag or commit")
     inside = posixpath.normpath(f"/{folder}").strip("/")

@@ -17,6 +17,7 @@ from wherry.build.errors import BuildError
 from wherry.build.events import Progress, StepOutput, Warned
 from wherry.build.files import FileTree
 from wherry.build.layer_plan import LayerPlan
+from wherry.build.masking import masked
 from wherry.build.mount_points import LINUX, make_mount_points
 from wherry.build.mounting import Mount, Mounting
 from wherry.build.options import BuildOptions, Network, Outside, Step, StepRunner
@@ -144,7 +145,7 @@ class Session(msgspec.Struct, frozen=True):
         `checksum` is what its content has to be, or empty.
         """
         if self.outside is None:
-            raise BuildError(f"ADD {url}: this build has no network")
+            raise BuildError(f"ADD {masked(url)}: this build has no network")
         key = cache_key("url", url)
         found = RemoteFile(
             url,
@@ -155,7 +156,9 @@ class Session(msgspec.Struct, frozen=True):
         )
         digest = found.digest(FILE).hex()
         if checksum and checksum != f"sha256:{digest}":
-            raise BuildError(f"ADD {url}: its digest is sha256:{digest}, not the --checksum's")
+            raise BuildError(
+                f"ADD {masked(url)}: its digest is sha256:{digest}, not the --checksum's"
+            )
         return found.name, found
 
     def checkout(self, source: str, checksum: str) -> FileTree:

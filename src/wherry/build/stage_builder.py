@@ -15,6 +15,7 @@ from wherry.build.events import Warned
 from wherry.build.expansion import expand
 from wherry.build.files import FileTree, resolve
 from wherry.build.layer_plan import LayerPlan, Override
+from wherry.build.masking import masked
 from wherry.build.owners import find_owner, parse_mode
 from wherry.build.remote import is_remote, read_checksum
 from wherry.build.repository import is_repository
@@ -107,7 +108,7 @@ class StageBuilder:
         repositories = [source for source in sources if is_repository(source)]
         elsewhere = (*remote, *repositories)
         if elsewhere and copy.keyword != "ADD":
-            raise BuildError(f"COPY: {elsewhere[0]} is a URL: ADD takes it, COPY does not")
+            raise BuildError(f"COPY: {masked(elsewhere[0])} is a URL: ADD takes it, COPY does not")
         if repositories and copy.keep_git:
             raise BuildError("ADD --keep-git-dir: a repository is fetched without its history")
         checksum = read_checksum(

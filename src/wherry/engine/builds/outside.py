@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wherry.build import BuildError, Fetching, Progress, Repository, WebFile
+from wherry.build.masking import masked
 from wherry.build.workspace import workspace
 from wherry.engine.errors import EngineError, NotFound
 from wherry.engine.worker import CHUNK
@@ -100,7 +101,7 @@ class Outside:
             with transfers.open_url(url, cancel) as file:
                 yield file
         except RegistryError as error:
-            raise BuildError(f"{url}: {error}") from None
+            raise BuildError(f"{masked(url)}: {error}") from None
         finally:
             with self._mutex:
                 self._cancels.discard(cancel)

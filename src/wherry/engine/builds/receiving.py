@@ -3,6 +3,7 @@
 from typing import BinaryIO
 
 from wherry.build import BuildError, Context, parse_repository
+from wherry.build.masking import masked_wholly
 from wherry.engine.builds.outside import Outside
 from wherry.engine.worker import CHUNK
 
@@ -23,7 +24,9 @@ def receive(remote: str, sent: BinaryIO, context: Context, outside: Outside) -> 
         outside.fetch(repository, context.write)
         return
     if not remote.startswith(_WEB):
-        raise BuildError(f"{remote[:200]!r} is no URL of a build context: git, http or https")
+        raise BuildError(
+            f"{masked_wholly(remote)[:200]!r} is no URL of a build context: git, http or https"
+        )
     with outside.open_url(remote) as file:
         while chunk := file.read(CHUNK):
             context.write(chunk)
