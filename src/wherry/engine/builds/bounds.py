@@ -20,9 +20,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
     def keep(self, total: int, free: int) -> int:
         """How much is to be left of `total`, with so much `free` on the disk."""
-        if not self.given:
-            return 0
-        kept = self.most or (0 if not self.free else total)
+        kept = self.most or (total if self.free else 0)
         if self.free:
             kept = min(kept, total - max(0, self.free - free))
         return max(kept, self.reserved)
