@@ -106,6 +106,12 @@ async def test_one_platform_is_shown_in_words_or_as_json(engine: Engine) -> None
     assert len(engine.images.history("multi", "wasm")) == 1
     with pytest.raises(NotFound, match="not for linux/s390x"):
         engine.images.inspect("multi", '{"os":"linux","architecture":"s390x"}')
+    multi(engine, WASM, HOST, absent=(FAR,))
+    with pytest.raises(NotFound, match=f"for linux/s390x, only for wasi/wasm, {HOST}: pull it"):
+        engine.images.inspect("multi", "linux/s390x")
+    with pytest.raises(NotFound, match="for linux/s390x, only for"):
+        async for _ in engine.images.save(["multi"], "linux/s390x"):
+            raise AssertionError("nothing is saved")
     for wrong in ('{"os":5}', "{", "a/b/c/d", "{}"):
         with pytest.raises(InvalidRequest, match="platform"):
             engine.images.inspect("multi", wrong)

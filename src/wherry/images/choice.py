@@ -54,6 +54,15 @@ def none_suits(
     )
 
 
+def not_here(name: str, wanted: Platform, here: Sequence[Platform]) -> NoSuchPlatform:
+    """The error to raise where an image has a platform, and the store only has others of it."""
+    there = ", ".join(map(str, here))
+    return NoSuchPlatform(
+        f"no such image: {name} for {wanted}, only for {there}: pull it, or ask for one that is "
+        "there by --platform"
+    )
+
+
 def told(name: str, platforms: Sequence[Platform], choice: Choice) -> str:
     """The choice in one line for a person; empty if there was nothing to choose."""
     distinct = list(dict.fromkeys(str(one) for one in platforms))

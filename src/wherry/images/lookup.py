@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Catalog, Entry
-from wherry.images.choice import choose, none_suits, told
+from wherry.images.choice import choose, none_suits, not_here, told
 from wherry.images.errors import (
     AmbiguousImage,
     ImageNotFound,
@@ -92,8 +92,7 @@ class Lookup:
         found, linux = self.find(name), self._linux()
         image = prefer(found.images, platform, linux=linux)
         if image is None:
-            platforms = [other.platform for other in found.images]
-            raise none_suits(name, platforms, platform, linux=linux)
+            raise lacking(self._blobs, found, name, platform, linux=linux)
         # If it was removed before it could be kept, the name may mean another.
         return self._kept(found, image) or self.resolve(name, platform)
 
@@ -121,11 +120,7 @@ class Lookup:
             raise none_suits(name, platforms, platform, linux=linux)
         image = here.get(offers[choice.position])
         if image is None:
-            there = ", ".join(str(each.platform) for each in found.images)
-            raise NoSuchPlatform(
-                f"no such image: {name} for {platforms[choice.position]}, only for {there}: pull "
-                "it, or ask for one that is there by --platform"
-            )
+            raise not_here(name, platforms[choice.position], [one.platform for one in found.images])
         kept = self._kept(found, image)
         if kept is None:
             return self.select(name, platform)
@@ -207,6 +202,18 @@ class Lookup:
             return self.below(target)
         except (ImageNotFound, InvalidImage):
             return ()
+
+
+def lacking(
+    blobs: BlobStore, found: Found, name: str, wanted: Platform | None, *, linux: bool
+) -> NoSuchPlatform:
+    """The error to raise where no image that is in the store suits: it may be elsewhere."""
+    here = [image.platform for image in found.images]
+    if found.target.media_type in MediaType.INDEXES and wanted and not found.exact:
+        named = [each.platform for each in images_named(blobs, found.target) if each.platform]
+        if (choice := choose(named, wanted, linux=linux)) is not None:
+            return not_here(name, named[choice.position], here)
+    return none_suits(name, here, wanted, linux=linux)
 
 
 def whole_id(name: str) -> str:

@@ -15,9 +15,8 @@ from wherry.images.archive.hanging import attached_to, blobs_of, listed
 from wherry.images.attachments import Attachments
 from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Entry
-from wherry.images.choice import none_suits
 from wherry.images.image import Image, descend
-from wherry.images.lookup import Found, Lookup, prefer
+from wherry.images.lookup import Found, Lookup, lacking, prefer
 from wherry.images.reach import Reach
 from wherry.images.tar import Entry as Member
 from wherry.images.tar import Kind, TarWriter
@@ -65,7 +64,9 @@ def save(
     names = [*dict.fromkeys(names)]
     found = [lookup.find(name) for name in names]
     if platform is not None:
-        found = [_narrowed(one, name, platform) for one, name in zip(found, names, strict=True)]
+        found = [
+            _narrowed(blobs, one, name, platform) for one, name in zip(found, names, strict=True)
+        ]
     for one in found:
         reach.verify(one.target)
     entries = {(one.target.digest, one.reference): one for one in found}
@@ -99,11 +100,10 @@ def _blobs_of(found: Found, reach: Reach, blobs: BlobStore) -> list[Digest]:
     return [name for name in names if blobs.has(name)]
 
 
-def _narrowed(found: Found, name: str, platform: Platform) -> Found:
+def _narrowed(blobs: BlobStore, found: Found, name: str, platform: Platform) -> Found:
     image = prefer(found.images, platform, linux=False)
     if image is None:
-        platforms = [one.platform for one in found.images]
-        raise none_suits(name, platforms, platform, linux=False)
+        raise lacking(blobs, found, name, platform, linux=False)
     return replace(found, images=(image,))
 
 
