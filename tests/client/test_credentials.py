@@ -262,8 +262,15 @@ def test_the_environment_goes_before_what_is_stored(
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"a": {"auth": auth("x", "9")}}}))
     assert (found("a")["password"], found("b")["password"]) == ("9", "2")
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", "{")
-    with pytest.raises(InvalidConfig, match=r"\$DOCKER_AUTH_CONFIG is not JSON"):
+    with pytest.raises(InvalidConfig, match=r"\$DOCKER_AUTH_CONFIG is not JSON$"):
         found("a")
+
+
+def test_no_password_is_shown_of_a_file_that_is_broken(folder: Path) -> None:
+    (folder / "config.json").write_text('{"auths": {"a": {"auth": "c2VjcmV0"}')
+    with pytest.raises(InvalidConfig, match=r"config\.json is not JSON; correct it") as raised:
+        found("a")
+    assert "c2VjcmV0" not in str(raised.value)
 
 
 def test_the_header_is_what_dockers_engine_decodes() -> None:

@@ -220,9 +220,10 @@ def test_a_hosts_toml_that_is_wrong_says_which_and_why(tmp_path: Path) -> None:
     (tmp_path / "a.example").mkdir()
     file = tmp_path / "a.example/hosts.toml"
     for text, why in {
-        "server = 5": "'server' is not a str",
+        "server = 5": "'server' is not a text",
         "server =": "Invalid value",
         'server = "ftp://x"': "not the address of a server",
+        '[host."x y"]': "characters that no address has",
         '[host."https://x"]\ncapabilities = ["fly"]': "unknown capabilities: fly",
         '[host."https://x"]\ndial_timeout = "soon"': "dial_timeout",
         '[host."https://x"]\nclient = [["a", "b", "c"]]': "pair of certificate and key",

@@ -278,7 +278,7 @@ def _from_environment() -> dict[str, Login]:
     try:
         document = json.decode(text)
     except json.InvalidJSON as error:
-        raise InvalidConfig(f"${ENVIRONMENT} is {error}") from error
+        raise InvalidConfig(f"${ENVIRONMENT} is not JSON") from error
     if not isinstance(document, dict):
         raise InvalidConfig(f"${ENVIRONMENT} holds no JSON object")
     auths = _auths(document, f"${ENVIRONMENT}")

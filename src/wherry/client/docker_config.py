@@ -48,7 +48,8 @@ class DockerConfig:
         try:
             document = json.decode(data) if data.strip() else {}
         except json.InvalidJSON as error:
-            raise InvalidConfig(f"{self.path} is {error}; correct it, or remove it") from error
+            # What is in it is not shown: it may be a password.
+            raise InvalidConfig(f"{self.path} is not JSON; correct it, or remove it") from error
         if not isinstance(document, dict):
             raise InvalidConfig(f"{self.path} holds no JSON object; correct it, or remove it")
         return document

@@ -19,6 +19,7 @@ import msgspec
 from wherry.durations import parse_duration
 from wherry.registry.errors import RegistryError
 from wherry.registry.trust import Trust
+from wherry.registry.url import parse_url
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -26,6 +27,7 @@ _MAX_FILE = 1 << 20
 _FOLDER_NAME = re.compile(r"[0-9A-Za-z\[][0-9A-Za-z.:_~%\[\]-]{0,250}")
 _LONGEST_DIAL = 600.0
 """Seconds."""
+_KINDS = {str: "a text", bool: "true or false", dict: "a table"}
 _ALL = frozenset({"pull", "resolve", "push"})
 
 
@@ -205,6 +207,10 @@ def _host(address: str, table: dict[str, Any], folder: Path) -> Host:
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{address!r} is not the address of a server")
     split_authority(parts.netloc)
+    try:
+        parse_url(f"{parts.scheme}://{parts.netloc}/")
+    except ValueError as error:
+        raise ValueError(f"{address!r} is no address: {error}") from None
     path = parts.path.rstrip("/")
     if not _of(table, "override_path", bool, False) and not path.endswith("/v2"):
         path += "/v2"
@@ -260,7 +266,7 @@ def _texts(value: Any, name: str) -> list[str]:
 def _of(table: dict[str, Any], name: str, kind: type[Any], default: Any) -> Any:
     value = table.get(name, default)
     if not isinstance(value, kind):
-        raise ValueError(f"{name!r} is not a {kind.__name__}")
+        raise ValueError(f"{name!r} is not {_KINDS[kind]}")
     return value
 
 
