@@ -13,6 +13,7 @@ from tests.images.test_attachments import hang, hanging, part
 
 from wherry.images import Image, ImageError, ImageStore, InvalidImage
 from wherry.images.archive.hanging import MAX_ATTACHMENTS
+from wherry.images.blobs import BlobStore
 from wherry.oci import Digest, Index, Manifest, MediaType, digest_of, encode, parse_reference
 
 SUBJECT = "io.containerd.manifest.subject"
@@ -211,3 +212,28 @@ def test_what_is_not_whole_or_makes_no_sense_is_refused(
     many = rewritten(archive, lambda entries: entries.extend([entries[1]] * MAX_ATTACHMENTS))
     refused(other, many, f"more than {MAX_ATTACHMENTS}")
     refused(other, rewritten(archive, lambda entries: entries.pop(0)), "no image")
+
+
+def test_a_manifest_is_read_as_often_as_it_is_there_not_as_it_is_named(
+    signed: Image, other: ImageStore, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of a megabyte, an archive of few kilobytes would keep a core busy for an hour."""
+    read: list[Digest] = []
+    honest = BlobStore.read
+
+    def counting(blobs: BlobStore, digest: Digest, limit: int) -> bytes:
+        read.append(digest)
+        return honest(blobs, digest, limit)
+
+    archive = rewritten(saved(store, "hello"), multiply)
+    monkeypatch.setattr(BlobStore, "read", counting)
+    assert len(load(other, archive)) == 200
+    assert max(map(read.count, read)) < 20
+
+
+def multiply(entries: Entries) -> None:
+    """The image a hundred times with a name and without, and as often what hangs on it."""
+    image, attached = entries
+    plain = {key: value for key, value in image.items() if key != "annotations"}
+    named = [{**plain, "annotations": {NAME: f"docker.io/library/a{n}:1"}} for n in range(100)]
+    entries[:] = [*named, *([plain] * 100), *([attached] * 100)]

@@ -9,6 +9,13 @@ from wherry.images.image import checked, descend, is_image, read_image, read_man
 from wherry.images.unpacked import UnpackedLayers
 from wherry.oci import Descriptor, MediaType
 
+Key = tuple[str, str, int, bool]
+
+
+def key_of(document: Descriptor) -> Key:
+    """What of a descriptor decides whether the document is what it is said to be."""
+    return document.digest, document.media_type, document.size, is_image(document)
+
 
 class Reach:
     """Follows descriptors; what a manifest needs is read once."""
@@ -46,11 +53,13 @@ class Reach:
         for digest in digests:
             self._known.pop(digest, None)
 
-    def verify(self, target: Descriptor) -> None:
+    def verify(self, target: Descriptor, whole: set[Key] | None = None) -> None:
         """Check that a target is complete: every document valid, every blob there in its size.
 
-        Of an index, one image is enough. Raises InvalidImage.
+        Of an index, one image is enough. `whole` are manifests that were found complete, of which
+        many targets may be made: they are not read again. Raises InvalidImage.
         """
+        whole = set() if whole is None else whole
         self._verify_blob(target)
         images = 0
         for document in descend(self._blobs, target):
@@ -60,7 +69,9 @@ class Reach:
                 continue
             self._verify_blob(document)
             if document.media_type in MediaType.MANIFESTS:
-                self._verify_manifest(document)
+                if key_of(document) not in whole:
+                    self._verify_manifest(document)
+                    whole.add(key_of(document))
                 images += is_image(document)
         if not images:
             raise InvalidImage(f"index {target.digest} has no image that is there")

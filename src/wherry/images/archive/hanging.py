@@ -17,7 +17,7 @@ from wherry.images.blobs import BlobStore
 from wherry.images.catalog import REF_NAME, SUBJECT, Attachment, reference_of, unnamed
 from wherry.images.errors import ImageError, ImageNotFound, InvalidImage
 from wherry.images.image import checked, descend, manifest_of, read_manifest
-from wherry.images.reach import Reach
+from wherry.images.reach import Key, Reach, key_of
 from wherry.oci import Descriptor, Digest, Manifest, MediaType
 
 MAX_ATTACHMENTS = 1000
@@ -101,15 +101,21 @@ def split(
     """
     whole = [each.digest for each in entries if _mark(each) in _WHOLE]
     images, hanging = [], []
+    own: dict[Key, Digest | None] = {}
     for each in entries:
-        subject = _said(each, whole) or _own(blobs, each)
+        subject = _said(each, whole)
+        if subject is None and not reference_of(each):
+            if key_of(each) not in own:
+                own[key_of(each)] = _own(blobs, each)
+            subject = own[key_of(each)]
         if subject is None:
             images.append(each)
         else:
             hanging.append(Attachment(unnamed(each), subject))
     if len(hanging) > MAX_ATTACHMENTS:
         raise InvalidImage(f"an archive with more than {MAX_ATTACHMENTS} signatures")
-    below = (descend(blobs, target, tolerant=True) for target in images)
+    targets = {key_of(target): target for target in images}
+    below = (descend(blobs, target, tolerant=True) for target in targets.values())
     pending = deque(dict.fromkeys(each.digest for found in below for each in found))
     by_subject: dict[str, list[Attachment]] = {}
     for one in hanging:
@@ -139,7 +145,7 @@ def _said(entry: Descriptor, whole: Sequence[str]) -> Digest | None:
 
 def _own(blobs: BlobStore, entry: Descriptor) -> Digest | None:
     """The `subject` of a manifest without a name; with one it is an image of its own right."""
-    if reference_of(entry) or entry.media_type not in MediaType.MANIFESTS:
+    if entry.media_type not in MediaType.MANIFESTS:
         return None
     with suppress(ImageNotFound):
         subject = read_manifest(blobs, entry).subject

@@ -19,8 +19,8 @@ from wherry.images.blobs import BlobStore
 from wherry.images.catalog import Attachment, reference_of, unnamed
 from wherry.images.compression import Source, decompressed
 from wherry.images.errors import DigestMismatch, InvalidImage
-from wherry.images.image import document, images_below
-from wherry.images.reach import Reach
+from wherry.images.image import checked, document, images_named, read_image
+from wherry.images.reach import Key, Reach, key_of
 from wherry.images.tar import Entry, InvalidTar, Kind, TarReader
 from wherry.oci import (
     Descriptor,
@@ -78,16 +78,26 @@ def load(blobs: BlobStore, reach: Reach, source: Source, written: set[Digest]) -
             "this is no image archive: neither an OCI index.json nor Docker's manifest.json is in "
             "it; files of a container are imported, not loaded"
         )
+    # Of one image there may be as many names, and indexes, as there are bytes for them.
+    whole: set[Key] = set()
+    ids: dict[str, str] = {}
     for target, reference in targets:
-        reach.verify(target)
+        reach.verify(target, whole)
         loaded.targets.append((target, reference))
-        image_id = images_below(blobs, target)[0].id
-        loaded.names.append(reference.familiar if reference else image_id)
+        loaded.names.append(reference.familiar if reference else _id(blobs, target, ids))
     if not loaded.targets:
         raise InvalidImage("the archive holds no image")
-    for attachment in loaded.attachments:
-        reach.verify_attachment(attachment.target)
+    for hanging in {key_of(each.target): each.target for each in loaded.attachments}.values():
+        reach.verify_attachment(hanging)
     return loaded
+
+
+def _id(blobs: BlobStore, target: Descriptor, known: dict[str, str]) -> str:
+    """The id of the first image of a target that is whole; `known` are ids of manifests."""
+    first = next(each for each in images_named(blobs, target) if blobs.has(checked(each.digest)))
+    if first.digest not in known:
+        known[first.digest] = read_image(blobs, first).id
+    return known[first.digest]
 
 
 class _Archive:
