@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.images import Image, ImageStore, Layer, LayerWriter
+from wherry.images.checking import Fault
 from wherry.oci import (
     Descriptor,
     Digest,
@@ -79,6 +80,12 @@ def platform_image(store: ImageStore, platform: str, *layers: Layer) -> Image:
         config=RuntimeConfig(entrypoint=["/hello.wasm"]),
     )  # fmt: skip
     return store.write_image(config, [layer.descriptor for layer in layers])
+
+
+def found_faults(store: ImageStore, *busy: Path, repair: bool = False) -> list[Fault]:
+    """What a check finds; layers in `busy` are in use."""
+    found = store.checking(repair=repair, busy=busy)
+    return [each for each in found if isinstance(each, Fault)]
 
 
 def unpacked(store: ImageStore, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

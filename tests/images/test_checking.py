@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.images.samples import image_of, layer_of, member, simple_image, tar_of
+from tests.images.samples import found_faults, image_of, layer_of, member, simple_image, tar_of
 
 from wherry.images import Image, ImageStore
 from wherry.images.checking import Fault, Progress
@@ -44,11 +44,6 @@ def image(store: ImageStore) -> Image:
     image = image_of(store, lower, upper, name="whole")
     store.lowerdirs(image)
     return image
-
-
-def faults(store: ImageStore, *, repair: bool = False, busy: tuple[Path, ...] = ()) -> list[Fault]:
-    found = store.checking(repair=repair, busy=busy)
-    return [each for each in found if isinstance(each, Fault)]
 
 
 def test_a_whole_store_has_no_faults_and_the_check_says_how_far_it_is(
@@ -128,14 +123,14 @@ def test_a_changed_layer_is_one_line_and_is_made_anew(
     change, said = HARM[harm]
     root = store.lowerdirs(image)[0]
     change(root)
-    (fault,) = faults(store)
+    (fault,) = found_faults(store)
     assert said in str(fault) and "\n" not in str(fault)
     assert "system check --repair" in fault.remedy
-    (held,) = faults(store, repair=True, busy=(root,))
+    (held,) = found_faults(store, root, repair=True)
     assert "end them" in held.remedy and not held.mended
-    (mended,) = faults(store, repair=True)
+    (mended,) = found_faults(store, repair=True)
     assert mended.mended and "made anew" in mended.remedy
-    assert faults(store) == []
+    assert found_faults(store) == []
     assert os.listdir(root.parents[1] / "ingest") == []
 
 
@@ -148,7 +143,7 @@ def test_what_does_not_show_in_a_folders_time_is_found_as_well(
     break_link(root)
     (root / "folder/below").unlink()
     os.utime(root / "folder", ns=(before, before))
-    (fault,) = faults(store)
+    (fault,) = found_faults(store)
     assert "/folder/below is missing, and 2 more" in fault.what
 
 
@@ -158,11 +153,11 @@ def test_a_layer_without_its_record_is_removed_and_comes_back(
 ) -> None:
     root = store.lowerdirs(image)[0]
     (root.parent / "layer.json").write_bytes(content)
-    (fault,) = faults(store)
+    (fault,) = found_faults(store)
     assert str(root.parent) in fault.what
-    (mended,) = faults(store, repair=True)
+    (mended,) = found_faults(store, repair=True)
     assert mended.mended
-    assert faults(store) == []
+    assert found_faults(store) == []
     assert store.lowerdirs(image)[0].exists()
 
 
@@ -170,7 +165,7 @@ def test_layers_of_no_image_are_looked_at_if_they_are_named(store: ImageStore) -
     layer = layer_of(store, tar_of(member("file", b"x", mtime=5)))
     (root,) = store.layer_lowerdirs([layer])
     (root / "file").write_bytes(b"y")
-    assert faults(store) == []
+    assert found_faults(store) == []
     found = [each for each in store.checking(layers=[layer]) if isinstance(each, Fault)]
     assert "/file has other content" in found[0].what
     missing = layer_of(store, tar_of(member("other")))
@@ -182,23 +177,25 @@ def test_a_damaged_blob_names_the_images_it_is_of_and_is_removed(
 ) -> None:
     path = store.blobs.path(Digest(image.manifest.layers[1].digest))
     flip(path, 20)
-    found = faults(store)
+    found = found_faults(store)
     assert f"blob {image.manifest.layers[1].digest} is damaged" in found[0].what
     assert "whole:latest" in found[0].remedy
     with store.hold():
         store.blobs.keep([image.manifest.layers[1].digest])
-        assert "being used" in faults(store, repair=True)[0].remedy
-    removed = faults(store, repair=True)[0]
+        assert "being used" in found_faults(store, repair=True)[0].remedy
+    removed = found_faults(store, repair=True)[0]
     assert not path.exists() and not removed.mended
-    assert "whole:latest" in str(faults(store)[0]) and "is missing" in str(faults(store)[0])
+    assert "whole:latest" in str(found_faults(store)[0]) and "is missing" in str(
+        found_faults(store)[0]
+    )
 
 
 def test_a_damaged_blob_that_nobody_needs_just_goes(store: ImageStore) -> None:
     orphan = store.blobs.write("text/plain", b"x" * 100)
     flip(store.blobs.path(Digest(orphan.digest)), 1)
-    (fault,) = faults(store, repair=True)
+    (fault,) = found_faults(store, repair=True)
     assert fault.mended
-    assert faults(store) == []
+    assert found_faults(store) == []
 
 
 def test_a_blob_of_another_size_or_none_is_told_of_its_image(
@@ -207,10 +204,10 @@ def test_a_blob_of_another_size_or_none_is_told_of_its_image(
     simple_image(store, "good")
     path = store.blobs.path(Digest(image.manifest.layers[0].digest))
     os.truncate(path, 10)
-    said = [str(fault) for fault in faults(store)]
+    said = [str(fault) for fault in found_faults(store)]
     assert any("image whole:latest" in line and "10 bytes" in line for line in said)
     path.unlink()
-    (fault,) = faults(store)
+    (fault,) = found_faults(store)
     assert "is missing" in fault.what
     assert "pull" in fault.remedy
 
@@ -218,6 +215,6 @@ def test_a_blob_of_another_size_or_none_is_told_of_its_image(
 def test_a_damaged_catalog_does_not_end_the_check(store: ImageStore, image: Image) -> None:
     flip(store.blobs.path(Digest(image.manifest.config.digest)), 5)
     (store.blobs.path(Digest("sha256:0")).parents[2] / "index.json").write_text("{")
-    found = [str(fault) for fault in faults(store)]
+    found = [str(fault) for fault in found_faults(store)]
     assert any("index.json" in line for line in found)
     assert any("is damaged, its digest is" in line for line in found)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.images.samples import (
     Snapshot,
+    found_faults,
     image_of,
     layer_of,
     member,
@@ -19,7 +20,6 @@ from tests.images.samples import (
 )
 
 from wherry.images import Image, ImageError, ImageStore, LayerWriter, StorageFull
-from wherry.images.checking import Fault
 
 pytestmark = pytest.mark.root
 
@@ -136,12 +136,10 @@ def test_a_full_disk_can_be_checked(small: Path) -> None:
     (told,) = store.check()
     assert "/c7 has other content" in told
     # Only what makes a layer anew needs room.
-    (refused,) = (str(each) for each in store.checking(repair=True) if isinstance(each, Fault))
+    (refused,) = map(str, found_faults(store, repair=True))
     assert "cannot be made anew" in refused and "no space left" in refused
     (small / "ballast").unlink()
-    assert [each.mended for each in store.checking(repair=True) if isinstance(each, Fault)] == [
-        True
-    ]
+    assert [each.mended for each in found_faults(store, repair=True)] == [True]
     assert store.check() == []
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.images.mover import Mover
-from tests.images.samples import image_of, layer_of, member, tar_of
+from tests.images.samples import found_faults, image_of, layer_of, member, tar_of
 from tests.images.test_stacked import by_umoci, listing, stacked
 from tests.registries import RealRegistry
 
 from wherry.disk import allocated
 from wherry.engine.artifacts import places
 from wherry.images import Image, ImageStore, InvalidLayer, rootfs
-from wherry.images.checking import Fault
 from wherry.images.stack import Stack
 from wherry.images.tree import TreeWriter
 from wherry.images.unpack import Limits, unpack
@@ -193,11 +192,6 @@ def test_a_pull_unpacks_them_when_all_has_come(
     assert (top / "newer").read_bytes() == (middle / "new").read_bytes() == b"1"
 
 
-def repair(store: ImageStore, *busy: Path) -> list[bool]:
-    found = store.checking(repair=True, busy=busy)
-    return [each.mended for each in found if isinstance(each, Fault)]
-
-
 def test_they_are_counted_checked_and_removed(store: ImageStore, tmp_path: Path) -> None:
     upper, data = [link("new", "a"), member("b", b"x" * 9000)], tmp_path / "data"
     first = make(store, [member("a", os.urandom(9000))], upper, name="first")
@@ -214,13 +208,13 @@ def test_they_are_counted_checked_and_removed(store: ImageStore, tmp_path: Path)
     (below / "a").write_bytes(b"other")
     (told,) = store.check()
     assert str(below.parent) in told
-    assert repair(store, below) == [False]
-    assert repair(store) == [True]
+    assert [each.mended for each in found_faults(store, below, repair=True)] == [False]
+    assert [each.mended for each in found_faults(store, repair=True)] == [True]
     assert store.check() == []
     (top / "new").write_bytes(b"other")
     (told,) = store.check()
     assert str(top.parent) in told and "other content" in told
-    assert repair(store) == [True]
+    assert [each.mended for each in found_faults(store, repair=True)] == [True]
     assert store.check() == [] and (top / "new").stat().st_size == 9000
     taken = allocated(top.parent) + allocated(below.parent)
     blobs = sum(store.blobs.allocated(digest) for digest in first.blobs)
