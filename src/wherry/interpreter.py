@@ -23,3 +23,14 @@ def forgo(*modules: str) -> None:
     """
     for module in modules:
         sys.modules[module] = None  # type: ignore[assignment]
+
+
+def import_without(module: str, *unwanted: str) -> None:
+    """Import `module`, which is to go without `unwanted`; others may have those afterwards."""
+    kept = [name for name in unwanted if name not in sys.modules]
+    forgo(*kept)
+    try:
+        __import__(module)
+    finally:
+        for name in kept:
+            del sys.modules[name]

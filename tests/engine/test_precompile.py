@@ -77,3 +77,30 @@ async def test_an_image_that_is_to_be_removed_is_let_go_first() -> None:
     await going
     await precompiler.close()
     assert seen == ["first"]
+
+
+async def test_of_an_image_without_wasm_nothing_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Path] = []
+    done = threading.Event()
+
+    async def compile_it(program: Path) -> None:
+        compiled.append(program)
+
+    monkeypatch.setattr("wherry.engine.precompile._compile", compile_it)
+    for name in ("data", "module"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_bytes(b"\0asm")
+    store = SimpleNamespace(
+        lowerdirs=lambda image: [tmp_path / image.id],
+        modules=lambda image: {"some digest"} if image.id == "module" else set(),
+        forget_code=lambda modules: done.set(),
+    )
+    precompiler = Precompiler(cast("ImageStore", store))
+    for name in ("data", "module"):
+        defaults = SimpleNamespace(config=RuntimeConfig(cmd=["/a"]))
+        precompiler.add(cast("Image", SimpleNamespace(id=name, platform=WASM, config=defaults)))
+    assert await asyncio.to_thread(done.wait, 60)
+    await precompiler.close()
+    assert compiled == [tmp_path / "module" / "a"]

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from wherry.api.lock import AlreadyRunning, DaemonLock
 from wherry.api.places import PlaceRefused, Places, find_places
+from wherry.interpreter import import_without
 from wherry.pids import process_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _IDLE_SECONDS = 300.0
 _BACKLOG = 512
@@ -59,9 +64,16 @@ def _run(options: Options) -> int:
             sys.stderr.write(f"wherryd: {error}; going on without namespaces\n")
 
     _start_shim(shim, places)
+    return _runner()(places, listener, lock, idle_timeout=options.idle_timeout)
+
+
+def _runner() -> "Callable[..., int]":
+    """`serving.run`, whose import takes most of the start."""
+    # 2 ms, and 0.3 MB of an idle engine.
+    import_without("msgspec", "typing_extensions")
     from wherry.api import serving
 
-    return serving.run(places, listener, lock, idle_timeout=options.idle_timeout)
+    return serving.run
 
 
 def _options(arguments: list[str]) -> Options:

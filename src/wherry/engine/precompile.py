@@ -54,8 +54,9 @@ class Precompiler:
             with suppress(ImageError, OSError):
                 layers = await self._unpack(image)
                 program = find_program(image, layers)
-                if program:
-                    modules = self._store.modules(image)
+                # An image for Wasm may as well hold nothing but data, as those of a first stage do.
+                modules = self._store.modules(image)
+                if program and modules:
                     await _compile(program)
                     # The image may have been removed meanwhile, and with it what it had by then.
                     await asyncio.to_thread(self._store.forget_code, modules)
