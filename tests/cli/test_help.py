@@ -57,6 +57,7 @@ def test_a_family_lists_its_commands_by_their_usual_name(
     assert run([family, "--help"]) == 0
     out = capsys.readouterr().out
     assert out == group_help(family)
+    assert (run([family]), capsys.readouterr().out) == (0, out)
     if family not in ("manifest", "system", "install", "uninstall"):
         assert "\n  ls " in out and "\n  rm " in out
         assert "\n  list " not in out and "\n  remove " not in out

@@ -177,7 +177,7 @@ def test_a_stored_login_is_used_again_and_asked_anew_when_it_fails(
     (docker_folder / "config.json").write_text(json.dumps(config))
     done = shell("login", "localhost:5000")
     assert (done.returncode, done.stdout) == (0, b"Login Succeeded\n")
-    assert b"using the stored login of me" in done.stderr
+    assert b"stored login of me; 'wherry logout localhost:5000' forgets it" in done.stderr
     config["auths"]["localhost:5000"]["auth"] = auth("me", "old")
     (docker_folder / "config.json").write_text(json.dumps(config))
     terminal = Terminal(shell, "login", "localhost:5000")

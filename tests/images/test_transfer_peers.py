@@ -122,16 +122,21 @@ def test_layers_of_linux_images_are_unpacked_as_they_come(
             os=platform.os,
             rootfs=RootFS(diff_ids=[layer.diff_id for layer in layers]),
         )
-        here.store.write_image(
-            config, [layer.descriptor for layer in layers], reference=parse_reference(name)
-        )
+        found = [layer.descriptor for layer in layers]
+        here.store.write_image(config, found, reference=parse_reference(name))
+        again = parse_reference(f"{real.name}/linux:2")
+        here.store.write_image(config, found, reference=again, annotations={"another": "manifest"})
     here.push(name)
+    here.push(str(again))
     pulled = there.pull(name, platform)
     for layer in layers:
         assert there.states(layer.descriptor.digest)[-2:] == ["Extracting", "Pull complete"]
     unpacked = [path for path in (tmp_path / "there" / "layers").iterdir() if path.name != "empty"]
     assert len([path for path in unpacked if (path / "fs").is_dir()]) == 3
     assert there.store.lowerdirs(pulled.image)
+    there.pull(str(again), platform)
+    for layer in layers:
+        assert there.states(layer.descriptor.digest) == ["Already exists"]
 
 
 def test_layers_on_other_hosts_are_not_fetched(

@@ -143,14 +143,14 @@ def _asks_for_help(command: Command, words: list[str]) -> bool:
 
 
 def _no_command(name: str, rest: list[str]) -> int:
-    """A group without its command, or a word that is none."""
+    """A group without its command, which is shown, or a word that is none."""
     from wherry.cli.help import group_help
     from wherry.cli.suggest import nearest
 
     group = group_help(name) if name else ""
     if group and (not rest or rest[0] in ("-h", "--help")):
         sys.stdout.write(group)
-        return 0 if rest else 1
+        return 0
     prefix = f"{name} " if group else ""
     word = rest[0]
     known = {n[len(prefix) :].partition(" ")[0] for n in COMMANDS if n.startswith(prefix)}

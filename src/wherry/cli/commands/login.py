@@ -26,7 +26,8 @@ def _login(session: Session, arguments: Arguments) -> int:
     credentials = Credentials()
     stored = credentials.find(server) if not username and not password else Login(server)
     if stored.username and stored.password:
-        session.complain(f"using the stored login of {stored.username}; 'wherry logout' forgets it")
+        forget = " ".join(("wherry logout", *arguments.words))
+        session.complain(f"using the stored login of {stored.username}; '{forget}' forgets it")
         try:
             return _enter(session, credentials, stored)
         except DaemonError as error:

@@ -264,7 +264,7 @@ class _Pull:
         from wherry.images.transfer.unpacking import Unpacking
 
         known = {layer.descriptor.digest: layer for layer in image.layers}
-        unpacking = Unpacking(self._store, self._tell)
+        unpacking = Unpacking(self._store, self._tell, missing)
 
         def unpack(layer: Descriptor) -> None:
             unpacking.add(known[layer.digest])

@@ -1,6 +1,7 @@
 """Unpacking the layers that have come while others still come."""
 
 import threading
+from collections.abc import Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -13,11 +14,13 @@ class Unpacking:
     """Layers of one image on their way to root filesystems.
 
     What has come while some were unpacked is unpacked together, which takes one flush of the disk.
+    Only the layers `coming` are told of: of the others it was said that they are there.
     """
 
-    def __init__(self, store: ImageStore, tell: Tell) -> None:
+    def __init__(self, store: ImageStore, tell: Tell, coming: Container[str]) -> None:
         self._store = store
         self._tell = tell
+        self._coming = coming
         self._pool = ThreadPoolExecutor(1, "unpack")
         self._mutex = threading.Lock()
         self._waiting: list[Layer] = []
@@ -41,10 +44,9 @@ class Unpacking:
     def _unpack(self) -> None:
         with self._mutex:
             layers, self._waiting = self._waiting, []
-        for each in layers:
-            size = each.descriptor.size
-            digest = short(each.descriptor.digest)
-            self._tell(BlobStatus(digest, BlobState.EXTRACTING, size, size))
+        told = [each.descriptor for each in layers if each.descriptor.digest in self._coming]
+        for each in told:
+            self._tell(BlobStatus(short(each.digest), BlobState.EXTRACTING, each.size, each.size))
         self._store.unpack_ahead(layers)
-        for each in layers:
-            self._tell(BlobStatus(short(each.descriptor.digest), BlobState.PULLED))
+        for each in told:
+            self._tell(BlobStatus(short(each.digest), BlobState.PULLED))
