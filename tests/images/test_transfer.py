@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.images.mover import Mover, index_of, sized_image
 from tests.images.samples import simple_image
 from tests.registries import Faults, Hold, RealRegistry, registry
@@ -40,18 +41,14 @@ def test_an_image_comes_back_as_it_went(real: RealRegistry, here: Mover, there: 
     assert there.store.lowerdirs(there.store.resolve(name))
 
 
-def test_a_pull_is_durable_before_it_has_a_name_and_waits_for_the_disk_few_times(
-    real: RealRegistry, here: Mover, there: Mover, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = f"{real.name}/durable:1"
-    image = sized_image(here.store, name, [1000], seed="durable")
-    here.push(name)
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What from now on is flushed to disk and given its name, in that order."""
     done: list[str] = []
 
     def noting(call: str) -> None:
         genuine = getattr(os, call)
 
-        def noted(what: int | Path, *others: Path) -> None:
+        def note(what: int | Path, *others: Path) -> None:
             genuine(what, *others)
             if others:
                 done.append(f"name {Path(others[0]).name}")
@@ -59,10 +56,20 @@ def test_a_pull_is_durable_before_it_has_a_name_and_waits_for_the_disk_few_times
                 path = Path(os.readlink(f"/proc/self/fd/{what}"))
                 done.append(f"flush {'blob' if path.parent.name == 'ingest' else path.name}")
 
-        monkeypatch.setattr(os, call, noted)
+        monkeypatch.setattr(os, call, note)
 
     for call in ("fsync", "fdatasync", "rename", "replace"):
         noting(call)
+    return done
+
+
+def test_a_pull_is_durable_before_it_has_a_name_and_waits_for_the_disk_few_times(
+    real: RealRegistry, here: Mover, there: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{real.name}/durable:1"
+    image = sized_image(here.store, name, [1000], seed="durable")
+    here.push(name)
+    done = noted(monkeypatch)
     there.pull(name)
     layer, config, manifest = (
         digest.partition(":")[2]
@@ -72,6 +79,21 @@ def test_a_pull_is_durable_before_it_has_a_name_and_waits_for_the_disk_few_times
         "flush blob", f"name {layer}", "flush blob", f"name {config}", "flush blob",
         f"name {manifest}", "flush sha256", "flush .index.json.new", "name index.json",
         "flush images", "name origins.json",
+    ]  # fmt: skip
+
+
+def test_an_image_that_is_made_is_on_disk_before_it_is_listed(
+    here: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = sized_image(here.store, "base", [1000], seed="made")
+    done = noted(monkeypatch)
+    image = here.store.write_image(
+        structs.replace(base.config, author="another"), base.manifest.layers
+    )
+    config, manifest = (digest.partition(":")[2] for digest in (image.id, image.digest))
+    assert done == [
+        "flush blob", f"name {config}", "flush blob", f"name {manifest}", "flush sha256",
+        "flush .index.json.new", "name index.json", "flush images",
     ]  # fmt: skip
 
 

@@ -84,11 +84,11 @@ class BlobStore:
             raise DigestMismatch(f"blob {digest} is damaged: load or build the image again")
         return data
 
-    def write(self, media_type: str, data: bytes) -> Descriptor:
-        """Store `data` as a blob."""
+    def write(self, media_type: str, data: bytes, *, sync: bool = True) -> Descriptor:
+        """Store `data` as a blob; `sync` as for `BlobWriter.commit`."""
         with self.writer() as writer:
             writer.write(data)
-            return writer.commit(media_type)
+            return writer.commit(media_type, sync=sync)
 
     def writer(self) -> "BlobWriter":
         """A new blob, in a hold of its own until it is committed or aborted."""

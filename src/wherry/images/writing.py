@@ -37,12 +37,13 @@ def write_manifest(
         blobs.size(checked(layer.digest))
     manifest = Manifest(
         schema_version=2,
-        config=blobs.write(MediaType.CONFIG, encode(config)),
+        config=blobs.write(MediaType.CONFIG, encode(config), sync=False),
         layers=[*layers],
     )
     if annotations:
         manifest = structs.replace(manifest, annotations=dict(sorted(annotations.items())))
-    written = blobs.write(MediaType.MANIFEST, encode(manifest))
+    written = blobs.write(MediaType.MANIFEST, encode(manifest), sync=False)
+    blobs.sync()  # Both names at once: file systems keep the order of those in one folder.
     target = structs.replace(written, platform=config.platform)
     return Written(target, Digest(manifest.config.digest))
 
