@@ -7,7 +7,9 @@ from tests.engine.kitchen import make, make_image, run
 
 from wherry.engine import Conflict, Engine, EngineError, InvalidRequest, NotFound
 from wherry.engine.config import ContainerConfig, HostConfig, MountRequest, VolumeOptions
+from wherry.engine.containers.container import Container
 from wherry.engine.containers.context import Context
+from wherry.engine.containers.task import make_task
 from wherry.engine.containers.volume_parts import mounted_path
 from wherry.engine.filters import Filters
 from wherry.engine.record import Mounted
@@ -182,3 +184,42 @@ async def test_a_part_that_becomes_a_link_before_it_is_mounted_is_not_mounted(
             await engine.containers.start(container)
         else:
             await engine.containers.stat_path(container, "/m/file")
+
+
+async def test_a_part_is_not_taken_for_mounted_because_it_is_seen_by_another_way(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.volumes.create("data")
+    volume = engine.volumes.path("data")
+    part, way = volume / "part", volume / "way"
+    part.mkdir()
+    way.symlink_to("/other")
+    mounts = [
+        MountRequest(type="volume", source="data", target="/v"),
+        MountRequest(type="volume", source="other", target="/other"),
+        MountRequest(
+            type="volume", source="data", target="/v/way",
+            volume_options=VolumeOptions(subpath="part"),
+        ),
+    ]  # fmt: skip
+    container = await make(engine, "/echo.wasm", host=HostConfig(mounts=mounts))
+
+    def found_too_early(context: Context, mount: Mounted) -> str:
+        path = mounted_path(context, mount)
+        if mount.subpath:
+            part.rename(part.with_name("aside"))
+            part.symlink_to("../..")  # out of the volume
+        return path
+
+    async def made(context: Context, container: Container) -> tuple[object, int]:
+        task = await make_task(context, container)
+        part.unlink()
+        part.with_name("aside").rename(part)
+        way.unlink()
+        way.symlink_to("part")
+        return task
+
+    monkeypatch.setattr("wherry.engine.containers.task.mounted_path", found_too_early)
+    monkeypatch.setattr("wherry.engine.containers.lifecycle.make_task", made)
+    with pytest.raises(EngineError, match="'part' of volume data was replaced"):
+        await engine.containers.start(container)

@@ -5,6 +5,7 @@ have put a link there in between. So what was mounted is looked at before anybod
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,13 @@ def check_parts(context: Context, container: Container, pid: int) -> None:
     with root:
         for mount in parts:
             check_part(context, mount, root)
+        # The way to a place may lead through a volume, too: what is seen there has to be a mount
+        # of its own, not the part by another way while its own mount lies elsewhere.
+        seen = Counter(_mount_at(root, mount.destination) for mount in container.record.mounts)
+        seen[_mount_at(root, "/")] += 1
+        for mount in parts:
+            if seen[_mount_at(root, mount.destination)] != 1:
+                raise _replaced(mount)
 
 
 def check_part(context: Context, mount: Mounted, root: Root) -> None:
@@ -60,9 +68,26 @@ def check_part(context: Context, mount: Mounted, root: Root) -> None:
             same = os.path.samestat(os.fstat(part), os.fstat(found))
             os.close(found)
     if not same:
-        raise EngineError(
-            f"{mount.subpath!r} of volume {mount.name} was replaced while it was mounted: try again"
-        )
+        raise _replaced(mount)
+
+
+def _replaced(mount: Mounted) -> EngineError:
+    return EngineError(
+        f"{mount.subpath!r} of volume {mount.name} was replaced while it was mounted: try again"
+    )
+
+
+def _mount_at(root: Root, path: str) -> str:
+    """The number of the mount that is at `path`, as the kernel counts them; "" if nothing is."""
+    try:
+        found = root.open(path, os.O_PATH)
+    except OSError:
+        return ""
+    try:
+        facts = Path(f"/proc/self/fdinfo/{found}").read_text()
+    finally:
+        os.close(found)
+    return next(line for line in facts.splitlines() if line.startswith("mnt_id:"))
 
 
 def _is_part(mount: Mounted) -> bool:
