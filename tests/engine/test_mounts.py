@@ -1,9 +1,12 @@
 """What is mounted where: Docker's rules for -v, --mount, --tmpfs and VOLUME."""
 
+from pathlib import Path
+
 import pytest
 
 from wherry.engine import InvalidRequest
 from wherry.engine.config import HostConfig, ImageOptions, MountRequest, TmpfsOptions, VolumeOptions
+from wherry.engine.containers.image_mounts import image_mount
 from wherry.engine.containers.mounts import plan_mounts
 from wherry.engine.record import Mounted
 
@@ -55,6 +58,16 @@ def test_an_image_is_mounted_read_only() -> None:
     assert (mount.name, mount.read_only, mount.subpath) == ("data:1", True, "a/b")
     point = mount.point("")
     assert (point.type, point.name, point.rw) == ("image", "data:1", False)
+
+
+@pytest.mark.parametrize(("mounts", "kind"), [(True, "bind"), (False, "overlay")])
+def test_a_guest_is_handed_no_folder_of_a_layer_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: bool, kind: str
+) -> None:
+    """Which may have device nodes in it, and no mount that does not honour them."""
+    monkeypatch.setattr("wherry.engine.containers.image_mounts.may_make_namespaces", lambda: mounts)
+    mount = Mounted(type="image", name="i", destination="/m", layers=[str(tmp_path)])
+    assert image_mount(mount, unprivileged=False).type == kind
 
 
 def test_volumes_of_the_image_give_way_to_what_is_asked() -> None:

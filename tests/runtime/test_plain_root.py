@@ -80,6 +80,14 @@ def test_a_symlink_of_an_image_is_never_followed(tmp_path: Path) -> None:
     assert (root / "dir").is_dir() and not (root / "dir").is_symlink()
 
 
+@pytest.mark.root
+def test_device_nodes_of_an_image_stay_behind(tmp_path: Path) -> None:
+    layer = _layer(tmp_path / "a", dir__file="content")
+    os.mknod(layer / "dir" / "disk", 0o60666, os.makedev(254, 0))
+    root = Path(merge(_overlay(tmp_path, layer), "unused"))
+    assert os.listdir(root / "dir") == ["file"]
+
+
 def test_other_filesystems_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match="without namespaces"):
         merge(Mount(destination="", type="ext4", source="/dev/x"), str(tmp_path))

@@ -5,6 +5,7 @@ gate. Its layers stay as long as the container is there.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from wherry.engine.containers.admission import admit
 from wherry.engine.containers.context import Context
 from wherry.engine.errors import InvalidRequest, NotFound
 from wherry.engine.images import image_errors
+from wherry.engine.privileges import may_make_namespaces
 from wherry.engine.record import Mounted
 from wherry.engine.trust import Admission
 from wherry.images import Image, NoSuchPlatform
@@ -52,7 +54,9 @@ def image_mount(mount: Mounted, *, unprivileged: bool) -> oci.Mount:
     Raises InvalidRequest where nothing is at that path, or where it cannot be mounted.
     """
     places = _places(mount)
-    if len(places) == 1:
+    # Without mounts a guest would be handed the folder itself, with the device nodes in it, which
+    # only an overlay, copied together then, goes without.
+    if len(places) == 1 and (may_make_namespaces() or not os.path.isdir(places[0])):
         return oci.Mount(
             destination=mount.destination,
             type="bind",
