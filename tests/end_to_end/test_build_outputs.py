@@ -50,6 +50,7 @@ def test_a_tar_on_stdout_is_nothing_but_a_tar(wherry: Wherry, context: Path) -> 
 
 def test_several_outputs_beside_an_image(wherry: Wherry, context: Path) -> None:
     archive, files = wherry.folder / "x.tar", wherry.folder / "files.tar"
+    wherry.ok("build", "-q", "-t", "other", context)  # the image has two names, the archive one
     wherry.ok(
         "build", "-t", "named", "--output", "type=image", "--output", f"type=oci,dest={archive}",
         "--output", f"type=tar,dest={files}", context,
@@ -59,7 +60,7 @@ def test_several_outputs_beside_an_image(wherry: Wherry, context: Path) -> None:
         index = tar.extractfile("index.json")
         assert index is not None
         (manifest,) = json.load(index)["manifests"]
-        assert manifest["annotations"]["org.opencontainers.image.ref.name"]
+        assert manifest["annotations"]["org.opencontainers.image.ref.name"] == "named:latest"
     wherry.ok("rmi", "named")
     assert "named:latest" in wherry.ok("load", "-i", archive)
     assert wherry.ok("images", "-q", "--no-trunc", "named") == identity

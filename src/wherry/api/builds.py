@@ -48,7 +48,9 @@ async def secrets(call: Call) -> Response:
 
 async def output(call: Call) -> StreamResponse:
     """What `--output type=…` wants of an image that was just built."""
-    tar = call.engine.builds.output(call.text("id"), call.text("type"), forget=call.flag("forget"))
+    tar = call.engine.builds.output(
+        call.text("id"), call.text("type"), call.texts("t"), forget=call.flag("forget")
+    )
     return await send_tar(call, tar, {})
 
 

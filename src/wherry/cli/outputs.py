@@ -77,11 +77,15 @@ def parse_output(text: str) -> Output:
     return output
 
 
-def fetch(session: Session, identity: str, output: Output, *, forget: bool) -> None:
-    """Fetch what `output` wants of the image that was built."""
+def fetch(
+    session: Session, identity: str, output: Output, names: list[str], *, forget: bool
+) -> None:
+    """Fetch what `output` wants of the image that was built under `names`."""
+    further = [name for name in output.attrs.get("name", "").split(",") if name]
     query = {
         "id": identity,
         "type": output.type,
+        "t": names + further,
         "forget": forget,
     }
     response = session.client.request("GET", "/build/output", query)

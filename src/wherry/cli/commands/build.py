@@ -63,7 +63,7 @@ def _build(session: Session, arguments: Arguments) -> int:
 
         # Without another use for the image, it goes once its last files are here.
         last = output is fetched[-1] and len(fetched) == len(outputs)
-        fetch(session, identity, output, forget=last)
+        fetch(session, identity, output, arguments.many("tag"), forget=last)
     if arguments.text("iidfile"):
         with open(arguments.text("iidfile"), "w", encoding="ascii") as file:
             file.write(identity)

@@ -1,9 +1,11 @@
 """Builds: images made of Dockerfiles, and the cache that makes the next one quick."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, BinaryIO
+
+from msgspec.structs import replace
 
 from wherry.engine.builds.bounds import Bounds
 from wherry.engine.builds.outputs import FETCHED
@@ -16,6 +18,7 @@ from wherry.engine.images.failures import image_errors
 from wherry.engine.precompile import Precompiler
 from wherry.engine.worker import write_in_thread
 from wherry.images import Image, ImageError
+from wherry.oci import parse_reference
 
 if TYPE_CHECKING:
     from wherry.engine.builds.building import BuildEvent
@@ -52,23 +55,26 @@ class Builds:
                 yield event
 
     async def output(
-        self, reference: str, type: str, *, forget: bool
+        self, reference: str, type: str, names: Sequence[str] = (), *, forget: bool
     ) -> AsyncGenerator[bytes, None]:
         """What `--output type=…` wants of an image that was built, as an archive.
 
-        With `forget` the image goes afterwards, unless it has a name. Raises NotFound,
-        InvalidRequest.
+        Of the image's names it has those among `names`. With `forget` the image goes afterwards,
+        unless it has a name. Raises NotFound, InvalidRequest.
         """
         write = FETCHED.get(type)
         if write is None:
             raise InvalidRequest(f"{type[:40]!r} is no output that can be fetched")
         images = self._engine.images
         image = images.resolve(reference)
+        with image_errors():
+            wanted = {parse_reference(name).with_default_tag().familiar for name in names}
+        named = replace(image, names=[name for name in image.names if name in wanted])
         store = self._engine.store
 
         def work(out: BinaryIO) -> None:
             with store.hold():
-                write(store, image, out)
+                write(store, named, out)
 
         with image_errors():
             async with aclosing(write_in_thread(work, "output")) as chunks:
