@@ -261,12 +261,18 @@ def test_people_are_told_of_a_folder_that_they_can_write(
     (tmp_path / "etc").mkdir()
     (tmp_path / "home").mkdir()
     hosts = Hosts([machine, own])
-    assert hosts.place_for_ca("a.example") == str(machine / "a.example/ca.crt")
+    assert hosts.way_to_trust("a.example", None).endswith(f"at {machine}/a.example/ca.crt")
     monkeypatch.setattr("os.access", lambda path, _: path != tmp_path / "etc")
-    assert hosts.place_for_ca("a.example") == str(own / "a.example/ca.crt")
+    assert hosts.way_to_trust("a.example", None).endswith(f"at {own}/a.example/ca.crt")
     assert hosts.place_for_hosts("a.example") == str(own / "a.example/hosts.toml")
+    file = own / "a.example/hosts.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[host."https://b.example"]')
+    registry = hosts.registry("a.example")
+    for host, name in ((registry.server, "a.example"), (registry.mirrors[0], "b.example")):
+        assert hosts.way_to_trust(name, host).endswith(f"as 'ca' of {name} in {file}")
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert hosts.place_for_ca("a.example") == str(machine / "a.example/ca.crt")
+    assert hosts.way_to_trust("a.example", None).endswith(f"at {machine}/a.example/ca.crt")
 
 
 @pytest.mark.parametrize("host", ["..", ".", "_default", "../other", ""])

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from wherry.durations import parse_duration
 from wherry.registry.errors import RegistryError
@@ -45,6 +46,8 @@ class Host(msgspec.Struct, frozen=True):
     trust: Trust = Trust()
     headers: tuple[tuple[str, str], ...] = ()
     """To be sent with each request to this host, and to no other."""
+    file: str = ""
+    """The `hosts.toml` that says all this; empty where there is none."""
     may_be_plain: bool = False
     """On this very machine, and not said to be https: plain HTTP if it speaks no TLS."""
     connect_seconds: float = 15.0
@@ -88,9 +91,14 @@ class Hosts:
             return None
         return self.registry(authority).server
 
-    def place_for_ca(self, authority: str) -> str:
-        """The file in which people should put the certificate of who signed a registry's."""
-        return str(self._place(authority) / "ca.crt")
+    def way_to_trust(self, authority: str, host: Host | None) -> str:
+        """What people should do to have the signer of a certificate known, in words.
+
+        `host` is what is configured for the server, if anything is.
+        """
+        if host is not None and host.file:  # nothing that lies beside is read then
+            return f"name the certificate of who signed it as 'ca' of {authority} in {host.file}"
+        return f"put the certificate of who signed it at {self._place(authority) / 'ca.crt'}"
 
     def place_for_hosts(self, domain: str) -> str:
         """The file in which people should say how a registry is reached."""
@@ -172,11 +180,13 @@ def _read(file: Path, domain: str) -> Registry:
             data = stream.read(_MAX_FILE + 1)
         if len(data) > _MAX_FILE:
             raise ValueError("larger than 1 MiB")
-        return parse_hosts(data.decode(), domain, file.parent)
+        found = parse_hosts(data.decode(), domain, file.parent)
     except OSError as error:
         raise RegistryError(f"cannot read {file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise RegistryError(f"{file}: {error}") from None
+    server, *mirrors = (replace(host, file=str(file)) for host in (found.server, *found.mirrors))
+    return Registry(server, tuple(mirrors))
 
 
 def parse_hosts(text: str, domain: str, folder: Path) -> Registry:
@@ -198,7 +208,7 @@ def parse_hosts(text: str, domain: str, folder: Path) -> Registry:
         mirror = _host(name, table, folder)
         if (mirror.scheme, mirror.authority) == (server.scheme, server.authority):
             server = mirror
-        mirrors.append(msgspec.structs.replace(mirror, namespace=domain))
+        mirrors.append(replace(mirror, namespace=domain))
     return Registry(server, tuple(m for m in mirrors if m.authority != server.authority))
 
 
@@ -235,7 +245,7 @@ def _with_options(host: Host, table: dict[str, Any], folder: Path) -> Host:
     ]
     if any(not c.isprintable() for header in headers for part in header for c in part):
         raise ValueError("headers may not have control characters")
-    return msgspec.structs.replace(
+    return replace(
         host,
         capabilities=frozenset(capabilities) or _ALL,
         trust=trust,

@@ -95,8 +95,8 @@ class Web:
                 seconds,
             )
         except UnknownAuthority as error:
-            place = self.hosts.place_for_ca(url.authority)
-            raise Unreachable(f"{error}: put the certificate of who signed it at {place}") from None
+            way = self.hosts.way_to_trust(url.authority, configured)
+            raise Unreachable(f"{error}: {way}") from None
 
     def step(self, url: Url, target: str) -> Url:
         """Where `target` leads from `url`. Raises InvalidAnswer where nobody should go."""
