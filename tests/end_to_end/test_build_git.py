@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import os
@@ -12,11 +13,15 @@ from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tests.build.kitchen import make_tar
 from tests.conftest import without
 from tests.engine_under_test import Wherry, until
+
+from wherry.build import BuildError, Repository
+from wherry.engine.builds.git import fetch
 
 LOGIN = "Basic " + b64encode(b"x-access-token:t0ken").decode()
 _DOCKERFILE = "FROM scratch\nCOPY . /all\n"
@@ -36,7 +41,7 @@ class Forge:
         self.waiting = threading.Event()
         self.closing = threading.Event()
 
-    def git(self, *args: str, **variables: str) -> str:
+    def git(self, *args: str, stdin: IO[str] | None = None, **variables: str) -> str:
         who = {
             f"GIT_{role}_{what}": "x"
             for role in ("AUTHOR", "COMMITTER")
@@ -52,7 +57,7 @@ class Forge:
         }
         argv = ["git", "-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main", *args]
         done = subprocess.run(
-            argv, cwd=self.folder, env=environment, capture_output=True, text=True
+            argv, cwd=self.folder, env=environment, stdin=stdin, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -296,6 +301,28 @@ def test_nothing_of_this_machine_is_fetched(wherry: Wherry, forge: Forge, commit
     ):
         assert message in wherry.refused("build", url, code=1)
     assert [*(wherry.root / "build" / "run").glob("*")] == []
+
+
+def test_trees_of_trees_do_not_fill_the_memory(
+    forge: Forge, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten names of a tree of ten names, and so on: a repository of a few kilobytes."""
+    work = forge.folder / "work"
+    tree = forge.git("-C", "work", "rev-parse", f"{commit}:deploy")
+    listing = work / "listing"
+    for _ in range(9):
+        listing.write_text("".join(f"040000 tree {tree}\td{n}\n" for n in range(10)))
+        with open(listing) as names:
+            tree = forge.git("-C", "work", "mktree", stdin=names)
+    bomb = forge.git("-C", "work", "commit-tree", "-m", "x", tree)
+    forge.git("-C", "work", "push", "-q", "../served/tool.git", f"{bomb}:refs/heads/bomb")
+    monkeypatch.setattr("wherry.engine.builds.git._MAX_MEMORY", 16 << 20)
+    with (
+        open(tmp_path / "tar", "wb") as out,
+        pytest.raises(BuildError, match=r"[Oo]ut of memory"),
+    ):
+        (tmp_path / "git").mkdir()
+        asyncio.run(fetch(Repository(f"{forge.url}/tool.git", "bomb"), {}, tmp_path / "git", out))
 
 
 def test_a_build_that_is_given_up_ends_its_git(wherry: Wherry, forge: Forge, commit: str) -> None:

@@ -38,6 +38,10 @@ _ATTRIBUTES = "* -export-ignore -export-subst\n"
 
 _MAX_FILE = 64 << 30
 """Bytes of any file that git writes."""
+_MAX_MEMORY = 4 << 30
+"""Bytes that git may fill: it keeps a list of all files, of which few trees can make any number."""
+_KILLED_FIRST = "1000"
+"""The highest oom_score_adj (proc(5)): a machine with less memory goes on without git."""
 _MAX_SAID = 4096
 _OF_FILES = "does not support shallow"
 """What git says of a server of mere files: one has the whole history from there, or nothing."""
@@ -134,8 +138,8 @@ class _Git:
             start_new_session=True,
         )
         try:
-            with suppress(ProcessLookupError):
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_MAX_FILE, _MAX_FILE))
+            with suppress(ProcessLookupError, FileNotFoundError, PermissionError):
+                _bound(process.pid)
             answer, said = await asyncio.gather(_head(process.stdout), _head(process.stderr))
             code = await process.wait()
         finally:
@@ -145,6 +149,15 @@ class _Git:
         if code:
             raise BuildError(f"{self._repository}: {_reason(said)}")
         return answer.strip()
+
+
+def _bound(pid: int) -> None:
+    """Bound what a process and its children take. Raises OSError if it has gone."""
+    for kind, most in ((resource.RLIMIT_FSIZE, _MAX_FILE), (resource.RLIMIT_DATA, _MAX_MEMORY)):
+        allowed = resource.prlimit(pid, kind)[1]
+        if allowed == resource.RLIM_INFINITY or allowed > most:
+            resource.prlimit(pid, kind, (most, most))
+    Path(f"/proc/{pid}/oom_score_adj").write_text(_KILLED_FIRST)
 
 
 async def _head(stream: asyncio.StreamReader | None) -> str:
