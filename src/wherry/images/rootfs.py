@@ -111,8 +111,11 @@ class RootFilesystems(UnpackedLayers):
         if not self.is_stacked(name):
             yield None
             return
-        with Stack(self.lowerdirs(layers[:-1])) as below:
+        with self._stack(self.lowerdirs(layers[:-1])) as below:
             yield below
+
+    def _stack(self, folders: Sequence[Path]) -> Stack:
+        return Stack(folders, self.left_out(folder.parent.name for folder in folders))
 
     @contextmanager
     def _beside(self) -> Iterator[Path]:
@@ -171,7 +174,7 @@ class RootFilesystems(UnpackedLayers):
         with (
             self._alone([wanted.name]),
             self._beside() as copy,
-            Stack(self._folders(lower)) as below,
+            self._stack(self._folders(lower)) as below,
         ):
             if self._place_of(wanted) is None:
                 self._unpack(wanted, copy, below)

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -35,8 +35,10 @@ class _Folder(NamedTuple):
 class Stack:
     """Layers, topmost first, that nobody changes. A context manager, which has them open."""
 
-    def __init__(self, layers: Sequence[Path]) -> None:
+    def __init__(self, layers: Sequence[Path], left_out: Collection[str] = ()) -> None:
+        """`left_out` are paths of device nodes that could not be made."""
         self._paths = layers
+        self.left_out = left_out
         self._layers: tuple[Root, ...] = ()
         self._resources = ExitStack()
         self._folders: dict[str, tuple[Shown, tuple[Root, ...]]] = {}

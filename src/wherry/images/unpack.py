@@ -117,26 +117,34 @@ class _Unpacking:
         if self._whiteouts:
             self._uncover(path, entry.kind)
         if entry.kind is Kind.HARDLINK:
-            if clean(entry.target) in self._tree.left_out:
+            target = self._linked(entry)
+            if target is None:
                 self._tree.left_out.add(path)
                 return
-            self._tree.hardlink(path, self._linked(entry))
+            self._tree.hardlink(path, target)
         else:
             self._tree.add(path, entry, reader.read)
         if self._brought_up:
             parts = path.split("/")
             self._brought_up -= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
 
-    def _linked(self, entry: Entry) -> str:
-        """Where what a hard link leads to is in the tree; brought up if it is a lower layer's."""
+    def _linked(self, entry: Entry) -> str | None:
+        """Where what a hard link leads to is in the tree; brought up if it is a lower layer's.
+
+        None if it is a device node that could not be made.
+        """
         target = clean(entry.target)
         there = self._tree.exists(target) if target else None
         if there is not None and not is_whiteout(there):
             return target
+        if target in self._tree.left_out:
+            return None
         if self._below is None:
             raise NeedsLowerLayers(f"entry {entry.name!r} is a hard link to {entry.target!r}")
         found = self._below.find(target, self._tree.root) if target else None
         self._spend(0)
+        if found is None and target in self._below.left_out:
+            return None
         if found is None or stat.S_ISDIR(found.status.st_mode):
             raise InvalidLayer(
                 f"entry {entry.name!r} is a hard link to {entry.target!r}, "
