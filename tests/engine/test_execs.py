@@ -10,8 +10,9 @@ import pytest
 from tests.engine.kitchen import make
 
 from wherry.engine import Conflict, Engine, InvalidRequest, NotFound, StartFailed
-from wherry.engine.containers import Container, Exec
+from wherry.engine.containers import Container, Exec, execs
 from wherry.engine.exec_config import ExecConfig, decode_exec, decode_exec_start
+from wherry.shim.client import TaskClient
 
 
 async def started(engine: Engine) -> Container:
@@ -117,6 +118,26 @@ async def test_one_that_is_cancelled_while_it_starts_leaves_nothing(engine: Engi
         await asyncio.sleep(0)
     top = await engine.containers.top(container)
     assert len(top.processes) == 1
+
+
+async def test_one_that_fails_leaves_nothing_though_nobody_waits_for_the_failure(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a container is stopped while a health check is about to start in it."""
+    container = await started(engine)
+    exec = prepare(engine, container, "/nothing.wasm")
+    starting = asyncio.create_task(engine.containers.execs.start(exec, attached=True))
+    forget = execs._forget_process
+
+    async def cancelled(task: TaskClient, id: str, exec_id: str) -> None:
+        starting.cancel()
+        await forget(task, id, exec_id)
+
+    monkeypatch.setattr(execs, "_forget_process", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await exec.ended.wait()
+    assert folders(engine, container) == []
 
 
 async def test_the_end_of_the_container_ends_what_was_only_planned(engine: Engine) -> None:

@@ -99,7 +99,8 @@ class Execs:
             await asyncio.shield(launching)
         except (TaskError, EngineError, OSError) as error:
             failure = start_failed(error, otherwise=_NOT_RUNNABLE)
-            await self._undo(exec, task, failure.exit_code)
+            # Whoever asked may go meanwhile, but not leave half of it.
+            await asyncio.shield(self._run(self._undo(exec, task, failure.exit_code)))
             if isinstance(error, Conflict):
                 raise
             message = f"{_FAILED}: {failure.message.removeprefix(_FAILED).lstrip(': ')}"
@@ -284,10 +285,11 @@ class Execs:
     def _tell(self, exec: Exec, action: str, **attributes: str) -> None:
         self._context.tell(exec.container, action, execID=exec.id, **attributes)
 
-    def _run(self, errand: Coroutine[None, None, None]) -> None:
+    def _run(self, errand: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(errand)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        return task
 
     def _forget_old(self) -> None:
         """Let go of the oldest that have ended or were never started: memory stays bounded."""
