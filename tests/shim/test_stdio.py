@@ -185,7 +185,7 @@ async def test_a_terminal_that_nobody_reads_blocks_its_process_only(shim: FakeSh
 @pytest.mark.usefixtures("impatient")
 async def test_a_flood_that_nobody_reads_can_be_ended(shim: FakeShim) -> None:
     out = shim.fifo("out")
-    await shim.client.create(id="a", bundle=shim.bundle("cat /dev/zero"), stdout=out)
+    await shim.client.create(id="a", bundle=shim.bundle("exec cat /dev/zero"), stdout=out)
     await shim.client.start("a")
     await shim.client.kill("a", 2)
     assert (await shim.client.wait("a")).status == 130
