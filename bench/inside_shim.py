@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 from bench.stage import Stage
 from bench.timing import Attempt
@@ -29,9 +30,8 @@ def driven(stage: Stage, *, network: bool) -> Iterator[Attempt]:
     folder = stage.wherry.folder / f"shim-{network}"
     folder.mkdir()
     _layer(folder, stage)
-    os.environ.update(stage.wherry.environment)
     bundles = (_bundle(folder / f"bundle-{n}", network=network) for n in range(1_000_000))
-    with asyncio.Runner() as runner:
+    with patch.dict(os.environ, stage.wherry.environment), asyncio.Runner() as runner:
         first = next(bundles)
         address = runner.run(
             start_shim(
